@@ -1,0 +1,156 @@
+//! An invocation: from the payload that Lambda hands over to the answer or the error it gets back, and the one line
+//! in the log.
+
+use aws_sdk_dynamodb::Client;
+use chrono::Utc;
+use lambda_runtime::Diagnostic;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tracing::info;
+
+use crate::config::Config;
+use crate::event::{Envelope, Refusal, StateChange};
+use crate::row::{Row, Unstorable};
+use crate::store::{self, Failure, Outcome};
+
+/// Records state changes, one an invocation. Built once, used by all.
+pub struct Recorder {
+    config: Config,
+    client: Client,
+}
+
+/// What an invocation answers, as JSON: `outcome`, `table`, `arn`, `version`, and `stored_version` where the row that
+/// was there stays.
+#[derive(Debug, Eq, PartialEq, Serialize)]
+pub struct Answer {
+    /// What came of the write.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The table it went to.
+    pub table: String,
+    /// The row's key.
+    pub arn: String,
+    /// The version that the event brought.
+    pub version: u64,
+}
+
+/// Why an event isn't recorded.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It isn't an event that this function takes.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// DynamoDB can't be had for it just now.
+    #[error("version {version} of {arn} could not be written to table {table}: {cause}. It is worth trying again")]
+    StoreUnavailable {
+        /// The table that was written to.
+        table: String,
+        /// The row's key.
+        arn: String,
+        /// The version that the event brought.
+        version: u64,
+        /// What happened.
+        cause: String,
+    },
+    /// DynamoDB doesn't take it.
+    #[error("version {version} of {arn} can not be written to table {table}: {cause}. Trying again won't help")]
+    StoreRejected {
+        /// The table that was written to.
+        table: String,
+        /// The row's key.
+        arn: String,
+        /// The version that the event brought.
+        version: u64,
+        /// What happened.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// The `errorType` that Lambda gets: a part of the function's interface, which alarms and retries may rely on.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::UnsupportedSource { .. }) => "UnsupportedSource",
+            Self::Refused(Refusal::UnsupportedDetailType { .. }) => "UnsupportedDetailType",
+            Self::Refused(Refusal::InvalidEvent { .. }) => "InvalidEvent",
+            Self::StoreUnavailable { .. } => "StoreUnavailable",
+            Self::StoreRejected { .. } => "StoreRejected",
+        }
+    }
+}
+
+impl From<Error> for Diagnostic {
+    fn from(error: Error) -> Self {
+        Self { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+    }
+}
+
+impl Recorder {
+    /// A recorder that writes to these tables with this client.
+    #[must_use]
+    pub fn new(config: Config, client: Client) -> Self {
+        Self { config, client }
+    }
+
+    /// Handles one invocation, and logs it.
+    ///
+    /// # Errors
+    ///
+    /// The event is refused, or DynamoDB doesn't store it. A state that is stale or a duplicate is no error.
+    pub async fn handle(&self, payload: &RawValue) -> Result<Answer, Error> {
+        let envelope = Envelope::parse(payload);
+        let result = match &envelope {
+            Ok(envelope) => self.record(envelope).await,
+            Err(refusal) => Err(refusal.clone().into()),
+        };
+        log(envelope.as_ref().ok(), &result);
+        result
+    }
+
+    async fn record(&self, envelope: &Envelope) -> Result<Answer, Error> {
+        let change = StateChange::of(&envelope.event)?;
+        let table = self.config.table(change.resource).to_owned();
+        let (arn, version) = (change.arn.clone(), change.version);
+        let written = match Row::of(change) {
+            Ok(row) => store::put(&self.client, &table, row).await,
+            Err(error @ Unstorable::TooDeep) => Err(Failure::Rejected(error.to_string())),
+            Err(Unstorable::Invalid(refusal)) => return Err(refusal.into()),
+        };
+        match written {
+            Ok(outcome) => Ok(Answer { outcome, table, arn, version }),
+            Err(Failure::Unavailable(cause)) => Err(Error::StoreUnavailable { table, arn, version, cause }),
+            Err(Failure::Rejected(cause)) => Err(Error::StoreRejected { table, arn, version, cause }),
+        }
+    }
+}
+
+/// Writes the invocation's line. Its fields are an interface: the README lists them, and metrics and alarms read them.
+/// Why an event failed stands in the line that `lambda_runtime` writes of the error, at ERROR.
+fn log(envelope: Option<&Envelope>, result: &Result<Answer, Error>) {
+    let (outcome, stored_version) = match result {
+        Ok(Answer { outcome: Outcome::Stored, .. }) => ("stored", None),
+        Ok(Answer { outcome: Outcome::Stale { stored_version }, .. }) => ("stale", Some(*stored_version)),
+        Ok(Answer { outcome: Outcome::Duplicate { stored_version }, .. }) => ("duplicate", Some(*stored_version)),
+        Err(error) => (error.error_type(), None),
+    };
+    let (table, arn, version) = match result {
+        Ok(Answer { table, arn, version, .. })
+        | Err(Error::StoreUnavailable { table, arn, version, .. } | Error::StoreRejected { table, arn, version, .. }) => {
+            (Some(table.as_str()), Some(arn.as_str()), Some(*version))
+        }
+        Err(Error::Refused(_)) => (None, None, None),
+    };
+    info!(
+        outcome,
+        table,
+        arn,
+        version,
+        stored_version,
+        event_id = envelope.and_then(|envelope| envelope.event.id.as_deref()),
+        lag_ms = envelope.and_then(|envelope| Some((Utc::now() - envelope.event.time?).num_milliseconds())),
+        replay_name = envelope.and_then(|envelope| envelope.replay_name.as_deref()),
+        "invocation"
+    );
+}

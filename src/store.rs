@@ -1,0 +1,150 @@
+//! The conditional write: one request to DynamoDB, which decides by itself whether a state is newer.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::timeout::TimeoutConfig;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::row::{Row, VERSION};
+
+/// The condition of every write: no row, a row without a version, or one with a lower version.
+pub const CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
+
+/// How long connecting may take. Within a region it takes a few milliseconds: a second has room for one lost packet.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one attempt may take, connecting and reading the answer included. DynamoDB answers in some 10 ms; a 128 MB
+/// function's first TLS handshake can take a few hundred.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
+/// How long all attempts and the pauses between them may take. It leaves a third of Lambda's 15 s to the rest, so
+/// that a fault ends in an error that says what it was, never in a function that was cut off.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A DynamoDB client with the region, credentials and endpoint of the environment, the SDK's standard retries, and
+/// the time limits above. Its connections are kept: build it once.
+pub async fn client() -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+    Client::new(&config)
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub enum Outcome {
+    /// The row holds this state now.
+    Stored,
+    /// The row holds a newer state, and keeps it.
+    Stale {
+        /// The version in the row.
+        stored_version: u64,
+    },
+    /// The row holds this version already: the event was delivered again, or the SDK repeated a write whose answer
+    /// was lost.
+    Duplicate {
+        /// The version in the row.
+        stored_version: u64,
+    },
+}
+
+/// Why a write failed, with the cause in words: the SDK's own error shows, in its `Debug` form, the row that was there.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Throttled, timed out, unreachable, or DynamoDB's own fault, and the SDK's retries didn't help. The same write
+    /// can succeed later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The table is missing, the access denied, the item too large: the same write fails again until someone acts.
+    #[error("{0}")]
+    Rejected(String),
+}
+
+/// Writes a row into a table, unless the table holds the same or a newer version of it.
+///
+/// # Errors
+///
+/// [`Failure`]; a row that is there already and whose version is no number, or none that ECS sends, is `Rejected`.
+pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Failure> {
+    let version = row.version;
+    let written = client
+        .put_item()
+        .table_name(table)
+        .set_item(Some(row.item))
+        .condition_expression(CONDITION)
+        .expression_attribute_names("#version", VERSION)
+        .expression_attribute_values(":version", AttributeValue::N(version.to_string()))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .send()
+        .await;
+    match written {
+        Ok(_) => Ok(Outcome::Stored),
+        Err(error) => match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => refusal(version, refused.item()),
+            _ if is_transient(&error) => Err(Failure::Unavailable(cause(&error))),
+            _ => Err(Failure::Rejected(cause(&error))),
+        },
+    }
+}
+
+/// Tells by the row that was there what the refusal of `version` means.
+fn refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, Failure> {
+    let stored_version = stored
+        .and_then(|row| row.get(VERSION)?.as_n().ok()?.parse::<u64>().ok())
+        .filter(|stored_version| *stored_version >= version)
+        .ok_or_else(|| {
+            Failure::Rejected(format!(
+                "the row that is there has a \"{VERSION}\" that can't be compared with {version}: correct or delete that row"
+            ))
+        })?;
+    Ok(if stored_version == version {
+        Outcome::Duplicate { stored_version }
+    } else {
+        Outcome::Stale { stored_version }
+    })
+}
+
+/// Whether the same request can succeed later: what the SDK itself retries, and every fault on DynamoDB's side.
+fn is_transient(error: &SdkError<PutItemError>) -> bool {
+    match error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+        SdkError::ServiceError(answer) => {
+            let code = error.code().unwrap_or_default();
+            answer.raw().status().is_server_error()
+                || THROTTLING_ERRORS.contains(&code)
+                || TRANSIENT_ERRORS.contains(&code)
+                || answer.err().is_replicated_write_conflict_exception()
+                || answer.err().is_transaction_conflict_exception()
+        }
+        _ => false,
+    }
+}
+
+/// DynamoDB's code and message where it answered; the chain of causes where it didn't.
+fn cause(error: &SdkError<PutItemError>) -> String {
+    if let SdkError::ServiceError(answer) = error {
+        let code = error.code().unwrap_or("no error code");
+        let message = error.message().unwrap_or("no message");
+        return format!("{code}: {message} (HTTP {})", answer.raw().status().as_u16());
+    }
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

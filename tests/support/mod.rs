@@ -1,0 +1,3 @@
+//! What the tests, and the local run, put around the function.
+
+pub mod dynamodb;
