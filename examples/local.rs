@@ -15,10 +15,10 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-#[path = "../tests/support/dynamodb.rs"]
-mod dynamodb;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -221,7 +221,7 @@ impl Stack {
 
     /// Sends an event to the function. The answer is its own, or `{"errorType": …, "errorMessage": …}`.
     async fn invoke(&self, event: &str) -> Result<Value> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(600)).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(10)).build()?;
         let answer = client.post(&self.url).body(event.to_owned()).send().await?.text().await?;
         serde_json::from_str(&answer).map_err(|error| format!("the function answered {answer:?}: {error}").into())
     }
@@ -252,7 +252,7 @@ impl Drop for RemovedOnDrop<'_> {
 fn every_event_file_is_in_the_story() -> Result<()> {
     for folder in ["", "refused/"] {
         for entry in fs::read_dir(format!("events/{folder}"))? {
-            let file = entry?.file_name().into_string().map_err(|name| format!("events/ holds {name:?}"))?;
+            let file = entry?.file_name().into_string().map_err(|name| format!("events/ holds {}", name.display()))?;
             if let Some(name) = file.strip_suffix(".json")
                 && !STORY.iter().any(|(known, _)| *known == format!("{folder}{name}"))
             {
@@ -303,6 +303,5 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
 }
 
 fn number(value: &Value) -> Cell {
-    Cell::new(value.as_u64().map_or(String::new(), |number| number.to_string()))
-        .set_alignment(CellAlignment::Right)
+    Cell::new(value.as_u64().map_or(String::new(), |number| number.to_string())).set_alignment(CellAlignment::Right)
 }

@@ -74,6 +74,5 @@ impl Config {
 }
 
 fn is_table_name(value: &str) -> bool {
-    (3..=255).contains(&value.len())
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    (3..=255).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }

@@ -59,7 +59,7 @@ impl Resource {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Refusal {
     /// The event comes from somewhere else.
-    #[error("the event's source must be \"aws.ecs\"; it is {found}. Narrow what invokes this function to that source")]
+    #[error("the event's source must be \"aws.ecs\"; it is {found}: narrow what invokes this function to that source")]
     UnsupportedSource {
         /// The source, in quotes, or the kind of what stood there.
         found: Cow<'static, str>,
@@ -67,14 +67,14 @@ pub enum Refusal {
     /// Another event of ECS.
     #[error(
         "the event's detail-type must be \"ECS Task State Change\" or \"ECS Container Instance State Change\"; it is \
-         {found}. Narrow what invokes this function to these two"
+         {found}: narrow what invokes this function to these two"
     )]
     UnsupportedDetailType {
         /// The detail-type, in quotes, or the kind of what stood there.
         found: Cow<'static, str>,
     },
     /// A field isn't what ECS sends.
-    #[error("{field} must be {expected}; it is {found}. The event isn't as ECS sends it")]
+    #[error("{field} must be {expected}; it is {found}: ECS sends no such event, look at what invokes this function")]
     InvalidEvent {
         /// Where: `detail.version`, for example.
         field: Cow<'static, str>,
@@ -124,17 +124,17 @@ fn malformed(payload: &RawValue) -> Refusal {
         Err(refusal) => return refusal,
     };
     let found = |field| fields.get(field).map_or(Cow::Borrowed("missing"), |value| quoted(value));
-    if !fields.get("source").is_some_and(|source| text(source).as_deref() == Some(SOURCE)) {
+    if fields.get("source").is_none_or(|source| text(source).as_deref() != Some(SOURCE)) {
         return Refusal::UnsupportedSource { found: found("source") };
     }
-    if !fields.get("detail-type").is_some_and(|detail_type| is::<String>(detail_type)) {
+    if fields.get("detail-type").and_then(|name| Resource::of_detail_type(&text(name)?)).is_none() {
         return Refusal::UnsupportedDetailType { found: found("detail-type") };
     }
     if !fields.contains_key("detail") {
         return invalid("detail", "an object", "missing");
     }
-    let rules: [(&'static str, &'static str, fn(&RawValue) -> bool); 6] = [
-        ("version", "text", is::<Option<String>>),
+    let rules = [
+        ("version", "text", is::<Option<String>> as fn(&RawValue) -> bool),
         ("id", "text", is::<Option<String>>),
         ("account", "text", is::<Option<String>>),
         ("time", "an RFC 3339 time", is::<Option<DateTime<Utc>>>),
@@ -198,28 +198,28 @@ fn object<'v>(field: &'static str, value: &'v RawValue) -> Result<HashMap<String
 }
 
 fn arn(resource: Resource, value: Option<&RawValue>) -> Result<String, Refusal> {
-    let found: Cow<'static, str> = match value.map(|value| (text(value), value)) {
-        None => "missing".into(),
-        Some((None, value)) => kind(value).into(),
-        Some((Some(arn), _)) if arn.is_empty() => "empty".into(),
-        Some((Some(arn), _)) if arn.len() > MAX_KEY_BYTES => format!("text of {} bytes", arn.len()).into(),
-        Some((Some(arn), _)) => return Ok(arn),
-    };
-    Err(invalid(format!("detail.{}", resource.key()), "text of 1 to 2048 bytes", found))
+    let invalid = |found| invalid(format!("detail.{}", resource.key()), "text of 1 to 2048 bytes", found);
+    let value = value.ok_or_else(|| invalid("missing".into()))?;
+    let arn = text(value).ok_or_else(|| invalid(kind(value).into()))?;
+    match arn.len() {
+        0 => Err(invalid("empty".into())),
+        1..=MAX_KEY_BYTES => Ok(arn),
+        bytes => Err(invalid(format!("text of {bytes} bytes"))),
+    }
 }
 
 fn version(value: Option<&RawValue>) -> Result<u64, Refusal> {
-    let found = match value {
-        None => "missing",
-        Some(value) => match value.get().parse() {
-            Ok(version) => return Ok(version),
-            Err(_) if kind(value) != "a number" => kind(value),
-            Err(_) if value.get().starts_with('-') => "a negative number",
-            Err(_) if value.get().contains(['.', 'e', 'E']) => "a number with a fraction or an exponent",
-            Err(_) => "greater than that",
-        },
-    };
-    Err(invalid("detail.version", "an integer from 0 to 18446744073709551615", found))
+    let invalid = |found| invalid("detail.version", "an integer from 0 to 18446744073709551615", found);
+    let value = value.ok_or_else(|| invalid("missing"))?;
+    let json = value.get();
+    json.parse().map_err(|_| {
+        invalid(match kind(value) {
+            "a number" if json.starts_with('-') => "a negative number",
+            "a number" if json.contains(['.', 'e', 'E']) => "a number with a fraction or an exponent",
+            "a number" => "greater than that",
+            other => other,
+        })
+    })
 }
 
 fn invalid(

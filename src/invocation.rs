@@ -42,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// DynamoDB can't be had for it just now.
-    #[error("version {version} of {arn} could not be written to table {table}: {cause}. It is worth trying again")]
+    #[error("version {version} of {arn} couldn't be written to table {table}, and trying again can help: {cause}")]
     StoreUnavailable {
         /// The table that was written to.
         table: String,
@@ -54,7 +54,7 @@ pub enum Error {
         cause: String,
     },
     /// DynamoDB doesn't take it.
-    #[error("version {version} of {arn} can not be written to table {table}: {cause}. Trying again won't help")]
+    #[error("version {version} of {arn} can't be written to table {table}, and trying again won't help: {cause}")]
     StoreRejected {
         /// The table that was written to.
         table: String,

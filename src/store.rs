@@ -1,7 +1,8 @@
 //! The conditional write: one request to DynamoDB, which decides by itself whether a state is newer.
 
 use std::collections::HashMap;
-use std::error::Error as _;
+use std::error::Error as StdError;
+use std::iter::successors;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -105,7 +106,7 @@ fn refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Re
         .filter(|stored_version| *stored_version >= version)
         .ok_or_else(|| {
             Failure::Rejected(format!(
-                "the row that is there has a \"{VERSION}\" that can't be compared with {version}: correct or delete that row"
+                "the row that is there has a \"{VERSION}\" that can't be compared with {version}; correct or delete that row"
             ))
         })?;
     Ok(if stored_version == version {
@@ -122,7 +123,8 @@ fn is_transient(error: &SdkError<PutItemError>) -> bool {
         SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
         SdkError::ServiceError(answer) => {
             let code = error.code().unwrap_or_default();
-            answer.raw().status().is_server_error()
+            // Whatever is no refusal of the request: 5xx, and a 200 that can't be read.
+            !answer.raw().status().is_client_error()
                 || THROTTLING_ERRORS.contains(&code)
                 || TRANSIENT_ERRORS.contains(&code)
                 || answer.err().is_replicated_write_conflict_exception()
@@ -132,19 +134,18 @@ fn is_transient(error: &SdkError<PutItemError>) -> bool {
     }
 }
 
-/// DynamoDB's code and message where it answered; the chain of causes where it didn't.
+/// DynamoDB's code and message where it gave them, else the chain of causes; and the status, where it answered.
 fn cause(error: &SdkError<PutItemError>) -> String {
-    if let SdkError::ServiceError(answer) = error {
-        let code = error.code().unwrap_or("no error code");
-        let message = error.message().unwrap_or("no message");
-        return format!("{code}: {message} (HTTP {})", answer.raw().status().as_u16());
+    let said = match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        (None, _) => {
+            let chain = successors(Some(error as &dyn StdError), |&error| error.source());
+            chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        }
+    };
+    match error.raw_response() {
+        Some(answer) => format!("{said} (HTTP {})", answer.status().as_u16()),
+        None => said,
     }
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

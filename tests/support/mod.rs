@@ -1,3 +1,8 @@
-//! What the tests, and the local run, put around the function.
+//! What the tests and the local run put around the function: events, a real DynamoDB engine, and Lambda's side.
+#![allow(dead_code, reason = "each of them uses its own part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on has failed the test")]
 
-pub mod dynamodb;
+pub(crate) mod dynamodb;
+pub(crate) mod events;
+pub(crate) mod function;
+pub(crate) mod lambda;

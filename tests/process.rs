@@ -1,0 +1,218 @@
+//! The real binary, end to end, under a Runtime API: start, answers, errors and log.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+mod support;
+
+use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use support::events::{self, TASK, sample, task};
+use support::lambda::Lambda;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+
+/// The lines of a JSON log that are not the runtime's own.
+fn lines(log: &str) -> Vec<Value> {
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// Takes out of a log line what differs from run to run, and checks that it is there.
+fn steady(mut line: Value) -> Value {
+    let fields = line.as_object_mut().unwrap();
+    let timestamp = fields.remove("timestamp").unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).is_ok(), "{timestamp}");
+    if let Some(lag) = fields.remove("lag_ms") {
+        let time = chrono::DateTime::parse_from_rfc3339("2026-03-02T09:14:28Z").unwrap();
+        let lag = chrono::TimeDelta::milliseconds(lag.as_i64().unwrap());
+        assert!((chrono::Utc::now() - (time.to_utc() + lag)).abs() < chrono::TimeDelta::minutes(1), "{lag}");
+        fields.insert("lag_ms".to_owned(), json!("checked"));
+    }
+    line
+}
+
+#[tokio::test]
+async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
+    let dynamodb = DynamoDb::start().await;
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let mut replayed = task(2);
+    replayed["replay-name"] = json!("rebuild-1");
+
+    for (event, outcome) in [
+        (task(2), "stored"),
+        (task(1), "stale"),
+        (replayed, "duplicate"),
+        (sample("container-instance-registered"), "stored"),
+        (sample("refused/service-action"), "UnsupportedDetailType"),
+        (json!({}), "UnsupportedSource"),
+    ] {
+        let answer = lambda.invoke(event.to_string()).await;
+        assert_eq!(answer.outcome(), outcome, "{answer:?}");
+        assert_eq!(answer.failed, outcome.starts_with("Unsupported"), "{answer:?}");
+    }
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
+    assert_eq!(dynamodb.row(CONTAINER_INSTANCES), events::row(&sample("container-instance-registered")));
+
+    let log = lambda.log();
+    let (invocations, others): (Vec<Value>, Vec<Value>) =
+        lines(&log).into_iter().partition(|line| line["message"] == "invocation");
+    let span = |request: u32| json!({"name": "Lambda runtime invoke", "requestId": format!("request-{request}")});
+    let line = |request: u32, fields: Value| {
+        let mut line = json!({"level": "INFO", "message": "invocation", "span": span(request)});
+        line.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        line
+    };
+    let first_four = [
+        json!({"outcome": "stored", "table": TASKS, "arn": TASK, "version": 2, "event_id": "event-2"}),
+        json!({
+            "outcome": "stale", "table": TASKS, "arn": TASK, "version": 1, "stored_version": 2, "event_id": "event-1",
+        }),
+        json!({
+            "outcome": "duplicate", "table": TASKS, "arn": TASK, "version": 2, "stored_version": 2,
+            "event_id": "event-2", "replay_name": "rebuild-1",
+        }),
+    ];
+    assert_eq!(invocations.len(), 6, "{log}");
+    for (request, mut fields) in (1..).zip(first_four) {
+        fields["lag_ms"] = json!("checked");
+        assert_eq!(steady(invocations[request as usize - 1].clone()), line(request, fields));
+    }
+    assert_eq!(invocations[4]["outcome"], "UnsupportedDetailType");
+    assert_eq!(invocations[4]["event_id"], "4d8c2b1a-9f0e-4a3b-b6c7-d8e9f0a1b2c3");
+    assert_eq!(steady(invocations[5].clone()), line(6, json!({"outcome": "UnsupportedSource"})));
+
+    // Beside these, one line an error, with the reason.
+    assert_eq!(others.len(), 2, "{log}");
+    for (other, error_type) in others.iter().zip(["UnsupportedDetailType", "UnsupportedSource"]) {
+        assert_eq!(other["level"], "ERROR");
+        assert!(other["message"].as_str().unwrap().contains(error_type), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
+    const SECRET: &str = "hunter2-correct-horse";
+    let mut event = sample("fargate-task-running");
+    event["detail"]["overrides"]["containerOverrides"][0]["environment"][0]["value"] = json!(SECRET);
+    event["detail"]["lastStatus"] = json!(SECRET);
+    let with = |pointer: &str, value: Value| {
+        let mut event = event.clone();
+        *event.pointer_mut(pointer).unwrap() = value;
+        event.to_string()
+    };
+    let payloads = [
+        (event.to_string(), "stored"),
+        (event.to_string(), "duplicate"),
+        (with("/detail/version", json!(1)), "stale"),
+        (with("/detail/version", json!(SECRET)), "InvalidEvent"),
+        (with("/detail/taskArn", json!(SECRET.repeat(200))), "InvalidEvent"),
+        (with("/detail", json!(SECRET)), "InvalidEvent"),
+        (with("/time", json!(SECRET)), "InvalidEvent"),
+        (with("/resources", json!([{"a": SECRET}])), "InvalidEvent"),
+        (with("/detail/cpu", json!(SECRET.repeat(20_000))), "StoreRejected"),
+        (with("/detail/containers", json!([SECRET, {"": SECRET}])), "StoreRejected"),
+        (event.to_string().replace("\"512\"", &format!("{{\"a\":\"{SECRET}\\ud800\"}}")), "InvalidEvent"),
+        (event.to_string().replace("\"512\"", &format!("[\"{SECRET}\",1{}]", "0".repeat(200))), "StoreRejected"),
+        (json!(SECRET).to_string(), "InvalidEvent"),
+        (json!([SECRET]).to_string(), "InvalidEvent"),
+    ];
+    for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] {
+        for format in ["JSON", "Text"] {
+            let dynamodb = DynamoDb::start().await;
+            let variables = [
+                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
+                ("AWS_LAMBDA_LOG_LEVEL", level),
+                ("AWS_LAMBDA_LOG_FORMAT", format),
+                ("RUST_LOG", "trace"),
+            ];
+            let lambda = Lambda::start(BINARY, 1, &variables).await;
+            for (payload, outcome) in &payloads {
+                let answer = lambda.invoke(payload.clone()).await;
+                assert_eq!(answer.outcome(), *outcome, "{answer:?}");
+                assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
+            }
+            // A row that can't be compared comes back from DynamoDB, whole.
+            let arn = &event["detail"]["taskArn"];
+            dynamodb.put(TASKS, &json!({"taskArn": {"S": arn}, "version": {"S": SECRET}, "more": {"S": SECRET}}));
+            let answer = lambda.invoke(event.to_string()).await;
+            assert_eq!(answer.outcome(), "StoreRejected");
+            assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
+
+            let log = lambda.log();
+            assert!(log.contains("StoreRejected"), "nothing was logged at {level}");
+            assert!(!log.contains("hunter2"), "a secret is in the log at {level}:\n{log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_tables_are_those_that_the_environment_names() {
+    let dynamodb = DynamoDb::start().await;
+    // The two names the wrong way round: DynamoDB refuses the key.
+    let variables = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
+        ("TASK_TABLE_NAME", CONTAINER_INSTANCES),
+        ("CONTAINER_INSTANCE_TABLE_NAME", TASKS),
+    ];
+    let lambda = Lambda::start(BINARY, 1, &variables).await;
+    for (event, table) in [(task(1), CONTAINER_INSTANCES), (sample("container-instance-registered"), TASKS)] {
+        let answer = lambda.invoke(event.to_string()).await;
+        assert_eq!(answer.outcome(), "StoreRejected");
+        assert!(answer.body["errorMessage"].as_str().unwrap().contains(&format!("to table {table}")), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_never_answers_is_an_error_well_before_lambdas_timeout() {
+    // It takes connections, and reads nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let start = Instant::now();
+    let answer = lambda.invoke(task(1).to_string()).await;
+    let took = start.elapsed().as_secs_f64();
+    assert_eq!(answer.outcome(), "StoreUnavailable");
+    assert!(answer.body["errorMessage"].as_str().unwrap().contains("timeout"), "{answer:?}");
+    assert!(took < 12.0, "it took {took} s");
+}
+
+/// Starts the binary as Lambda would, where it ends by itself.
+fn start(variables: &[(&str, &str)]) -> Output {
+    Command::new(BINARY)
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
+    for (variables, complaint) in [
+        (&[("TASK_TABLE_NAME", "")][..], "TASK_TABLE_NAME must be the name of a DynamoDB table"),
+        (&[("TASK_TABLE_NAME", "no spaces please")], "TASK_TABLE_NAME must be the name of a DynamoDB table"),
+        (&[("CONTAINER_INSTANCE_TABLE_NAME", "ab")], "CONTAINER_INSTANCE_TABLE_NAME must be the name"),
+        (&[("CONTAINER_INSTANCE_TABLE_NAME", "ECSTaskState")], "must name another table than TASK_TABLE_NAME"),
+        (&[("AWS_LAMBDA_LOG_LEVEL", "LOUD")], "AWS_LAMBDA_LOG_LEVEL must be TRACE"),
+        (&[("AWS_LAMBDA_LOG_FORMAT", "XML")], "AWS_LAMBDA_LOG_FORMAT must be JSON or Text"),
+    ] {
+        let ended = start(variables);
+        let output = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{variables:?}: {output}");
+        assert!(output.contains(complaint), "{variables:?}: {output}");
+    }
+    let too_long = "x".repeat(256);
+    assert_eq!(start(&[("TASK_TABLE_NAME", &too_long)]).status.code(), Some(1));
+}
+
+#[test]
+fn started_by_hand_it_says_what_it_is() {
+    let ended = Command::new(BINARY).env_clear().output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(ended.stderr).unwrap(),
+        "ecs-state-recorder is an AWS Lambda function: Lambda starts it. To try it here, use `make run`.\n"
+    );
+}

@@ -1,0 +1,583 @@
+//! Every rule of an invocation, through the handler, against a real DynamoDB engine.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+mod support;
+
+use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use support::events::{self, TASK, sample, samples, task};
+use support::function::Function;
+
+/// The handler, and the database that it writes to.
+async fn start() -> (DynamoDb, Function) {
+    let dynamodb = DynamoDb::start().await;
+    let function = Function::new(&dynamodb.url);
+    (dynamodb, function)
+}
+
+/// Sends an event that must be refused, and returns the error's message. Nothing may be stored.
+async fn refused(payload: &str, error_type: &str) -> String {
+    let (dynamodb, function) = start().await;
+    let answer = function.invoke(payload).await;
+    assert_eq!(answer["errorType"], error_type, "{payload}: {answer}");
+    assert_eq!(dynamodb.rows(TASKS), [] as [Value; 0], "{payload}");
+    assert_eq!(dynamodb.rows(CONTAINER_INSTANCES), [] as [Value; 0], "{payload}");
+    answer["errorMessage"].as_str().unwrap().to_owned()
+}
+
+fn with(mut event: Value, pointer: &str, value: Value) -> String {
+    *event.pointer_mut(pointer).unwrap() = value;
+    event.to_string()
+}
+
+fn without(mut event: Value, parent: &str, field: &str) -> String {
+    event.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(field).unwrap();
+    event.to_string()
+}
+
+// Rule 1: the source.
+
+#[tokio::test]
+async fn an_event_of_another_source_is_refused() {
+    let message = refused(&sample("refused/wrong-source").to_string(), "UnsupportedSource").await;
+    assert_eq!(
+        message,
+        "the event's source must be \"aws.ecs\"; it is \"aws.ec2\": narrow what invokes this function to that source"
+    );
+    for source in ["AWS.ECS", "aws.ecs ", "", "my.app"] {
+        refused(&with(task(1), "/source", json!(source)), "UnsupportedSource").await;
+    }
+    for source in [json!(null), json!(7), json!(["aws.ecs"]), json!({"aws.ecs": true})] {
+        refused(&with(task(1), "/source", source), "UnsupportedSource").await;
+    }
+}
+
+#[tokio::test]
+async fn a_payload_without_an_envelope_has_no_source_and_is_refused_for_it() {
+    let detail = task(1)["detail"].to_string();
+    for payload in [without(task(1), "", "source"), detail, "{}".to_owned()] {
+        let message = refused(&payload, "UnsupportedSource").await;
+        assert!(message.contains("it is missing"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_source_is_judged_before_anything_else() {
+    let mut event = task(1);
+    event["source"] = json!("aws.ec2");
+    event["detail-type"] = json!(7);
+    event["time"] = json!("yesterday");
+    event["detail"] = json!(null);
+    refused(&event.to_string(), "UnsupportedSource").await;
+}
+
+// Rule 2: the detail-type.
+
+#[tokio::test]
+async fn another_detail_type_is_refused() {
+    let message = refused(&sample("refused/service-action").to_string(), "UnsupportedDetailType").await;
+    assert!(message.contains("it is \"ECS Service Action\""), "{message}");
+    for detail_type in [json!("ECS task state change"), json!(""), json!(null), json!(3), json!({})] {
+        refused(&with(task(1), "/detail-type", detail_type), "UnsupportedDetailType").await;
+    }
+    let message = refused(&without(task(1), "", "detail-type"), "UnsupportedDetailType").await;
+    assert!(message.contains("it is missing"), "{message}");
+}
+
+#[tokio::test]
+async fn each_detail_type_has_its_own_table_and_key() {
+    let (dynamodb, function) = start().await;
+    let task = sample("fargate-task-running");
+    let instance = sample("container-instance-registered");
+    assert_eq!(
+        function.invoke(&task.to_string()).await,
+        json!({"outcome": "stored", "table": "ECSTaskState", "arn": task["detail"]["taskArn"], "version": 3})
+    );
+    assert_eq!(
+        function.invoke(&instance.to_string()).await,
+        json!({
+            "outcome": "stored",
+            "table": "ECSCtrInstanceState",
+            "arn": instance["detail"]["containerInstanceArn"],
+            "version": 2,
+        })
+    );
+    assert_eq!(dynamodb.row(TASKS), events::row(&task));
+    assert_eq!(dynamodb.row(CONTAINER_INSTANCES), events::row(&instance));
+}
+
+// Rule 3: the detail, its key and its version.
+
+#[tokio::test]
+async fn a_detail_that_is_no_object_is_refused() {
+    for (detail, kind) in [
+        (json!(null), "null"),
+        (json!(true), "a boolean"),
+        (json!(5), "a number"),
+        (json!("{}"), "text"),
+        (json!([]), "a list"),
+    ] {
+        let message = refused(&with(task(1), "/detail", detail), "InvalidEvent").await;
+        assert_eq!(
+            message,
+            format!(
+                "detail must be an object; it is {kind}: ECS sends no such event, look at what invokes this function"
+            )
+        );
+    }
+    let message = refused(&without(task(1), "", "detail"), "InvalidEvent").await;
+    assert!(message.starts_with("detail must be an object; it is missing"), "{message}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_1_to_2048_bytes_of_text_is_refused() {
+    let (task, instance) = (task(1), sample("container-instance-registered"));
+    for (event, field) in [(&task, "taskArn"), (&instance, "containerInstanceArn")] {
+        let pointer = format!("/detail/{field}");
+        for (key, found) in [
+            (json!(null), "null"),
+            (json!(17), "a number"),
+            (json!([TASK]), "a list"),
+            (json!({"arn": TASK}), "an object"),
+            (json!(""), "empty"),
+            (json!("a".repeat(2049)), "text of 2049 bytes"),
+            (json!("é".repeat(1025)), "text of 2050 bytes"),
+        ] {
+            let message = refused(&with(event.clone(), &pointer, key), "InvalidEvent").await;
+            let expected = format!("detail.{field} must be text of 1 to 2048 bytes; it is {found}: ");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+        let message = refused(&without(event.clone(), "/detail", field), "InvalidEvent").await;
+        assert!(message.contains("it is missing"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_taken_whatever_its_form() {
+    for arn in [
+        "arn:aws:ecs:us-east-1:123456789012:task/5f1b9c0e-6d7a-4f0f-8c3e-2b1a09d8c7f6",
+        "arn:aws-cn:ecs:cn-north-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6",
+        "arn:aws-us-gov:ecs:us-gov-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6",
+        "x",
+        &"a".repeat(2048),
+    ] {
+        let (dynamodb, function) = start().await;
+        let event = with(task(1), "/detail/taskArn", json!(arn));
+        assert_eq!(function.invoke(&event).await["outcome"], "stored", "{arn}");
+        assert_eq!(dynamodb.row(TASKS), events::row(&serde_json::from_str(&event).unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_no_integer_from_0_is_refused() {
+    for (version, found) in [
+        ("null", "null"),
+        ("true", "a boolean"),
+        ("\"3\"", "text"),
+        ("[3]", "a list"),
+        ("{}", "an object"),
+        ("-1", "a negative number"),
+        ("-0", "a negative number"),
+        ("3.0", "a number with a fraction or an exponent"),
+        ("3e0", "a number with a fraction or an exponent"),
+        ("18446744073709551616", "greater than that"),
+    ] {
+        let event = task(1).to_string().replace("\"version\":1", &format!("\"version\":{version}"));
+        let message = refused(&event, "InvalidEvent").await;
+        let expected = format!("detail.version must be an integer from 0 to 18446744073709551615; it is {found}: ");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    let message = refused(&sample("refused/missing-version").to_string(), "InvalidEvent").await;
+    assert!(message.contains("it is missing"), "{message}");
+}
+
+#[tokio::test]
+async fn a_version_is_taken_from_0_to_the_largest() {
+    for version in [0, 1, u64::MAX] {
+        let (dynamodb, function) = start().await;
+        assert_eq!(function.invoke(&task(version).to_string()).await["version"], version);
+        assert_eq!(dynamodb.row(TASKS), events::row(&task(version)));
+    }
+}
+
+#[tokio::test]
+async fn an_envelope_field_of_a_wrong_kind_is_refused_by_name() {
+    for (field, value, message) in [
+        ("version", json!(0), "version must be text; it is a number"),
+        ("id", json!(["x"]), "id must be text; it is a list"),
+        ("time", json!("yesterday"), "time must be an RFC 3339 time; it is text"),
+        ("time", json!(1_772_442_868), "time must be an RFC 3339 time; it is a number"),
+        ("account", json!(123_456_789_012_u64), "account must be text; it is a number"),
+        ("region", json!({}), "region must be text; it is an object"),
+        ("resources", json!([1]), "resources must be a list of text; it is a list"),
+    ] {
+        let mut event = task(1);
+        event[field] = value;
+        let found = refused(&event.to_string(), "InvalidEvent").await;
+        assert!(found.starts_with(message), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_envelope_is_refused() {
+    for (payload, kind) in [
+        ("null", "null"),
+        ("[]", "a list"),
+        ("\"aws.ecs\"", "text"),
+        ("3", "a number"),
+        (r#"{"\ud800":1}"#, "an object with a name that is not Unicode"),
+    ] {
+        let message = refused(payload, "InvalidEvent").await;
+        assert!(message.starts_with(&format!("the event must be an object; it is {kind}: ")), "{message}");
+    }
+    let twice = task(1).to_string().replacen('{', "{\"source\":\"aws.ecs\",", 1);
+    let message = refused(&twice, "InvalidEvent").await;
+    assert!(message.contains("a field twice"), "{message}");
+}
+
+// Rule 4: the row.
+
+#[tokio::test]
+async fn every_sample_event_becomes_a_row_that_lacks_nothing() {
+    for name in samples() {
+        let (dynamodb, function) = start().await;
+        let event = sample(&name);
+        let answer = function.invoke(&event.to_string()).await;
+        assert_eq!(answer["outcome"], "stored", "{name}: {answer}");
+        assert_eq!(dynamodb.row(answer["table"].as_str().unwrap()), events::row(&event), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
+    let (dynamodb, function) = start().await;
+    let event = r#"{
+        "version": "0", "id": "11111111-2222-3333-4444-555555555555", "detail-type": "ECS Task State Change",
+        "source": "aws.ecs", "time": "2026-03-02T09:14:28Z",
+        "detail": {
+            "taskArn": "arn:1", "version": 7, "null": null, "yes": true, "no": false,
+            "text": "é \u00e9 \ud83d\ude80 \u0000 \"", "empty text": "",
+            "list": [1, "1", null, [], {}], "empty list": [], "texts": ["a", "a"],
+            "object": {"a": {"b": {"c": "deep"}}}, "empty object": {},
+            "integer": 12345678901234567890123, "thirty-eight digits": 12345678901234567890123456789012345678,
+            "windows": 3221225786, "half": 0.5, "negative": -1.25, "exact": 0.1000000000000000055511151231257827,
+            "a field of tomorrow": {"x": [0.1]}
+        }
+    }"#;
+    assert_eq!(
+        function.invoke(event).await,
+        json!({"outcome": "stored", "table": TASKS, "arn": "arn:1", "version": 7})
+    );
+    assert_eq!(
+        dynamodb.row(TASKS),
+        json!({
+            "cw_version": {"S": "0"},
+            "event_id": {"S": "11111111-2222-3333-4444-555555555555"},
+            "event_time": {"S": "2026-03-02T09:14:28Z"},
+            "taskArn": {"S": "arn:1"},
+            "version": {"N": "7"},
+            "null": {"NULL": true},
+            "yes": {"BOOL": true},
+            "no": {"BOOL": false},
+            "text": {"S": "é é 🚀 \u{0} \""},
+            "empty text": {"S": ""},
+            "list": {"L": [{"N": "1"}, {"S": "1"}, {"NULL": true}, {"L": []}, {"M": {}}]},
+            "empty list": {"L": []},
+            "texts": {"L": [{"S": "a"}, {"S": "a"}]},
+            "object": {"M": {"a": {"M": {"b": {"M": {"c": {"S": "deep"}}}}}}},
+            "empty object": {"M": {}},
+            "integer": {"N": "12345678901234567890123"},
+            "thirty-eight digits": {"N": "12345678901234567890123456789012345678"},
+            "windows": {"N": "3221225786"},
+            "half": {"N": "0.5"},
+            "negative": {"N": "-1.25"},
+            "exact": {"N": "0.1000000000000000055511151231257827"},
+            "a field of tomorrow": {"M": {"x": {"L": [{"N": "0.1"}]}}},
+        })
+    );
+}
+
+#[tokio::test]
+async fn status_becomes_current_status_and_our_names_win_over_the_details() {
+    let (dynamodb, function) = start().await;
+    let mut event = task(1);
+    event["detail"]["status"] = json!("ACTIVE");
+    for name in ["cw_version", "event_id", "event_time", "current_status"] {
+        event["detail"][name] = json!("the detail's");
+    }
+    function.invoke(&event.to_string()).await;
+    assert_eq!(
+        dynamodb.row(TASKS),
+        json!({
+            "taskArn": {"S": TASK},
+            "version": {"N": "1"},
+            "lastStatus": {"S": "RUNNING"},
+            "current_status": {"S": "ACTIVE"},
+            "cw_version": {"S": "0"},
+            "event_id": {"S": "event-1"},
+            "event_time": {"S": "2026-03-02T09:14:28Z"},
+        })
+    );
+}
+
+#[tokio::test]
+async fn what_the_envelope_lacks_the_row_lacks_even_where_the_detail_has_the_name() {
+    let (dynamodb, function) = start().await;
+    let event = json!({
+        "source": "aws.ecs",
+        "detail-type": "ECS Task State Change",
+        "id": null,
+        "detail": {"taskArn": TASK, "version": 1, "event_id": "the detail's", "current_status": "the detail's"},
+    });
+    function.invoke(&event.to_string()).await;
+    assert_eq!(dynamodb.row(TASKS), json!({"taskArn": {"S": TASK}, "version": {"N": "1"}}));
+}
+
+#[tokio::test]
+async fn a_field_that_vanished_from_the_detail_vanishes_from_the_row() {
+    let (dynamodb, function) = start().await;
+    let mut with_health = task(1);
+    with_health["detail"]["healthStatus"] = json!("HEALTHY");
+    function.invoke(&with_health.to_string()).await;
+    function.invoke(&task(2).to_string()).await;
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
+}
+
+// Rule 5: the one conditional write.
+
+#[tokio::test]
+async fn an_invocation_is_one_conditional_put_item_and_no_other_request() {
+    let (url, mut requests) = scripted(StatusCode::OK, "{}").await;
+    let answer = Function::new(&url).invoke(&task(4).to_string()).await;
+    assert_eq!(answer["outcome"], "stored");
+    let (target, body) = requests.recv().await.unwrap();
+    assert_eq!(target, "DynamoDB_20120810.PutItem");
+    assert_eq!(
+        body,
+        json!({
+            "TableName": "ECSTaskState",
+            "Item": events::row(&task(4)),
+            "ConditionExpression": "attribute_not_exists(#version) OR #version < :version",
+            "ExpressionAttributeNames": {"#version": "version"},
+            "ExpressionAttributeValues": {":version": {"N": "4"}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        })
+    );
+    assert!(requests.try_recv().is_err(), "a second request");
+}
+
+#[tokio::test]
+async fn a_row_with_a_lower_version_gives_way() {
+    let (dynamodb, function) = start().await;
+    // 9 and 10: as text, the order would be the other one.
+    dynamodb.put(TASKS, &events::row(&task(9)));
+    let answer = function.invoke(&task(10).to_string()).await;
+    assert_eq!(answer, json!({"outcome": "stored", "table": TASKS, "arn": TASK, "version": 10}));
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(10)));
+}
+
+#[tokio::test]
+async fn a_row_with_a_higher_version_stays_and_the_event_is_stale() {
+    let (dynamodb, function) = start().await;
+    dynamodb.put(TASKS, &events::row(&task(10)));
+    let answer = function.invoke(&task(9).to_string()).await;
+    assert_eq!(answer, json!({"outcome": "stale", "table": TASKS, "arn": TASK, "version": 9, "stored_version": 10}));
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(10)));
+}
+
+#[tokio::test]
+async fn a_row_with_the_same_version_stays_and_the_event_is_a_duplicate() {
+    let (dynamodb, function) = start().await;
+    dynamodb.put(TASKS, &events::row(&task(9)));
+    let mut again = task(9);
+    again["detail"]["lastStatus"] = json!("another");
+    let answer = function.invoke(&again.to_string()).await;
+    assert_eq!(answer, json!({"outcome": "duplicate", "table": TASKS, "arn": TASK, "version": 9, "stored_version": 9}));
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(9)));
+}
+
+#[tokio::test]
+async fn a_row_without_a_version_gives_way() {
+    let (dynamodb, function) = start().await;
+    dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "note": {"S": "by hand"}}));
+    assert_eq!(function.invoke(&task(0).to_string()).await["outcome"], "stored");
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(0)));
+}
+
+#[tokio::test]
+async fn a_row_of_the_documented_function_is_compared_like_one_of_ours() {
+    // It keeps `status` under its own name, and the envelope's version; no id and no time.
+    let theirs = json!({
+        "containerInstanceArn": {"S": sample("container-instance-changed")["detail"]["containerInstanceArn"]},
+        "version": {"N": "9"},
+        "cw_version": {"S": "0"},
+        "status": {"S": "ACTIVE"},
+    });
+    let (dynamodb, function) = start().await;
+    dynamodb.put(CONTAINER_INSTANCES, &theirs);
+    assert_eq!(function.invoke(&sample("container-instance-registered").to_string()).await["outcome"], "stale");
+    assert_eq!(function.invoke(&sample("container-instance-changed").to_string()).await["outcome"], "duplicate");
+    assert_eq!(dynamodb.row(CONTAINER_INSTANCES), theirs);
+    let newer = sample("container-instance-draining");
+    assert_eq!(function.invoke(&newer.to_string()).await["outcome"], "stored");
+    assert_eq!(dynamodb.row(CONTAINER_INSTANCES), events::row(&newer));
+}
+
+#[tokio::test]
+async fn a_row_whose_version_cannot_be_compared_is_an_error_and_stays() {
+    for version in [json!({"S": "3"}), json!({"NULL": true}), json!({"N": "3.5"}), json!({"L": [{"N": "3"}]})] {
+        let (dynamodb, function) = start().await;
+        let row = json!({"taskArn": {"S": TASK}, "version": version, "secret": {"S": "hunter2"}});
+        dynamodb.put(TASKS, &row);
+        let answer = function.invoke(&task(2).to_string()).await;
+        assert_eq!(
+            answer,
+            json!({
+                "errorType": "StoreRejected",
+                "errorMessage": format!(
+                    "version 2 of {TASK} can't be written to table ECSTaskState, and trying again won't help: the row \
+                     that is there has a \"version\" that can't be compared with 2; correct or delete that row"
+                ),
+            })
+        );
+        assert_eq!(dynamodb.row(TASKS), row);
+    }
+}
+
+// Rule 7: the errors.
+
+/// A DynamoDB that gives every request the same answer, and passes on the requests.
+async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
+    let (sent, requests) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = answer.into();
+    let answers = Router::new().fallback(move |headers: HeaderMap, body: String| async move {
+        let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+        // The receiver is gone where a test looks at the answer only.
+        let _ = sent.send((target, serde_json::from_str(&body).unwrap()));
+        (status, [("content-type", "application/x-amz-json-1.0")], answer.clone())
+    });
+    tokio::spawn(async move { axum::serve(listener, answers).await });
+    (url, requests)
+}
+
+fn service_error(code: &str) -> String {
+    json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "the reason"}).to_string()
+}
+
+#[tokio::test]
+async fn a_fault_that_can_pass_is_store_unavailable_with_its_cause() {
+    for (status, code) in [
+        (500, "InternalServerError"),
+        (503, "ServiceUnavailable"),
+        (400, "ProvisionedThroughputExceededException"),
+        (400, "ThrottlingException"),
+        (400, "RequestLimitExceeded"),
+        (400, "RequestTimeoutException"),
+        (400, "TransactionConflictException"),
+        (400, "ReplicatedWriteConflictException"),
+    ] {
+        let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), service_error(code)).await;
+        assert_eq!(
+            Function::new(&url).invoke(&task(2).to_string()).await,
+            json!({
+                "errorType": "StoreUnavailable",
+                "errorMessage": format!(
+                    "version 2 of {TASK} couldn't be written to table ECSTaskState, and trying again can help: \
+                     {code}: the reason (HTTP {status})"
+                ),
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_store_unavailable() {
+    for (status, answer) in [(200, "not JSON"), (200, "{\"Attrib"), (502, "<html>"), (500, ""), (307, "")] {
+        let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), answer).await;
+        let answer = Function::new(&url).invoke(&task(2).to_string()).await;
+        assert_eq!(answer["errorType"], "StoreUnavailable", "{answer}");
+        assert!(answer["errorMessage"].as_str().unwrap().ends_with(&format!(" (HTTP {status})")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_store_unavailable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let answer = Function::new(&url).invoke(&task(2).to_string()).await;
+    assert_eq!(answer["errorType"], "StoreUnavailable");
+    assert!(answer["errorMessage"].as_str().unwrap().contains("Connection refused"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_will_come_again_is_store_rejected_with_its_cause() {
+    for code in ["AccessDeniedException", "ExpiredTokenException", "ValidationException", "AnErrorOfTomorrow"] {
+        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code)).await;
+        assert_eq!(
+            Function::new(&url).invoke(&task(2).to_string()).await,
+            json!({
+                "errorType": "StoreRejected",
+                "errorMessage": format!(
+                    "version 2 of {TASK} can't be written to table ECSTaskState, and trying again won't help: \
+                     {code}: the reason (HTTP 400)"
+                ),
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_condition_without_the_row_that_was_there_is_store_rejected() {
+    let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error("ConditionalCheckFailedException")).await;
+    assert_eq!(Function::new(&url).invoke(&task(2).to_string()).await["errorType"], "StoreRejected");
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_store_rejected() {
+    let (dynamodb, function) = start().await;
+    dynamodb.delete_table(TASKS);
+    let answer = function.invoke(&task(2).to_string()).await;
+    assert_eq!(answer["errorType"], "StoreRejected");
+    assert!(answer["errorMessage"].as_str().unwrap().contains("ResourceNotFoundException"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_dynamodb_cannot_hold_is_store_rejected_and_nothing_of_it_is_stored() {
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for (value, cause) in [
+        (format!("\"{}\"", "x".repeat(400 * 1024)), "Item size has exceeded the maximum allowed size"),
+        (nested(33), "Nesting Levels have exceeded supported limits"),
+        (nested(64), "Nesting Levels have exceeded supported limits"),
+        (nested(65), "nested more than 64 levels deep"),
+        (nested(300_000), "nested more than 64 levels deep"),
+        ("123456789012345678901234567890123456789".to_owned(), "more than 38 significant digits"),
+        ("1e400".to_owned(), "Number overflow"),
+        (r#"{"":1}"#.to_owned(), "Empty attribute name"),
+    ] {
+        let event = task(1).to_string().replace("\"RUNNING\"", &value);
+        let message = refused(&event, "StoreRejected").await;
+        assert!(message.contains(cause), "{message}");
+        assert!(message.contains(TASK) && message.contains(TASKS) && message.len() < 1000, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_not_unicode_is_refused_by_the_field_that_holds_it() {
+    for value in [r#""\ud800""#, r#"[{"a":"\udfff"}]"#, r#"{"\ud800":1}"#] {
+        let event = task(1).to_string().replace("\"RUNNING\"", value);
+        let message = refused(&event, "InvalidEvent").await;
+        assert_eq!(
+            message,
+            "detail.lastStatus must be Unicode text throughout; it is text with half of a surrogate pair: ECS sends no \
+             such event, look at what invokes this function"
+        );
+    }
+}

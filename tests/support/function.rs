@@ -1,0 +1,39 @@
+//! The function without Lambda: its handler, in this process.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use ecs_state_recorder::config::Config;
+use ecs_state_recorder::invocation::Recorder;
+use lambda_runtime::Diagnostic;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub(crate) struct Function {
+    recorder: Recorder,
+}
+
+impl Function {
+    /// Writes to the DynamoDB at `url`, without a second try.
+    pub(crate) fn new(url: &str) -> Self {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(url)
+            .region(Region::from_static("eu-west-1"))
+            .credentials_provider(Credentials::for_tests())
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let tables = Config::read(|_| None).expect("the defaults");
+        Self { recorder: Recorder::new(tables, Client::from_conf(config)) }
+    }
+
+    /// What Lambda would get: the answer, or `{"errorType": …, "errorMessage": …}`.
+    pub(crate) async fn invoke(&self, payload: &str) -> Value {
+        let payload: Box<RawValue> = serde_json::from_str(payload).expect("a payload is JSON");
+        let answer = match self.recorder.handle(&payload).await {
+            Ok(answer) => serde_json::to_value(answer),
+            Err(error) => serde_json::to_value(Diagnostic::from(error)),
+        };
+        answer.expect("an answer is JSON")
+    }
+}

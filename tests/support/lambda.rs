@@ -1,0 +1,288 @@
+//! Lambda's side: a queue of events, and copies of the real binary that take them through the [Runtime API].
+//!
+//! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+/// How often Lambda's asynchronous side delivers an event before it goes to the on-failure destination: once, and two
+/// retries.
+const ASYNCHRONOUS_DELIVERIES: u32 = 3;
+
+/// What came of an event in the end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Whether the last delivery failed, so that the event is in the on-failure destination.
+    pub(crate) failed: bool,
+    /// The function's answer, or its error.
+    pub(crate) body: Value,
+    /// How often the event was delivered.
+    pub(crate) deliveries: u32,
+}
+
+impl Answer {
+    /// The outcome, or the error's type.
+    pub(crate) fn outcome(&self) -> &str {
+        self.body["outcome"].as_str().or(self.body["errorType"].as_str()).unwrap_or("no outcome")
+    }
+}
+
+struct Invocation {
+    id: u64,
+    payload: Bytes,
+    deliveries: u32,
+    deliveries_left: u32,
+    done: oneshot::Sender<Answer>,
+}
+
+/// Runs copies of a function until it is dropped.
+pub(crate) struct Lambda {
+    service: Arc<Service>,
+    copies: Vec<(Arc<Environment>, JoinHandle<()>)>,
+}
+
+/// What all copies share.
+struct Service {
+    command: PathBuf,
+    variables: Vec<(String, String)>,
+    queue: Mutex<VecDeque<Invocation>>,
+    queued: Notify,
+    next_id: Mutex<u64>,
+    log: Mutex<String>,
+}
+
+/// One copy's execution environment. It outlives the process in it: where that dies, the next one is started.
+struct Environment {
+    service: Arc<Service>,
+    current: Mutex<Option<Invocation>>,
+    process: Mutex<Option<Pid>>,
+}
+
+impl Lambda {
+    /// Starts copies of `command`, with `variables` beside those that Lambda sets.
+    pub(crate) async fn start(command: impl AsRef<Path>, copies: usize, variables: &[(&str, &str)]) -> Self {
+        let service = Arc::new(Service {
+            command: command.as_ref().to_owned(),
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            queue: Mutex::default(),
+            queued: Notify::new(),
+            next_id: Mutex::default(),
+            log: Mutex::default(),
+        });
+        let mut started = Vec::new();
+        for _ in 0..copies {
+            let environment = Arc::new(Environment {
+                service: service.clone(),
+                current: Mutex::default(),
+                process: Mutex::default(),
+            });
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            started.push((environment.clone(), tokio::spawn(environment.run(listener))));
+        }
+        Self { service, copies: started }
+    }
+
+    /// Invokes the function once, and waits for its answer.
+    pub(crate) async fn invoke(&self, payload: impl Into<Bytes>) -> Answer {
+        self.finished(self.service.enqueue(payload.into(), 1)).await
+    }
+
+    /// Sends an event the asynchronous way: delivered again, twice, where it fails.
+    pub(crate) fn send(&self, payload: impl Into<Bytes>) -> oneshot::Receiver<Answer> {
+        self.service.enqueue(payload.into(), ASYNCHRONOUS_DELIVERIES)
+    }
+
+    /// Waits for what comes of an event.
+    pub(crate) async fn finished(&self, answer: oneshot::Receiver<Answer>) -> Answer {
+        let Ok(answer) = tokio::time::timeout(Duration::from_mins(2), answer).await else {
+            panic!("no answer within two minutes; the function's log:\n{}", self.log());
+        };
+        answer.expect("every event is answered")
+    }
+
+    /// Sends a signal to the process of one copy, if it lives.
+    pub(crate) fn signal(&self, copy: usize, signal: Signal) {
+        if let Some(process) = *lock(&self.copies[copy].0.process) {
+            // It may be gone by now, and that is as good.
+            let _ = kill(process, signal);
+        }
+    }
+
+    /// The process of one copy, once it runs.
+    pub(crate) fn process(&self, copy: usize) -> Option<Pid> {
+        *lock(&self.copies[copy].0.process)
+    }
+
+    /// All that the copies wrote to standard output and standard error up to now.
+    pub(crate) fn log(&self) -> String {
+        lock(&self.service.log).clone()
+    }
+}
+
+impl Drop for Lambda {
+    fn drop(&mut self) {
+        for (_, copy) in &self.copies {
+            copy.abort();
+        }
+    }
+}
+
+impl Service {
+    fn enqueue(&self, payload: Bytes, deliveries_left: u32) -> oneshot::Receiver<Answer> {
+        let (done, answer) = oneshot::channel();
+        let id = {
+            let mut next_id = lock(&self.next_id);
+            *next_id += 1;
+            *next_id
+        };
+        self.deliver(Invocation { id, payload, deliveries: 0, deliveries_left, done });
+        answer
+    }
+
+    fn deliver(&self, invocation: Invocation) {
+        lock(&self.queue).push_back(invocation);
+        self.queued.notify_one();
+    }
+
+    async fn next(&self) -> Invocation {
+        loop {
+            let queued = self.queued.notified();
+            let next = lock(&self.queue).pop_front();
+            match next {
+                Some(invocation) => {
+                    // One notification may stand for several events.
+                    self.queued.notify_one();
+                    return invocation;
+                }
+                None => queued.await,
+            }
+        }
+    }
+}
+
+impl Environment {
+    async fn run(self: Arc<Self>, listener: TcpListener) {
+        let address = listener.local_addr().expect("a bound address");
+        let api = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .with_state(self.clone());
+        let _api = AbortOnDrop(tokio::spawn(async move { axum::serve(listener, api).await.expect("it serves") }));
+        loop {
+            let mut process = self.spawn(&address.to_string());
+            *lock(&self.process) = process.id().map(|id| Pid::from_raw(id.cast_signed()));
+            let outputs = [
+                tokio::spawn(self.clone().keep(process.stdout.take().expect("piped"))),
+                tokio::spawn(self.clone().keep(process.stderr.take().expect("piped"))),
+            ];
+            let status = process.wait().await.expect("a child of ours");
+            *lock(&self.process) = None;
+            for output in outputs {
+                output.await.expect("it only reads");
+            }
+            self.finish(true, json!({"errorType": "Runtime.ExitError", "errorMessage": status.to_string()}));
+        }
+    }
+
+    fn spawn(&self, api: &str) -> Child {
+        Command::new(&self.service.command)
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", api)
+            .env("AWS_LAMBDA_FUNCTION_NAME", "ecs-state-recorder")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(self.service.variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the function's binary")
+    }
+
+    async fn keep(self: Arc<Self>, mut output: impl AsyncRead + Unpin) {
+        let mut buffer = [0; 8192];
+        while let Ok(read @ 1..) = output.read(&mut buffer).await {
+            lock(&self.service.log).push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    }
+
+    /// Takes what came of the current event: it is done, or goes back into the queue.
+    fn finish(&self, failed: bool, body: Value) {
+        let Some(invocation) = lock(&self.current).take() else { return };
+        if failed && invocation.deliveries_left > 0 {
+            self.service.deliver(invocation);
+        } else {
+            // A test that doesn't wait for the answer is free to drop it.
+            let _ = invocation.done.send(Answer { failed, body, deliveries: invocation.deliveries });
+        }
+    }
+}
+
+async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse {
+    let mut invocation = environment.service.next().await;
+    invocation.deliveries += 1;
+    invocation.deliveries_left -= 1;
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + Duration::from_secs(15);
+    let headers = [
+        ("lambda-runtime-aws-request-id", format!("request-{}", invocation.id)),
+        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:eu-west-1:123456789012:function:ecs-state-recorder".to_owned(),
+        ),
+        ("content-type", "application/json".to_owned()),
+    ];
+    let payload = invocation.payload.clone();
+    *lock(&environment.current) = Some(invocation);
+    (headers, payload)
+}
+
+async fn response(State(environment): State<Arc<Environment>>, body: Bytes) -> StatusCode {
+    environment.finish(false, answer(&body));
+    StatusCode::ACCEPTED
+}
+
+async fn error(State(environment): State<Arc<Environment>>, body: Bytes) -> StatusCode {
+    environment.finish(true, answer(&body));
+    StatusCode::ACCEPTED
+}
+
+fn answer(body: &[u8]) -> Value {
+    serde_json::from_slice(body).expect("the function answers in JSON")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
