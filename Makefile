@@ -36,9 +36,11 @@ check: ## Check format and lints, warnings as errors
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
 
+# Two builds, since `cargo lambda watch` builds the function without what only the example needs.
 .PHONY: build
 build:
-	@cargo build --locked --bin ecs-state-recorder --example local
+	@cargo build --locked --bin ecs-state-recorder
+	@cargo build --locked --example local
 
 # Without its dependency ziglang (450 MB): only a build for another platform needs it.
 .tools/bin/cargo-lambda:
