@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -85,6 +85,18 @@ pub enum Refusal {
     },
 }
 
+/// What Lambda hands over: JSON text that nobody has parsed yet.
+///
+/// It takes anything. What the runtime can't make a payload of never reaches the handler, and is answered with the
+/// name of a Rust type; so even what isn't JSON is refused by [`Envelope::parse`] only.
+pub struct Payload(Option<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Box::deserialize(deserializer).ok()))
+    }
+}
+
 /// The EventBridge envelope around a detail that isn't parsed yet.
 pub struct Envelope {
     /// The fields that every event of EventBridge has.
@@ -100,7 +112,8 @@ impl Envelope {
     ///
     /// The payload is no envelope, or a field of it is of the wrong kind. A wrong source is the reason that comes
     /// first, then a wrong detail-type, whatever else is wrong.
-    pub fn parse(payload: &RawValue) -> Result<Self, Refusal> {
+    pub fn parse(payload: &Payload) -> Result<Self, Refusal> {
+        let payload = payload.0.as_deref().ok_or_else(|| invalid("the payload", "JSON", "something else"))?;
         let event = serde_json::from_str(payload.get()).map_err(|_| malformed(payload))?;
         Ok(Self { event, replay_name: replay_name(payload) })
     }

@@ -5,12 +5,11 @@ use aws_sdk_dynamodb::Client;
 use chrono::Utc;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use thiserror::Error;
 use tracing::info;
 
 use crate::config::Config;
-use crate::event::{Envelope, Refusal, StateChange};
+use crate::event::{Envelope, Payload, Refusal, StateChange};
 use crate::row::{Row, Unstorable};
 use crate::store::{self, Failure, Outcome};
 
@@ -99,7 +98,7 @@ impl Recorder {
     /// # Errors
     ///
     /// The event is refused, or DynamoDB doesn't store it. A state that is stale or a duplicate is no error.
-    pub async fn handle(&self, payload: &RawValue) -> Result<Answer, Error> {
+    pub async fn handle(&self, payload: &Payload) -> Result<Answer, Error> {
         let envelope = Envelope::parse(payload);
         let result = match &envelope {
             Ok(envelope) => self.record(envelope).await,

@@ -4,11 +4,14 @@ use std::env;
 use std::process::ExitCode;
 
 use ecs_state_recorder::config::Config;
+use ecs_state_recorder::event::Payload;
 use ecs_state_recorder::invocation::Recorder;
 use ecs_state_recorder::{logging, store};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
-use serde_json::value::RawValue;
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("a panic has to unwind: lambda_runtime then reports it as that one event's error, and serves the next");
 
 // One thread: a copy of the function has one event at a time, and 128 MB come with a fourteenth of a core.
 #[tokio::main(flavor = "current_thread")]
@@ -32,9 +35,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let recorder = &Recorder::new(Config::read(|name| env::var_os(name))?, store::client().await);
-    // The payload stays JSON text until our own code reads it: what the runtime itself can't parse never reaches the
-    // handler, and is answered with the name of a Rust type.
-    let handler = service_fn(|invocation: LambdaEvent<Box<RawValue>>| async move {
+    let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
         recorder.handle(&invocation.payload).await.map_err(Diagnostic::from)
     });
     Runtime::new(handler).layer(TracingLayer::new()).run().await

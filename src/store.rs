@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
@@ -120,7 +121,13 @@ fn refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Re
 fn is_transient(error: &SdkError<PutItemError>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+        // The request got no answer. Where it wasn't even sent, for want of credentials, someone has to give some.
+        SdkError::DispatchFailure(_) => !chain(error).any(|error| {
+            matches!(
+                error.downcast_ref(),
+                Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
+            )
+        }),
         SdkError::ServiceError(answer) => {
             let code = error.code().unwrap_or_default();
             // Whatever is no refusal of the request: 5xx, and a 200 that can't be read.
@@ -139,13 +146,15 @@ fn cause(error: &SdkError<PutItemError>) -> String {
     let said = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        (None, _) => {
-            let chain = successors(Some(error as &dyn StdError), |&error| error.source());
-            chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-        }
+        (None, _) => chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
     };
     match error.raw_response() {
         Some(answer) => format!("{said} (HTTP {})", answer.status().as_u16()),
         None => said,
     }
+}
+
+/// An error, its cause, and so on.
+fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    successors(Some(error), |&error| error.source())
 }

@@ -26,6 +26,7 @@ impl DynamoDb {
                 "KeySchema": [{"AttributeName": resource.key(), "KeyType": "HASH"}],
                 "AttributeDefinitions": [{"AttributeName": resource.key(), "AttributeType": "S"}],
                 "BillingMode": "PAY_PER_REQUEST",
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             });
             database.create_table(request(table)).expect("a new table");
         }
@@ -37,10 +38,41 @@ impl DynamoDb {
 
     /// All rows of a table, as DynamoDB's own JSON: `{"version": {"N": "5"}, …}`.
     pub(crate) fn rows(&self, table: &str) -> Vec<Value> {
-        let found = self.database.scan(request(json!({"TableName": table, "ConsistentRead": true}))).expect("a scan");
-        assert!(found.last_evaluated_key.is_none(), "the table is larger than one page");
-        let rows = serde_json::to_value(found).expect("rows are JSON")["Items"].take();
-        serde_json::from_value(rows).expect("a list of rows")
+        let mut rows = Vec::new();
+        let mut page = json!({"TableName": table, "ConsistentRead": true});
+        loop {
+            let found = self.database.scan(request(page.clone())).expect("a scan");
+            let mut found = serde_json::to_value(found).expect("rows are JSON");
+            rows.append(found["Items"].as_array_mut().expect("a list of rows"));
+            match found["LastEvaluatedKey"].take() {
+                Value::Null => return rows,
+                last => page["ExclusiveStartKey"] = last,
+            }
+        }
+    }
+
+    /// Every write to a table, in its order, from its stream: the row before it, if there was one, and after it.
+    pub(crate) fn writes(&self, table: &str) -> Vec<(Value, Value)> {
+        let streams = self.database.list_streams(request(json!({"TableName": table}))).expect("streams");
+        let stream = json!(streams.streams[0].stream_arn);
+        let description =
+            self.database.describe_stream(request(json!({"StreamArn": stream}))).expect("a stream").stream_description;
+        let mut writes = Vec::new();
+        for shard in description.shards {
+            let first = json!({
+                "StreamArn": stream, "ShardId": shard.shard_id, "ShardIteratorType": "TRIM_HORIZON",
+            });
+            let mut next = self.database.get_shard_iterator(request(first)).expect("an iterator").shard_iterator;
+            while let Some(iterator) = next {
+                let found = self.database.get_records(request(json!({"ShardIterator": iterator}))).expect("records");
+                next = found.next_shard_iterator.filter(|_| !found.records.is_empty());
+                for record in found.records {
+                    let mut record = serde_json::to_value(record.dynamodb).expect("a record is JSON");
+                    writes.push((record["OldImage"].take(), record["NewImage"].take()));
+                }
+            }
+        }
+        writes
     }
 
     /// The one row of a table, whole.
@@ -53,6 +85,15 @@ impl DynamoDb {
     /// Puts a row into a table, whatever is there.
     pub(crate) fn put(&self, table: &str, row: &Value) {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
+    }
+
+    /// Takes all rows out of a table.
+    pub(crate) fn clear(&self, table: &str) {
+        let key = if table == TASKS { Resource::Task } else { Resource::ContainerInstance }.key();
+        for row in self.rows(table) {
+            let row = json!({"TableName": table, "Key": {key: row[key]}});
+            self.database.delete_item(request(row)).expect("a row");
+        }
     }
 
     pub(crate) fn delete_table(&self, table: &str) {

@@ -4,10 +4,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use ecs_state_recorder::config::Config;
+use ecs_state_recorder::event::Payload;
 use ecs_state_recorder::invocation::Recorder;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 pub(crate) struct Function {
     recorder: Recorder,
@@ -29,7 +29,7 @@ impl Function {
 
     /// What Lambda would get: the answer, or `{"errorType": …, "errorMessage": …}`.
     pub(crate) async fn invoke(&self, payload: &str) -> Value {
-        let payload: Box<RawValue> = serde_json::from_str(payload).expect("a payload is JSON");
+        let payload: Payload = serde_json::from_str(payload).expect("it takes anything");
         let answer = match self.recorder.handle(&payload).await {
             Ok(answer) => serde_json::to_value(answer),
             Err(error) => serde_json::to_value(Diagnostic::from(error)),

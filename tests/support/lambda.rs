@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -36,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     /// How often the event was delivered.
     pub(crate) deliveries: u32,
+    /// How long the slowest delivery took, from the function's taking it to its answer.
+    pub(crate) slowest: Duration,
 }
 
 impl Answer {
@@ -50,6 +53,8 @@ struct Invocation {
     payload: Bytes,
     deliveries: u32,
     deliveries_left: u32,
+    delivered: Instant,
+    slowest: Duration,
     done: oneshot::Sender<Answer>,
 }
 
@@ -66,6 +71,7 @@ struct Service {
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
     next_id: Mutex<u64>,
+    deaths: AtomicUsize,
     log: Mutex<String>,
 }
 
@@ -85,6 +91,7 @@ impl Lambda {
             queue: Mutex::default(),
             queued: Notify::new(),
             next_id: Mutex::default(),
+            deaths: AtomicUsize::new(0),
             log: Mutex::default(),
         });
         let mut started = Vec::new();
@@ -126,9 +133,9 @@ impl Lambda {
         }
     }
 
-    /// The process of one copy, once it runs.
-    pub(crate) fn process(&self, copy: usize) -> Option<Pid> {
-        *lock(&self.copies[copy].0.process)
+    /// How many processes have ended.
+    pub(crate) fn deaths(&self) -> usize {
+        self.service.deaths.load(Ordering::Relaxed)
     }
 
     /// All that the copies wrote to standard output and standard error up to now.
@@ -153,7 +160,15 @@ impl Service {
             *next_id += 1;
             *next_id
         };
-        self.deliver(Invocation { id, payload, deliveries: 0, deliveries_left, done });
+        self.deliver(Invocation {
+            id,
+            payload,
+            deliveries: 0,
+            deliveries_left,
+            delivered: Instant::now(),
+            slowest: Duration::ZERO,
+            done,
+        });
         answer
     }
 
@@ -196,6 +211,7 @@ impl Environment {
             ];
             let status = process.wait().await.expect("a child of ours");
             *lock(&self.process) = None;
+            self.service.deaths.fetch_add(1, Ordering::Relaxed);
             for output in outputs {
                 output.await.expect("it only reads");
             }
@@ -232,12 +248,14 @@ impl Environment {
 
     /// Takes what came of the current event: it is done, or goes back into the queue.
     fn finish(&self, failed: bool, body: Value) {
-        let Some(invocation) = lock(&self.current).take() else { return };
+        let Some(mut invocation) = lock(&self.current).take() else { return };
+        invocation.slowest = invocation.slowest.max(invocation.delivered.elapsed());
         if failed && invocation.deliveries_left > 0 {
             self.service.deliver(invocation);
         } else {
             // A test that doesn't wait for the answer is free to drop it.
-            let _ = invocation.done.send(Answer { failed, body, deliveries: invocation.deliveries });
+            let Invocation { deliveries, slowest, done, .. } = invocation;
+            let _ = done.send(Answer { failed, body, deliveries, slowest });
         }
     }
 }
@@ -246,6 +264,7 @@ async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse 
     let mut invocation = environment.service.next().await;
     invocation.deliveries += 1;
     invocation.deliveries_left -= 1;
+    invocation.delivered = Instant::now();
     let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + Duration::from_secs(15);
     let headers = [
         ("lambda-runtime-aws-request-id", format!("request-{}", invocation.id)),

@@ -1,0 +1,302 @@
+//! Inputs that no well-meaning sender sends, each with the answer that it must get from the real binary.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+
+mod support;
+
+use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use support::events::{self, TASK, task};
+use support::lambda::Lambda;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+
+struct Case {
+    what: String,
+    payload: Vec<u8>,
+    /// `stored`, or the error's type and a part of its message.
+    answer: Result<Option<Value>, (&'static str, &'static str)>,
+}
+
+/// All cases, in the making.
+#[derive(Default)]
+struct Cases(Vec<Case>);
+
+impl Cases {
+    fn refused(&mut self, what: &str, payload: impl Into<Vec<u8>>, error_type: &'static str, says: &'static str) {
+        self.0.push(Case { what: what.to_owned(), payload: payload.into(), answer: Err((error_type, says)) });
+    }
+
+    /// The row must be the one that another JSON reader makes of the payload.
+    fn stored(&mut self, what: &str, payload: impl Into<Vec<u8>>) {
+        self.0.push(Case { what: what.to_owned(), payload: payload.into(), answer: Ok(None) });
+    }
+
+    /// `lastStatus` must become this, for a payload that another JSON reader would change.
+    fn stored_as(&mut self, what: &str, json: &str, attribute: Value) {
+        self.0.push(Case { what: what.to_owned(), payload: with_value(json).into(), answer: Ok(Some(attribute)) });
+    }
+}
+
+/// A good event with a field of the envelope set to this JSON text.
+fn with_envelope(field: &str, json: &str) -> String {
+    let mut event = task(1);
+    event[field] = json!("PLACEHOLDER");
+    event.to_string().replace("\"PLACEHOLDER\"", json)
+}
+
+fn without_envelope(field: &str) -> String {
+    let mut event = task(1);
+    event.as_object_mut().unwrap().remove(field);
+    event.to_string()
+}
+
+/// A good event with a field of the detail set to this JSON text.
+fn with_detail(field: &str, json: &str) -> String {
+    let mut event = task(1);
+    event["detail"][field] = json!("PLACEHOLDER");
+    event.to_string().replace("\"PLACEHOLDER\"", json)
+}
+
+fn with_value(json: &str) -> String {
+    with_detail("lastStatus", json)
+}
+
+/// A list in a list, and so on.
+fn nested(levels: usize) -> String {
+    format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+/// A good event whose item has this many bytes, as DynamoDB counts them: names and values of every attribute.
+fn sized(bytes: usize) -> String {
+    let row = events::row(&task(1));
+    let text = |value: &Value| value["S"].as_str().map_or(0, str::len);
+    // The version is a number of one digit: 2 bytes.
+    let rest: usize = row.as_object().unwrap().iter().map(|(name, value)| name.len() + text(value)).sum::<usize>() + 2;
+    with_value(&format!("\"{}\"", "x".repeat(bytes - rest + "RUNNING".len())))
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Cases::default();
+
+    // No JSON.
+    for (what, payload) in [
+        ("no byte", &b""[..]),
+        ("white space", b" \n\t "),
+        ("half an event", br#"{"source": "aws.ecs", "detail"#),
+        ("a bare word", b"undefined"),
+        ("NaN", b"NaN"),
+        ("single quotes", b"{'source': 'aws.ecs'}"),
+        ("a byte order mark", b"\xef\xbb\xbf{}"),
+        ("bytes that are no UTF-8", b"{\"source\": \"\xff\xfe\"}"),
+        ("a NUL byte in a text", b"{\"source\": \"aws\0ecs\"}"),
+        ("a line break in a text", b"{\"source\": \"aws\necs\"}"),
+        ("a comma too many", b"{\"source\": \"aws.ecs\",}"),
+        ("a comment", b"{/* */}"),
+        ("a number with a leading zero", b"01"),
+        ("an open list, a megabyte deep", &[b'['; 1_000_000]),
+    ] {
+        cases.refused(what, payload, "InvalidEvent", "the payload must be JSON");
+    }
+
+    // No envelope.
+    for (payload, says) in [
+        ("null", "it is null"),
+        ("true", "it is a boolean"),
+        ("-1.5", "it is a number"),
+        ("1e400", "it is a number"),
+        ("\"\"", "it is text"),
+        (r#""\ud800""#, "it is text that is not Unicode"),
+        ("[]", "it is a list"),
+        (r#"[{"source": "aws.ecs"}]"#, "it is a list"),
+        (&nested(400_000), "it is a list"),
+        (r#"{"\udc00": 1}"#, "it is an object with a name that is not Unicode"),
+    ] {
+        cases.refused(&payload[..payload.len().min(40)], payload, "InvalidEvent", says);
+    }
+    cases.refused("an empty object", "{}", "UnsupportedSource", "it is missing");
+    cases.refused("a detail without its envelope", task(1)["detail"].to_string(), "UnsupportedSource", "it is missing");
+    cases.refused("an event inside a text", json!(task(1).to_string()).to_string(), "InvalidEvent", "it is text");
+    cases.refused(
+        "an event inside Lambda's on-failure record",
+        json!({"version": "1.0", "requestPayload": task(1)}).to_string(),
+        "UnsupportedSource",
+        "it is missing",
+    );
+
+    // Fields of the envelope.
+    cases.refused("no source", without_envelope("source"), "UnsupportedSource", "it is missing");
+    cases.refused("no detail-type", without_envelope("detail-type"), "UnsupportedDetailType", "it is missing");
+    cases.refused("no detail", without_envelope("detail"), "InvalidEvent", "detail must be an object; it is missing");
+    for field in ["version", "id", "time"] {
+        cases.stored(&format!("no {field}"), without_envelope(field));
+    }
+    for field in ["account", "region", "resources", "a field of tomorrow"] {
+        cases.stored(&format!("{field} null"), with_envelope(field, "null"));
+    }
+    for (json, says) in [
+        ("null", "it is null"),
+        ("7", "it is a number"),
+        ("[\"aws.ecs\"]", "it is a list"),
+        ("\"aws.ecs \"", "it is \"aws.ecs \""),
+        ("\"AWS.ECS\"", "it is \"AWS.ECS\""),
+        (r#""\ud800""#, "it is text that is not Unicode"),
+    ] {
+        cases.refused(&format!("source {json}"), with_envelope("source", json), "UnsupportedSource", says);
+        cases.refused(&format!("detail-type {json}"), with_envelope("detail-type", json), "UnsupportedDetailType", says);
+    }
+    let long = format!("\"{}\"", "aws.ecs".repeat(100_000));
+    cases.refused("a source of 700 KB", with_envelope("source", &long), "UnsupportedSource", "it is \"aws.ecsaws.ecs");
+    for (field, json, says) in [
+        ("version", "0", "version must be text; it is a number"),
+        ("id", "{}", "id must be text; it is an object"),
+        ("id", r#""\ud800""#, "id must be text; it is text that is not Unicode"),
+        ("time", "1772442868", "time must be an RFC 3339 time; it is a number"),
+        ("time", "\"yesterday\"", "time must be an RFC 3339 time; it is text"),
+        ("time", "\"2026-13-45T25:61:00Z\"", "time must be an RFC 3339 time; it is text"),
+        ("account", "123456789012", "account must be text; it is a number"),
+        ("region", "true", "region must be text; it is a boolean"),
+        ("resources", "\"arn\"", "resources must be a list of text; it is text"),
+        ("resources", "[null]", "resources must be a list of text; it is a list"),
+    ] {
+        cases.refused(&format!("{field} {json}"), with_envelope(field, json), "InvalidEvent", says);
+    }
+    for json in ["1e400", r#""\ud800""#, &nested(5000), r#"{"\udfff": 1}"#] {
+        let payload = with_envelope("a field of tomorrow", json);
+        let expected = json!({"S": "RUNNING"});
+        cases.0.push(Case { what: "an unknown field".to_owned(), payload: payload.into(), answer: Ok(Some(expected)) });
+    }
+    let twice = |field: &str, json: &str| task(1).to_string().replacen('{', &format!("{{{field}:{json},"), 1);
+    cases.refused("source twice", twice("\"source\"", "\"aws.ecs\""), "InvalidEvent", "a field twice");
+    cases.refused("detail twice", twice("\"detail\"", "{}"), "InvalidEvent", "a field twice");
+
+    // The detail.
+    for (json, says) in [
+        ("null", "it is null"),
+        ("[]", "it is a list"),
+        ("\"{}\"", "it is text"),
+        ("0", "it is a number"),
+        ("false", "it is a boolean"),
+        (r#"{"\ud800": 1}"#, "it is an object with a name that is not Unicode"),
+    ] {
+        cases.refused(&format!("detail {json}"), with_envelope("detail", json), "InvalidEvent", says);
+    }
+    cases.refused("an empty detail", with_envelope("detail", "{}"), "InvalidEvent", "detail.taskArn must be");
+
+    // The key.
+    let long = |bytes: usize| format!("\"{}\"", "k".repeat(bytes));
+    for (json, says) in [
+        ("null", "it is null"),
+        ("\"\"", "it is empty"),
+        ("5", "it is a number"),
+        ("[\"arn\"]", "it is a list"),
+        ("{\"S\": \"arn\"}", "it is an object"),
+        (r#""\ud83d""#, "it is text that is not Unicode"),
+        (&long(2049), "it is text of 2049 bytes"),
+        (&long(900_000), "it is text of 900000 bytes"),
+    ] {
+        let what = format!("key {}", &json[..json.len().min(40)]);
+        cases.refused(&what, with_detail("taskArn", json), "InvalidEvent", says);
+    }
+    for json in [&long(2048), "\"x\"", "\" \"", r#""a\u0000b""#, r#""\ud83d\ude80""#, "\"' OR 1=1 --\""] {
+        cases.stored(&format!("key {}", &json[..json.len().min(40)]), with_detail("taskArn", json));
+    }
+
+    // The version.
+    for (json, says) in [
+        ("null", "it is null"),
+        ("\"5\"", "it is text"),
+        ("true", "it is a boolean"),
+        ("[5]", "it is a list"),
+        ("{\"N\": \"5\"}", "it is an object"),
+        ("-1", "it is a negative number"),
+        ("-9223372036854775809", "it is a negative number"),
+        ("5.0", "it is a number with a fraction or an exponent"),
+        ("0.5", "it is a number with a fraction or an exponent"),
+        ("1e2", "it is a number with a fraction or an exponent"),
+        ("1e400", "it is a number with a fraction or an exponent"),
+        ("18446744073709551616", "it is greater than that"),
+        ("100000000000000000000000000000000000000", "it is greater than that"),
+    ] {
+        cases.refused(&format!("version {json}"), with_detail("version", json), "InvalidEvent", says);
+    }
+    for json in ["0", "9223372036854775808", "18446744073709551615"] {
+        cases.stored(&format!("version {json}"), with_detail("version", json));
+    }
+
+    // Values.
+    for (what, json, says) in [
+        ("33 levels", &*nested(33), "Nesting Levels have exceeded supported limits"),
+        ("40 levels", &nested(40), "Nesting Levels have exceeded supported limits"),
+        ("128 levels", &nested(128), "nested more than 64 levels deep"),
+        ("450,000 levels", &nested(450_000), "nested more than 64 levels deep"),
+        ("39 digits", "123456789012345678901234567890123456789", "more than 38 significant digits"),
+        ("1e126", "1e126", "magnitude larger than supported range"),
+        ("1e400", "-1e400", "magnitude larger than supported range"),
+        ("1e-131", "1e-131", "magnitude smaller than supported range"),
+        ("an exponent of 20 digits", "1e99999999999999999999", "ValidationException"),
+        ("an empty name", r#"{"": 1}"#, "Empty attribute name"),
+    ] {
+        cases.refused(what, with_value(json), "StoreRejected", says);
+    }
+    cases.refused("a field without a name", with_detail("", "1"), "StoreRejected", "ValidationException");
+    cases.refused("401 KB", sized(401 * 1024), "StoreRejected", "Item size has exceeded the maximum allowed size");
+    cases.refused("a megabyte", sized(1_000_000), "StoreRejected", "Item size has exceeded the maximum allowed size");
+    cases.stored("399 KB", sized(399 * 1024));
+    cases.stored("31 levels", with_value(&nested(31)));
+    for json in [r#""\ud800""#, r#""\udc00\ud800""#, r#"["\ud800x"]"#, r#"{"a": {"\udfff": 1}}"#] {
+        cases.refused(json, with_value(json), "InvalidEvent", "detail.lastStatus must be Unicode text throughout");
+    }
+    for json in [r#""\u0000""#, r#""\uffff""#, r#"{"a": 1, "a": 2}"#] {
+        cases.stored(json, with_value(json));
+    }
+    cases.stored("a version twice: the last counts", with_value("1").replace("\"version\":1", "\"version\":9,\"version\":1"));
+    cases.stored("5,000 fields", with_value(&json!((0..5000).map(|n| (n.to_string(), n)).collect::<std::collections::BTreeMap<_, _>>()).to_string()));
+    for (json, number) in [
+        ("-0", "0"),
+        ("-0.0e-7", "0"),
+        ("1E5", "100000"),
+        ("1.50", "1.5"),
+        ("99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
+        ("0.00000000000000000000000000000000000001", "0.00000000000000000000000000000000000001"),
+    ] {
+        cases.stored_as(json, json, json!({"N": number}));
+    }
+    cases.0
+}
+
+#[tokio::test]
+async fn every_bad_input_gets_its_answer_and_none_is_stored_half() {
+    let cases = cases();
+    assert!(cases.len() >= 60, "{} cases", cases.len());
+    let dynamodb = DynamoDb::start().await;
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    for Case { what, payload, answer: expected } in &cases {
+        dynamodb.clear(TASKS);
+        let answer = lambda.invoke(payload.clone()).await;
+        match expected {
+            Ok(last_status) => {
+                assert_eq!(answer.outcome(), "stored", "{what}: {answer:?}");
+                let row = dynamodb.row(TASKS);
+                match last_status {
+                    Some(last_status) => assert_eq!(row["lastStatus"], *last_status, "{what}"),
+                    None => assert_eq!(row, events::row(&serde_json::from_slice(payload).unwrap()), "{what}"),
+                }
+            }
+            Err((error_type, says)) => {
+                assert_eq!(answer.outcome(), *error_type, "{what}: {answer:?}");
+                let message = answer.body["errorMessage"].as_str().unwrap();
+                assert!(message.contains(says), "{what}: {message}");
+                assert!(message.len() < 500 && !message.contains('\n'), "{what}: unfit to read: {message}");
+                assert_eq!(dynamodb.rows(TASKS), [] as [Value; 0], "{what}");
+            }
+        }
+        assert_eq!(dynamodb.rows(CONTAINER_INSTANCES), [] as [Value; 0], "{what}");
+    }
+    // The same process has answered them all, and still serves.
+    assert_eq!(lambda.deaths(), 0, "{}", lambda.log());
+    assert!(!lambda.log().contains("panicked"), "{}", lambda.log());
+    let answer = lambda.invoke(task(2).to_string()).await;
+    assert_eq!(answer.body["arn"], TASK, "{answer:?}");
+    println!("{} inputs", cases.len());
+}

@@ -1,0 +1,111 @@
+//! Whatever the order, the repeats and the number of copies at once, each row ends as its newest event.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::env;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestRunner};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::json;
+
+mod support;
+
+use support::documented;
+use support::dynamodb::DynamoDb;
+use support::lambda::Lambda;
+use support::storm::{Delivery, Verdict, outcomes, pour};
+
+/// The function that is tested: the one of this build, or `FUNCTION_BINARY`.
+fn binary() -> String {
+    env::var("FUNCTION_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ecs-state-recorder").to_owned())
+}
+
+/// `SEED`, or another one each time.
+fn seed() -> u64 {
+    let seed = env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED is a number"));
+    println!("seed {seed}: SEED={seed} repeats this run");
+    seed
+}
+
+#[test]
+fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_each_arn() {
+    const HISTORIES: u32 = 12;
+    let delivery =
+        |resources| (0..resources, 0..15_u32).prop_map(|(resource, version)| Delivery { resource, version });
+    let histories = (1..=8_usize, 1..=60_u32)
+        .prop_flat_map(move |(copies, resources)| (Just(copies), vec(delivery(resources), 430..700)));
+    let config = Config {
+        cases: HISTORIES,
+        rng_seed: RngSeed::Fixed(seed()),
+        max_shrink_iters: 200,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/convergence.failures"))),
+        ..Config::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let events = AtomicUsize::new(0);
+    TestRunner::new(config)
+        .run(&histories, |(copies, history)| {
+            runtime.block_on(async {
+                let dynamodb = DynamoDb::start().await;
+                let url = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
+                let lambda = Lambda::start(binary(), copies, &url).await;
+                let answers = pour(&lambda, &history).await;
+                events.fetch_add(history.len(), Ordering::Relaxed);
+                Verdict::of(&dynamodb, &history).assert_right();
+                assert!(answers.iter().all(|answer| !answer.failed), "{:?}", outcomes(&answers));
+            });
+            Ok(())
+        })
+        .unwrap();
+    let events = events.into_inner();
+    println!("{HISTORIES} histories, {events} events: every row right, no version went back");
+    assert!(events >= 5000, "only {events} events");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under_the_same_storm() {
+    let storm = Delivery::bursts(250, 6, &mut StdRng::seed_from_u64(seed()));
+    let dynamodb = DynamoDb::start().await;
+    documented::pour(&dynamodb.url, 8, &storm).await;
+    let theirs = Verdict::of(&dynamodb, &storm);
+    assert!(!theirs.wrong.is_empty() && !theirs.went_back.is_empty(), "the test can't tell: {theirs:?}");
+
+    let dynamodb = DynamoDb::start().await;
+    let lambda = Lambda::start(binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    pour(&lambda, &storm).await;
+    let ours = Verdict::of(&dynamodb, &storm);
+    ours.assert_right();
+
+    for (who, verdict) in [("read, compare, write", theirs), ("this function", ours)] {
+        println!(
+            "{who}: {} of {} rows wrong, {} of {} writes went back",
+            verdict.wrong.len(),
+            verdict.rows,
+            verdict.went_back.len(),
+            verdict.writes
+        );
+    }
+}
+
+/// `make storm`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "100,000 events: make storm"]
+async fn a_hundred_thousand_events() {
+    const EVENTS: usize = 100_000;
+    let mut random = StdRng::seed_from_u64(seed());
+    let storm = Delivery::random(EVENTS, 2_000, 40, &mut random);
+    let dynamodb = DynamoDb::start().await;
+    let lambda = Lambda::start(binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let start = Instant::now();
+    let answers = pour(&lambda, &storm).await;
+    let took = start.elapsed().as_secs_f64();
+    let verdict = Verdict::of(&dynamodb, &storm);
+    println!("{}", json!(outcomes(&answers)));
+    println!("{EVENTS} events to 8 copies in {took:.1} s: {:.0} a second", EVENTS as f64 / took);
+    println!("{} of {} rows wrong, {} writes went back", verdict.wrong.len(), verdict.rows, verdict.went_back.len());
+    verdict.assert_right();
+}

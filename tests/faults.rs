@@ -1,0 +1,141 @@
+//! What happens to an event when DynamoDB, or the network before it, fails: through the real binary.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use ecs_state_recorder::store::OPERATION_TIMEOUT;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+mod support;
+
+use support::dynamodb::{DynamoDb, TASKS};
+use support::events::{self, task};
+use support::lambda::Lambda;
+use support::proxy::{Fault, Proxy};
+use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+
+/// How long an invocation may take at the most: the operation's own limit, and what a busy machine adds.
+const LONGEST: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 2);
+
+const OUTAGE: Fault = Fault::Down(Duration::from_millis(300));
+
+/// A fault; what the event comes to where it happens once; and where it happens at each attempt.
+const FAULTS: [(Fault, &str, &str); 19] = [
+    (Fault::Refused(500, "InternalServerError"), "stored", "StoreUnavailable"),
+    (Fault::Refused(503, "ServiceUnavailable"), "stored", "StoreUnavailable"),
+    (Fault::Refused(400, "ProvisionedThroughputExceededException"), "stored", "StoreUnavailable"),
+    (Fault::Refused(400, "ThrottlingException"), "stored", "StoreUnavailable"),
+    (Fault::Refused(400, "RequestLimitExceeded"), "stored", "StoreUnavailable"),
+    (Fault::Refused(400, "ReplicatedWriteConflictException"), "stored", "StoreUnavailable"),
+    (Fault::Refused(400, "TransactionConflictException"), "StoreUnavailable", "StoreUnavailable"),
+    (Fault::Refused(400, "AnErrorOfTomorrow"), "StoreRejected", "StoreRejected"),
+    (Fault::Refused(400, "AccessDeniedException"), "StoreRejected", "StoreRejected"),
+    (Fault::Refused(400, "ResourceNotFoundException"), "StoreRejected", "StoreRejected"),
+    (Fault::Refused(400, "ExpiredTokenException"), "StoreRejected", "StoreRejected"),
+    (Fault::ResetBefore, "stored", "StoreUnavailable"),
+    (OUTAGE, "stored", "StoreUnavailable"),
+    // The write was made, and the second attempt meets it: that is a success.
+    (Fault::ResetAfter, "duplicate", "StoreUnavailable"),
+    (Fault::CutInHalf, "duplicate", "StoreUnavailable"),
+    (Fault::Trickle, "duplicate", "StoreUnavailable"),
+    (Fault::Silence, "duplicate", "StoreUnavailable"),
+    // Neither of these two does the SDK try again by itself: Lambda does.
+    (Fault::NotHttp, "StoreUnavailable", "StoreUnavailable"),
+    (Fault::NotJson, "StoreUnavailable", "StoreUnavailable"),
+];
+
+/// A DynamoDB behind a proxy, and copies of the binary that reach it only through that.
+async fn start(copies: usize) -> (DynamoDb, Proxy, Lambda) {
+    let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    let lambda = Lambda::start(BINARY, copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    (dynamodb, proxy, lambda)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_happens_once_is_overcome_or_reported_and_a_second_delivery_is_right() {
+    for (fault, once, _) in FAULTS {
+        let (dynamodb, proxy, lambda) = start(1).await;
+        // The connection is open and in use, as it is in a warm copy.
+        lambda.invoke(task(1).to_string()).await;
+        proxy.first(1, fault);
+        let answer = lambda.invoke(task(2).to_string()).await;
+        assert_eq!(answer.outcome(), once, "{fault:?}: {answer:?}");
+        let again = lambda.invoke(task(2).to_string()).await;
+        assert!(["stored", "duplicate"].contains(&again.outcome()), "{fault:?}: {again:?}");
+        assert_eq!(dynamodb.row(TASKS), events::row(&task(2)), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_stays_is_an_error_of_the_right_type_in_time() {
+    let mut running = tokio::task::JoinSet::new();
+    for (fault, _, always) in FAULTS {
+        running.spawn(async move {
+            let (_dynamodb, proxy, lambda) = start(1).await;
+            proxy.plan(move || Some(fault));
+            let answer = lambda.invoke(task(1).to_string()).await;
+            assert_eq!(answer.outcome(), always, "{fault:?}: {answer:?}");
+            assert!(answer.slowest < LONGEST, "{fault:?}: {answer:?}");
+            assert!(answer.body["errorMessage"].as_str().unwrap().contains("to table ECSTaskState"), "{answer:?}");
+            assert!(!lambda.log().contains("panicked"), "{fault:?}: {}", lambda.log());
+        });
+    }
+    running.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_with_one_kind_of_fault_ends_with_the_right_rows() {
+    let mut running = tokio::task::JoinSet::new();
+    for (fault, ..) in FAULTS {
+        // The slow ones hold up a copy for 2.5 s each.
+        let one_in = if matches!(fault, Fault::Trickle | Fault::Silence | Fault::Down(_)) { 50 } else { 5 };
+        running.spawn(storm(200, 4, vec![fault], one_in));
+    }
+    running.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_with_every_kind_of_fault_mixed_ends_with_the_right_rows() {
+    storm(3000, 8, FAULTS.map(|(fault, ..)| fault).to_vec(), 10).await;
+}
+
+/// Sends that many events to copies for which one request in `one_in` meets one of the faults.
+async fn storm(events: usize, copies: usize, faults: Vec<Fault>, one_in: u32) {
+    let seed = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let (dynamodb, proxy, lambda) = start(copies).await;
+    let deliveries = Delivery::random(events, 40, 12, &mut random);
+    let kinds = faults.clone();
+    proxy.plan(move || random.random_ratio(1, one_in).then(|| *kinds.choose(&mut random).unwrap()));
+    let answers = pour_and_redrive(&lambda, &deliveries).await;
+    let slowest = answers.iter().map(|answer| answer.slowest).max().unwrap();
+    println!(
+        "{} (seed {seed}): {events} events, {} requests, slowest {slowest:.1?}: {:?}",
+        if let [fault] = faults[..] { format!("{fault:?}") } else { format!("{} kinds of fault", faults.len()) },
+        proxy.requests(),
+        outcomes(&answers)
+    );
+    Verdict::of(&dynamodb, &deliveries).assert_right();
+    assert!(slowest < LONGEST, "{slowest:?}");
+    assert!(!lambda.log().contains("panicked"), "{}", lambda.log());
+}
+
+#[tokio::test]
+async fn missing_credentials_are_store_rejected() {
+    let dynamodb = DynamoDb::start().await;
+    let variables = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    let lambda = Lambda::start(BINARY, 1, &variables).await;
+    let answer = lambda.invoke(task(1).to_string()).await;
+    assert_eq!(answer.outcome(), "StoreRejected", "{answer:?}");
+    assert!(answer.body["errorMessage"].as_str().unwrap().contains("credentials"), "{answer:?}");
+}

@@ -1,0 +1,56 @@
+//! The way of the function that Amazon's guide documents: read the row, compare, write without a condition.
+//!
+//! It is here to show that the tests can fail.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::events;
+use crate::support::storm::Delivery;
+
+/// Sends all events to that many copies of it.
+pub(crate) async fn pour(url: &str, copies: usize, deliveries: &[Delivery]) {
+    let queue: Arc<Mutex<VecDeque<Delivery>>> = Arc::new(Mutex::new(deliveries.iter().copied().collect()));
+    let mut running = JoinSet::new();
+    for _ in 0..copies {
+        let (queue, url) = (queue.clone(), url.to_owned());
+        running.spawn(async move {
+            let client = Client::builder().no_proxy().build().expect("a client");
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            while let Some(delivery) = next() {
+                store(&client, &url, delivery).await;
+            }
+        });
+    }
+    running.join_all().await;
+}
+
+async fn store(client: &Client, url: &str, delivery: Delivery) {
+    let row = events::row(&delivery.event());
+    let key = if row.get("taskArn").is_some() { "taskArn" } else { "containerInstanceArn" };
+    let key = json!({key: row[key]});
+    let found = request(client, url, "GetItem", json!({"TableName": delivery.table(), "Key": key})).await;
+    let stored = found["Item"]["version"]["N"].as_str().map(|version| version.parse::<u32>().expect("a version"));
+    if stored.is_none_or(|stored| stored < delivery.version) {
+        request(client, url, "PutItem", json!({"TableName": delivery.table(), "Item": row})).await;
+    }
+}
+
+async fn request(client: &Client, url: &str, operation: &str, body: Value) -> Value {
+    let answer = client
+        .post(url)
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("authorization", "AWS4-HMAC-SHA256 Credential=local/20260302/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
+        .header("x-amz-date", "20260302T091428Z")
+        .body(body.to_string())
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
+}

@@ -1,0 +1,212 @@
+//! A proxy before DynamoDB that makes the faults a network and a service can make.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What may happen to one request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// DynamoDB refuses it, with this status and error code, and does nothing.
+    Refused(u16, &'static str),
+    /// The connection is reset before DynamoDB gets the request.
+    ResetBefore,
+    /// DynamoDB does what is asked, and the connection is reset before the answer.
+    ResetAfter,
+    /// DynamoDB does what is asked, and the answer is not HTTP.
+    NotHttp,
+    /// DynamoDB does what is asked, and half of the answer comes.
+    CutInHalf,
+    /// DynamoDB does what is asked, and the answer is 200 with a body that is not JSON.
+    NotJson,
+    /// DynamoDB does what is asked, and the answer comes at a byte every two seconds.
+    Trickle,
+    /// DynamoDB does what is asked, and no answer comes.
+    Silence,
+    /// Nobody listens for this long: connections are refused, and those that are open are reset.
+    Down(Duration),
+}
+
+/// Decides what happens to the next request.
+type Plan = Box<dyn FnMut() -> Option<Fault> + Send>;
+
+/// Serves until it is dropped.
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+struct State {
+    upstream: String,
+    client: reqwest::Client,
+    plan: Mutex<Plan>,
+    requests: Mutex<u64>,
+    down: tokio::sync::watch::Sender<Duration>,
+}
+
+impl Proxy {
+    /// A proxy before the DynamoDB at `upstream`, without faults yet.
+    pub(crate) async fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let state = Arc::new(State {
+            upstream: upstream.to_owned(),
+            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            plan: Mutex::new(Box::new(|| None)),
+            requests: Mutex::default(),
+            down: tokio::sync::watch::Sender::default(),
+        });
+        let server = tokio::spawn(serve(state.clone(), listener, address));
+        Self { url: format!("http://{address}"), state, server }
+    }
+
+    /// From now on, `plan` decides.
+    pub(crate) fn plan(&self, plan: impl FnMut() -> Option<Fault> + Send + 'static) {
+        *self.state.plan.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(plan);
+    }
+
+    /// The first `count` requests from now meet this fault.
+    pub(crate) fn first(&self, count: usize, fault: Fault) {
+        let mut left = count;
+        self.plan(move || {
+            let hit = left > 0;
+            left = left.saturating_sub(1);
+            hit.then_some(fault)
+        });
+    }
+
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> u64 {
+        *self.state.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(state: Arc<State>, mut listener: TcpListener, address: SocketAddr) {
+    let mut down = state.down.subscribe();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted.expect("a connection");
+                connections.spawn(connection(state.clone(), stream));
+            }
+            _ = down.changed() => {
+                let pause = *down.borrow_and_update();
+                drop(listener);
+                connections.abort_all();
+                tokio::time::sleep(pause).await;
+                listener = TcpListener::bind(address).await.expect("the same port again");
+            }
+        }
+    }
+}
+
+async fn connection(state: Arc<State>, stream: TcpStream) {
+    let stream = stream.into_std().expect("a socket");
+    let socket = Arc::new(stream.try_clone().expect("a second handle"));
+    let stream = TcpStream::from_std(stream).expect("the same socket");
+    let service = service_fn(move |request| answer(state.clone(), socket.clone(), request));
+    // A connection that ends by a fault ends with an error, and is meant to.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+type Body = Either<Full<Bytes>, StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Reset>>>>;
+
+/// Ends the connection at once.
+#[derive(Debug, thiserror::Error)]
+#[error("reset")]
+struct Reset;
+
+async fn answer(
+    state: Arc<State>,
+    socket: Arc<std::net::TcpStream>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Reset> {
+    *state.requests.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    let fault = (state.plan.lock().unwrap_or_else(PoisonError::into_inner))();
+    let reset = || {
+        // Closed with lingering time 0, a socket sends RST instead of FIN.
+        SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).expect("an open socket");
+        Err(Reset)
+    };
+    match fault {
+        Some(Fault::Refused(status, code)) => {
+            let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "by the proxy"});
+            return Ok(response(status, body.to_string().into()));
+        }
+        Some(Fault::ResetBefore) => return reset(),
+        Some(Fault::Down(pause)) => {
+            state.down.send_replace(pause);
+            return reset();
+        }
+        _ => {}
+    }
+    let (status, body) = forward(&state, request).await.map_err(|_| Reset)?;
+    match fault {
+        None => Ok(response(status, body)),
+        Some(Fault::ResetAfter) => reset(),
+        Some(Fault::NotHttp) => {
+            (&*socket).write_all(b"220 mail.example.com ESMTP\r\n").expect("room in the socket's buffer");
+            Err(Reset)
+        }
+        Some(Fault::NotJson) => Ok(response(200, "<html>".into())),
+        Some(Fault::CutInHalf) => {
+            let half = body.slice(..body.len() / 2);
+            Ok(streamed(status, body.len(), stream::iter([Ok(Frame::data(half)), Err(Reset)]).boxed()))
+        }
+        Some(Fault::Trickle) => {
+            let length = body.len();
+            let bytes = stream::unfold(body, |mut body| async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                (!body.is_empty()).then(|| (Ok(Frame::data(body.split_to(1))), body))
+            });
+            Ok(streamed(status, length, bytes.boxed()))
+        }
+        Some(Fault::Silence | Fault::Refused(..) | Fault::ResetBefore | Fault::Down(_)) => std::future::pending().await,
+    }
+}
+
+async fn forward(state: &State, request: Request<Incoming>) -> Result<(u16, Bytes), reqwest::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let answer = state.client.post(&state.upstream).headers(parts.headers).body(body).send().await?;
+    Ok((answer.status().as_u16(), answer.bytes().await?))
+}
+
+fn response(status: u16, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(body)));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response
+}
+
+fn streamed(
+    status: u16,
+    length: usize,
+    body: stream::BoxStream<'static, Result<Frame<Bytes>, Reset>>,
+) -> Response<Body> {
+    let mut response = Response::new(Either::Right(StreamBody::new(body)));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response.headers_mut().insert("content-length", length.into());
+    response
+}

@@ -1,0 +1,154 @@
+//! Many state changes in any order, and the verdict on what the tables hold after them.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use rand::Rng;
+use rand::seq::SliceRandom as _;
+use serde_json::{Value, json};
+
+use crate::support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use crate::support::events;
+use crate::support::lambda::{Answer, Lambda};
+
+/// One delivery of one version of one resource's state.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Delivery {
+    /// Which resource: the even ones are tasks, the odd ones container instances.
+    pub(crate) resource: u32,
+    pub(crate) version: u32,
+}
+
+impl Delivery {
+    /// Deliveries drawn at random: shuffled, some of them repeated, some versions never delivered.
+    pub(crate) fn random(count: usize, resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
+        let mut one = || Self { resource: random.random_range(0..resources), version: random.random_range(0..versions) };
+        (0..count).map(|_| one()).collect()
+    }
+
+    /// Every version of every resource in bursts, as changes come: those of a few resources at a time, shuffled, a fifth
+    /// of them twice.
+    pub(crate) fn bursts(resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
+        let mut deliveries = Vec::new();
+        for resource in 0..resources {
+            for version in 0..versions {
+                let copies = if random.random_ratio(1, 5) { 2 } else { 1 };
+                deliveries.extend([Self { resource, version }].repeat(copies));
+            }
+        }
+        // Some four resources of six versions are under way at once.
+        deliveries.chunks_mut(32).for_each(|burst| burst.shuffle(random));
+        deliveries
+    }
+
+    pub(crate) fn table(self) -> &'static str {
+        if self.resource.is_multiple_of(2) { TASKS } else { CONTAINER_INSTANCES }
+    }
+
+    fn arn(self) -> String {
+        let kind = if self.table() == TASKS { "task" } else { "container-instance" };
+        format!("arn:aws:ecs:eu-west-1:123456789012:{kind}/storm/{:032x}", self.resource)
+    }
+
+    /// The event: a sample, with a content that no other version has.
+    pub(crate) fn event(self) -> Value {
+        static SAMPLES: OnceLock<[Value; 2]> = OnceLock::new();
+        let [task, instance] = SAMPLES
+            .get_or_init(|| ["fargate-task-running", "container-instance-changed"].map(events::sample));
+        let (sample, key) =
+            if self.table() == TASKS { (task, "taskArn") } else { (instance, "containerInstanceArn") };
+        let mut event = sample.clone();
+        event["id"] = json!(format!("{}-{}", self.resource, self.version));
+        event["detail"][key] = json!(self.arn());
+        event["detail"]["version"] = json!(self.version);
+        event["detail"][format!("only in version {}", self.version)] = json!([self.version, null, {"x": 0.5}]);
+        event
+    }
+}
+
+/// What the tables hold after a storm, and how they came to it.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// Rows that there should be.
+    pub(crate) rows: usize,
+    /// Those that are not, whole, the item of the newest event; or that should not be there.
+    pub(crate) wrong: Vec<String>,
+    /// Writes that DynamoDB made.
+    pub(crate) writes: usize,
+    /// Those that replaced a version by a lower one, or by itself.
+    pub(crate) went_back: Vec<String>,
+}
+
+impl Verdict {
+    pub(crate) fn of(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
+        let mut newest = BTreeMap::new();
+        for delivery in deliveries {
+            let newest = newest.entry(delivery.resource).or_insert(*delivery);
+            *newest = (*newest).max(*delivery);
+        }
+        let mut verdict = Self { rows: newest.len(), ..Self::default() };
+        for (table, key) in [(TASKS, "taskArn"), (CONTAINER_INSTANCES, "containerInstanceArn")] {
+            let arn = |row: &Value| row[key]["S"].as_str().expect("a key").to_owned();
+            let mut expected: BTreeMap<String, Value> = newest
+                .values()
+                .filter(|delivery| delivery.table() == table)
+                .map(|delivery| (delivery.arn(), events::row(&delivery.event())))
+                .collect();
+            for row in dynamodb.rows(table) {
+                if expected.remove(&arn(&row)).as_ref() != Some(&row) {
+                    verdict.wrong.push(format!("{} at version {}", arn(&row), row["version"]["N"]));
+                }
+            }
+            verdict.wrong.extend(expected.keys().map(|arn| format!("{arn} is missing")));
+            for (before, after) in dynamodb.writes(table) {
+                let version = |row: &Value| row["version"]["N"].as_str().map(|version| version.parse::<u64>().ok());
+                if version(&before) >= version(&after) {
+                    let (before, after) = (&before["version"]["N"], &after["version"]["N"]);
+                    verdict.went_back.push(format!("from {before} to {after}"));
+                }
+                verdict.writes += 1;
+            }
+        }
+        verdict
+    }
+
+    pub(crate) fn assert_right(&self) {
+        assert!(self.wrong.is_empty(), "{} of {} rows are wrong: {:#?}", self.wrong.len(), self.rows, self.wrong);
+        assert!(self.went_back.is_empty(), "{} versions went back: {:#?}", self.went_back.len(), self.went_back);
+        assert!(self.writes >= self.rows, "{} writes for {} rows: the stream is not whole", self.writes, self.rows);
+    }
+}
+
+/// Sends all events the asynchronous way, and waits for what comes of each.
+pub(crate) async fn pour(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
+    let sent: Vec<_> = deliveries.iter().map(|delivery| lambda.send(delivery.event().to_string())).collect();
+    let mut answers = Vec::with_capacity(sent.len());
+    for answer in sent {
+        answers.push(lambda.finished(answer).await);
+    }
+    answers
+}
+
+/// Sends all events, and those that end in the on-failure destination again, until none does. Returns all answers.
+pub(crate) async fn pour_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
+    let mut all = Vec::new();
+    let mut left = deliveries.to_vec();
+    for _ in 0..20 {
+        let answers = pour(lambda, &left).await;
+        left = left.iter().zip(&answers).filter(|(_, answer)| answer.failed).map(|(delivery, _)| *delivery).collect();
+        all.extend(answers);
+        if left.is_empty() {
+            return all;
+        }
+    }
+    panic!("{} events still fail after 20 redrives: {:?}", left.len(), outcomes(&all));
+}
+
+/// How many answers had each outcome.
+pub(crate) fn outcomes(answers: &[Answer]) -> BTreeMap<String, usize> {
+    let mut outcomes = BTreeMap::new();
+    for answer in answers {
+        *outcomes.entry(answer.outcome().to_owned()).or_default() += 1;
+    }
+    outcomes
+}
