@@ -96,13 +96,14 @@ async fn story() -> Result<ExitCode> {
     every_event_file_is_in_the_story()?;
     let log = PathBuf::from(STATE).join("function.log");
     fs::create_dir_all(STATE)?;
-    let stack = Stack::start(Output::File(&log)).await?;
+    let see_log = |error: Box<dyn Error>| format!("{error}; see the function's log, {}", log.display());
+    let stack = Stack::start(Output::File(&log)).await.map_err(see_log)?;
 
     let mut sent = table(["sent", "version", "came of it", "stored version"]);
     let mut surprises = Vec::new();
     for (name, expected) in STORY {
         let event = fs::read_to_string(format!("events/{name}.json"))?;
-        let answer = stack.invoke(&event).await?;
+        let answer = stack.invoke(&event).await.map_err(see_log)?;
         let outcome = answer["outcome"].as_str().or(answer["errorType"].as_str()).unwrap_or("no answer");
         if outcome != expected {
             surprises.push(format!("events/{name}.json: {expected} was expected, {answer} came"));
@@ -141,7 +142,7 @@ async fn serve() -> Result<ExitCode> {
     let port_file = Path::new(STATE).join("port");
     fs::create_dir_all(STATE)?;
     fs::write(&port_file, stack.port.to_string())?;
-    let _port_file = RemovedOnDrop(&port_file);
+    let _port_file = PortFile(&port_file, stack.port);
     println!(
         "\nThe function waits for events. From another terminal:\n\n  \
          make invoke EVENT=events/fargate-task-running.json\n  \
@@ -221,8 +222,14 @@ impl Stack {
 
     /// Sends an event to the function. The answer is its own, or `{"errorType": …, "errorMessage": …}`.
     async fn invoke(&self, event: &str) -> Result<Value> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(10)).build()?;
-        let answer = client.post(&self.url).body(event.to_owned()).send().await?.text().await?;
+        // Four times what the function may take; it is built already.
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
+        let answer = client.post(&self.url).body(event.to_owned()).send().await;
+        let answer = answer.map_err(|error| match error.is_timeout() {
+            true => "the function didn't answer within a minute".into(),
+            false => format!("the function can't be reached: {error}"),
+        })?;
+        let answer = answer.text().await?;
         serde_json::from_str(&answer).map_err(|error| format!("the function answered {answer:?}: {error}").into())
     }
 }
@@ -241,11 +248,14 @@ impl Drop for Stack {
     }
 }
 
-struct RemovedOnDrop<'p>(&'p Path);
+/// Removed when it is dropped, unless another `make watch` has written its own port since.
+struct PortFile<'p>(&'p Path, u16);
 
-impl Drop for RemovedOnDrop<'_> {
+impl Drop for PortFile<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.0);
+        if fs::read_to_string(self.0).is_ok_and(|port| port == self.1.to_string()) {
+            let _ = fs::remove_file(self.0);
+        }
     }
 }
 

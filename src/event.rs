@@ -74,8 +74,13 @@ pub enum Refusal {
         found: Cow<'static, str>,
     },
     /// A field isn't what ECS sends.
-    #[error("{field} must be {expected}; it is {found}: ECS sends no such event, look at what invokes this function")]
+    #[error(
+        "{field}{} must be {expected}; it is {found}: ECS sends no such event, look at what invokes this function",
+        arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default()
+    )]
     InvalidEvent {
+        /// The resource, where its ARN can be read.
+        arn: Option<String>,
         /// Where: `detail.version`, for example.
         field: Cow<'static, str>,
         /// What has to stand there.
@@ -83,6 +88,19 @@ pub enum Refusal {
         /// The kind of what does.
         found: Cow<'static, str>,
     },
+}
+
+impl Refusal {
+    /// Tells which resource's event it is.
+    #[must_use]
+    pub fn of(self, of: &str) -> Self {
+        match self {
+            Self::InvalidEvent { field, expected, found, .. } => {
+                Self::InvalidEvent { arn: Some(of.to_owned()), field, expected, found }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What Lambda hands over: JSON text that nobody has parsed yet.
@@ -159,7 +177,7 @@ fn malformed(payload: &RawValue) -> Refusal {
             return invalid(field, expected, kind(value));
         }
     }
-    invalid("the event", "an envelope with each field once", "one with a field twice")
+    invalid("the event", "an EventBridge envelope with each field once", "an object that is none")
 }
 
 /// A change of one resource's state, as ECS reported it.
@@ -190,13 +208,9 @@ impl<'e> StateChange<'e> {
             return Err(Refusal::UnsupportedDetailType { found: quote(&envelope.detail_type) });
         };
         let detail = object("detail", &envelope.detail)?;
-        Ok(Self {
-            resource,
-            arn: arn(resource, detail.get(resource.key()).copied())?,
-            version: version(detail.get("version").copied())?,
-            detail,
-            envelope,
-        })
+        let arn = arn(resource, detail.get(resource.key()).copied())?;
+        let version = version(detail.get("version").copied()).map_err(|refusal| refusal.of(&arn))?;
+        Ok(Self { resource, arn, version, detail, envelope })
     }
 }
 
@@ -240,7 +254,7 @@ fn invalid(
     expected: &'static str,
     found: impl Into<Cow<'static, str>>,
 ) -> Refusal {
-    Refusal::InvalidEvent { field: field.into(), expected, found: found.into() }
+    Refusal::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
 }
 
 /// The kind of a value, which can be told without telling the value.
@@ -268,7 +282,12 @@ fn quoted(value: &RawValue) -> Cow<'static, str> {
     text(value).map_or(kind(value).into(), |text| quote(&text))
 }
 
-/// In quotes, and cut where it is longer than any source or detail-type of AWS (128 characters).
 fn quote(text: &str) -> Cow<'static, str> {
-    format!("{:?}", text.chars().take(128).collect::<String>()).into()
+    format!("{:?}", cut(text)).into()
+}
+
+/// The first 128 characters: as many as any source, detail-type or field of AWS has.
+#[must_use]
+pub fn cut(text: &str) -> &str {
+    text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
 }

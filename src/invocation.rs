@@ -6,7 +6,7 @@ use chrono::Utc;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use thiserror::Error;
-use tracing::info;
+use tracing::{Value, info};
 
 use crate::config::Config;
 use crate::event::{Envelope, Payload, Refusal, StateChange};
@@ -40,9 +40,12 @@ pub enum Error {
     /// It isn't an event that this function takes.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// DynamoDB can't be had for it just now.
-    #[error("version {version} of {arn} couldn't be written to table {table}, and trying again can help: {cause}")]
-    StoreUnavailable {
+    /// DynamoDB can't be had for it just now, or doesn't take it.
+    #[error("version {version} of {arn} was not written to table {table} ({}): {failure}", match failure {
+        Failure::Unavailable(_) => "trying again can help",
+        Failure::Rejected(_) => "trying again won't help",
+    })]
+    Store {
         /// The table that was written to.
         table: String,
         /// The row's key.
@@ -50,19 +53,7 @@ pub enum Error {
         /// The version that the event brought.
         version: u64,
         /// What happened.
-        cause: String,
-    },
-    /// DynamoDB doesn't take it.
-    #[error("version {version} of {arn} can't be written to table {table}, and trying again won't help: {cause}")]
-    StoreRejected {
-        /// The table that was written to.
-        table: String,
-        /// The row's key.
-        arn: String,
-        /// The version that the event brought.
-        version: u64,
-        /// What happened.
-        cause: String,
+        failure: Failure,
     },
 }
 
@@ -74,8 +65,8 @@ impl Error {
             Self::Refused(Refusal::UnsupportedSource { .. }) => "UnsupportedSource",
             Self::Refused(Refusal::UnsupportedDetailType { .. }) => "UnsupportedDetailType",
             Self::Refused(Refusal::InvalidEvent { .. }) => "InvalidEvent",
-            Self::StoreUnavailable { .. } => "StoreUnavailable",
-            Self::StoreRejected { .. } => "StoreRejected",
+            Self::Store { failure: Failure::Unavailable(_), .. } => "StoreUnavailable",
+            Self::Store { failure: Failure::Rejected(_), .. } => "StoreRejected",
         }
     }
 }
@@ -114,13 +105,12 @@ impl Recorder {
         let (arn, version) = (change.arn.clone(), change.version);
         let written = match Row::of(change) {
             Ok(row) => store::put(&self.client, &table, row).await,
-            Err(error @ Unstorable::TooDeep) => Err(Failure::Rejected(error.to_string())),
-            Err(Unstorable::Invalid(refusal)) => return Err(refusal.into()),
+            Err(Unstorable::Invalid(refusal)) => return Err(refusal.of(&arn).into()),
+            Err(too_deep @ Unstorable::TooDeep) => Err(Failure::Rejected(too_deep.to_string())),
         };
         match written {
             Ok(outcome) => Ok(Answer { outcome, table, arn, version }),
-            Err(Failure::Unavailable(cause)) => Err(Error::StoreUnavailable { table, arn, version, cause }),
-            Err(Failure::Rejected(cause)) => Err(Error::StoreRejected { table, arn, version, cause }),
+            Err(failure) => Err(Error::Store { table, arn, version, failure }),
         }
     }
 }
@@ -128,18 +118,27 @@ impl Recorder {
 /// Writes the invocation's line. Its fields are an interface: the README lists them, and metrics and alarms read them.
 /// Why an event failed stands in the line that `lambda_runtime` writes of the error, at ERROR.
 fn log(envelope: Option<&Envelope>, result: &Result<Answer, Error>) {
-    let (outcome, stored_version) = match result {
-        Ok(Answer { outcome: Outcome::Stored, .. }) => ("stored", None),
-        Ok(Answer { outcome: Outcome::Stale { stored_version }, .. }) => ("stale", Some(*stored_version)),
-        Ok(Answer { outcome: Outcome::Duplicate { stored_version }, .. }) => ("duplicate", Some(*stored_version)),
-        Err(error) => (error.error_type(), None),
+    let outcome = match result {
+        Ok(Answer { outcome: Outcome::Stored, .. }) => "stored",
+        Ok(Answer { outcome: Outcome::Stale { .. }, .. }) => "stale",
+        Ok(Answer { outcome: Outcome::Duplicate { .. }, .. }) => "duplicate",
+        Err(error) => error.error_type(),
     };
     let (table, arn, version) = match result {
-        Ok(Answer { table, arn, version, .. })
-        | Err(Error::StoreUnavailable { table, arn, version, .. } | Error::StoreRejected { table, arn, version, .. }) => {
+        Ok(Answer { table, arn, version, .. }) | Err(Error::Store { table, arn, version, .. }) => {
             (Some(table.as_str()), Some(arn.as_str()), Some(*version))
         }
+        Err(Error::Refused(Refusal::InvalidEvent { arn, .. })) => (None, arn.as_deref(), None),
         Err(Error::Refused(_)) => (None, None, None),
+    };
+    let stored_version: Option<Box<dyn Value>> = match result {
+        Ok(Answer { outcome: Outcome::Stale { stored_version } | Outcome::Duplicate { stored_version }, .. }) => {
+            Some(match stored_version.as_u64() {
+                Some(version) => Box::new(version),
+                None => Box::new(stored_version.as_f64()),
+            })
+        }
+        _ => None,
     };
     info!(
         outcome,

@@ -7,7 +7,7 @@ use chrono::SecondsFormat;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::event::{Refusal, Resource, StateChange};
+use crate::event::{Refusal, Resource, StateChange, cut};
 
 /// The detail's own version, in every row: what the conditional write compares.
 pub const VERSION: &str = "version";
@@ -91,7 +91,8 @@ fn attribute(field: &str, value: &RawValue, levels: usize) -> Result<AttributeVa
     let json = value.get();
     // The JSON was checked when the payload came in, but for the surrogates in its texts.
     let not_unicode = |_| Refusal::InvalidEvent {
-        field: format!("detail.{field}").into(),
+        arn: None,
+        field: format!("detail.{}", cut(field)).into(),
         expected: "Unicode text throughout",
         found: "text with half of a surrogate pair".into(),
     };

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde::Serialize;
+use serde_json::Number;
 use thiserror::Error;
 
 use crate::row::{Row, VERSION};
@@ -43,7 +44,7 @@ pub async fn client() -> Client {
 }
 
 /// What came of a write.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "outcome")]
 pub enum Outcome {
     /// The row holds this state now.
@@ -51,13 +52,13 @@ pub enum Outcome {
     /// The row holds a newer state, and keeps it.
     Stale {
         /// The version in the row.
-        stored_version: u64,
+        stored_version: Number,
     },
     /// The row holds this version already: the event was delivered again, or the SDK repeated a write whose answer
     /// was lost.
     Duplicate {
         /// The version in the row.
-        stored_version: u64,
+        stored_version: Number,
     },
 }
 
@@ -77,7 +78,7 @@ pub enum Failure {
 ///
 /// # Errors
 ///
-/// [`Failure`]; a row that is there already and whose version is no number, or none that ECS sends, is `Rejected`.
+/// [`Failure`]; a row that is there already and whose version is no number is `Rejected`.
 pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Failure> {
     let version = row.version;
     let written = client
@@ -102,15 +103,14 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Fail
 
 /// Tells by the row that was there what the refusal of `version` means.
 fn refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, Failure> {
-    let stored_version = stored
-        .and_then(|row| row.get(VERSION)?.as_n().ok()?.parse::<u64>().ok())
-        .filter(|stored_version| *stored_version >= version)
-        .ok_or_else(|| {
+    let stored_version: Number =
+        stored.and_then(|row| row.get(VERSION)?.as_n().ok()?.parse().ok()).ok_or_else(|| {
             Failure::Rejected(format!(
-                "the row that is there has a \"{VERSION}\" that can't be compared with {version}; correct or delete that row"
+                "the row that is there has a \"{VERSION}\" that is no number; correct or delete that row"
             ))
         })?;
-    Ok(if stored_version == version {
+    // The condition refuses no number but a higher or an equal one.
+    Ok(if stored_version == version.into() {
         Outcome::Duplicate { stored_version }
     } else {
         Outcome::Stale { stored_version }
@@ -130,8 +130,10 @@ fn is_transient(error: &SdkError<PutItemError>) -> bool {
         }),
         SdkError::ServiceError(answer) => {
             let code = error.code().unwrap_or_default();
-            // Whatever is no refusal of the request: 5xx, and a 200 that can't be read.
-            !answer.raw().status().is_client_error()
+            let status = answer.raw().status();
+            // Whatever is no refusal of the request: 5xx, a 200 that can't be read, "timeout", "too many requests".
+            !status.is_client_error()
+                || matches!(status.as_u16(), 408 | 429)
                 || THROTTLING_ERRORS.contains(&code)
                 || TRANSIENT_ERRORS.contains(&code)
                 || answer.err().is_replicated_write_conflict_exception()

@@ -143,7 +143,12 @@ fn cases() -> Vec<Case> {
         (r#""\ud800""#, "it is text that is not Unicode"),
     ] {
         cases.refused(&format!("source {json}"), with_envelope("source", json), "UnsupportedSource", says);
-        cases.refused(&format!("detail-type {json}"), with_envelope("detail-type", json), "UnsupportedDetailType", says);
+        cases.refused(
+            &format!("detail-type {json}"),
+            with_envelope("detail-type", json),
+            "UnsupportedDetailType",
+            says,
+        );
     }
     let long = format!("\"{}\"", "aws.ecs".repeat(100_000));
     cases.refused("a source of 700 KB", with_envelope("source", &long), "UnsupportedSource", "it is \"aws.ecsaws.ecs");
@@ -167,8 +172,8 @@ fn cases() -> Vec<Case> {
         cases.0.push(Case { what: "an unknown field".to_owned(), payload: payload.into(), answer: Ok(Some(expected)) });
     }
     let twice = |field: &str, json: &str| task(1).to_string().replacen('{', &format!("{{{field}:{json},"), 1);
-    cases.refused("source twice", twice("\"source\"", "\"aws.ecs\""), "InvalidEvent", "a field twice");
-    cases.refused("detail twice", twice("\"detail\"", "{}"), "InvalidEvent", "a field twice");
+    cases.refused("source twice", twice("\"source\"", "\"aws.ecs\""), "InvalidEvent", "with each field once");
+    cases.refused("detail twice", twice("\"detail\"", "{}"), "InvalidEvent", "with each field once");
 
     // The detail.
     for (json, says) in [
@@ -245,13 +250,21 @@ fn cases() -> Vec<Case> {
     cases.stored("399 KB", sized(399 * 1024));
     cases.stored("31 levels", with_value(&nested(31)));
     for json in [r#""\ud800""#, r#""\udc00\ud800""#, r#"["\ud800x"]"#, r#"{"a": {"\udfff": 1}}"#] {
-        cases.refused(json, with_value(json), "InvalidEvent", "detail.lastStatus must be Unicode text throughout");
+        cases.refused(json, with_value(json), "InvalidEvent", "must be Unicode text throughout");
     }
     for json in [r#""\u0000""#, r#""\uffff""#, r#"{"a": 1, "a": 2}"#] {
         cases.stored(json, with_value(json));
     }
-    cases.stored("a version twice: the last counts", with_value("1").replace("\"version\":1", "\"version\":9,\"version\":1"));
-    cases.stored("5,000 fields", with_value(&json!((0..5000).map(|n| (n.to_string(), n)).collect::<std::collections::BTreeMap<_, _>>()).to_string()));
+    cases.stored(
+        "a version twice: the last counts",
+        with_value("1").replace("\"version\":1", "\"version\":9,\"version\":1"),
+    );
+    cases.stored(
+        "5,000 fields",
+        with_value(
+            &json!((0..5000).map(|n| (n.to_string(), n)).collect::<std::collections::BTreeMap<_, _>>()).to_string(),
+        ),
+    );
     for (json, number) in [
         ("-0", "0"),
         ("-0.0e-7", "0"),

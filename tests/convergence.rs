@@ -34,8 +34,7 @@ fn seed() -> u64 {
 #[test]
 fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_each_arn() {
     const HISTORIES: u32 = 12;
-    let delivery =
-        |resources| (0..resources, 0..15_u32).prop_map(|(resource, version)| Delivery { resource, version });
+    let delivery = |resources| (0..resources, 0..15_u32).prop_map(|(resource, version)| Delivery { resource, version });
     let histories = (1..=8_usize, 1..=60_u32)
         .prop_flat_map(move |(copies, resources)| (Just(copies), vec(delivery(resources), 430..700)));
     let config = Config {

@@ -1,9 +1,12 @@
 //! The real binary, end to end, under a Runtime API: start, answers, errors and log.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
 use std::time::Instant;
 
+use ecs_state_recorder::config::Config;
+use ecs_state_recorder::event::Resource;
 use serde_json::{Value, json};
 
 mod support;
@@ -11,10 +14,11 @@ mod support;
 use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use support::events::{self, TASK, sample, task};
 use support::lambda::Lambda;
+use support::proxy::Proxy;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 
-/// The lines of a JSON log that are not the runtime's own.
+/// The lines of a JSON log.
 fn lines(log: &str) -> Vec<Value> {
     log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
@@ -25,9 +29,10 @@ fn steady(mut line: Value) -> Value {
     let timestamp = fields.remove("timestamp").unwrap();
     assert!(chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).is_ok(), "{timestamp}");
     if let Some(lag) = fields.remove("lag_ms") {
-        let time = chrono::DateTime::parse_from_rfc3339("2026-03-02T09:14:28Z").unwrap();
+        // All events of this test are of one hour.
+        let time = chrono::DateTime::parse_from_rfc3339("2026-03-02T09:00:00Z").unwrap().to_utc();
         let lag = chrono::TimeDelta::milliseconds(lag.as_i64().unwrap());
-        assert!((chrono::Utc::now() - (time.to_utc() + lag)).abs() < chrono::TimeDelta::minutes(1), "{lag}");
+        assert!((chrono::Utc::now() - (time + lag)).abs() < chrono::TimeDelta::hours(1), "{lag}");
         fields.insert("lag_ms".to_owned(), json!("checked"));
     }
     line
@@ -47,12 +52,15 @@ async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
         (sample("container-instance-registered"), "stored"),
         (sample("refused/service-action"), "UnsupportedDetailType"),
         (json!({}), "UnsupportedSource"),
+        (sample("refused/missing-version"), "InvalidEvent"),
     ] {
         let answer = lambda.invoke(event.to_string()).await;
         assert_eq!(answer.outcome(), outcome, "{answer:?}");
-        assert_eq!(answer.failed, outcome.starts_with("Unsupported"), "{answer:?}");
+        assert_eq!(answer.failed, outcome.starts_with(char::is_uppercase), "{answer:?}");
     }
     assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
+    dynamodb.delete_table(TASKS);
+    assert_eq!(lambda.invoke(task(3).to_string()).await.outcome(), "StoreRejected");
     assert_eq!(dynamodb.row(CONTAINER_INSTANCES), events::row(&sample("container-instance-registered")));
 
     let log = lambda.log();
@@ -64,6 +72,7 @@ async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
         line.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         line
     };
+    let instance = &sample("container-instance-registered")["detail"]["containerInstanceArn"];
     let first_four = [
         json!({"outcome": "stored", "table": TASKS, "arn": TASK, "version": 2, "event_id": "event-2"}),
         json!({
@@ -73,8 +82,12 @@ async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
             "outcome": "duplicate", "table": TASKS, "arn": TASK, "version": 2, "stored_version": 2,
             "event_id": "event-2", "replay_name": "rebuild-1",
         }),
+        json!({
+            "outcome": "stored", "table": CONTAINER_INSTANCES, "arn": instance, "version": 2,
+            "event_id": "7e9d0c5a-31b4-4c6f-8a2e-90f1d3b5a7c1",
+        }),
     ];
-    assert_eq!(invocations.len(), 6, "{log}");
+    assert_eq!(invocations.len(), 8, "{log}");
     for (request, mut fields) in (1..).zip(first_four) {
         fields["lag_ms"] = json!("checked");
         assert_eq!(steady(invocations[request as usize - 1].clone()), line(request, fields));
@@ -83,9 +96,19 @@ async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
     assert_eq!(invocations[4]["event_id"], "4d8c2b1a-9f0e-4a3b-b6c7-d8e9f0a1b2c3");
     assert_eq!(steady(invocations[5].clone()), line(6, json!({"outcome": "UnsupportedSource"})));
 
+    let mut fields =
+        json!({"outcome": "InvalidEvent", "arn": TASK, "event_id": "1d1a7b52-5d0c-b7a9-0e3f-6f1f9f1c2aff"});
+    fields["lag_ms"] = json!("checked");
+    assert_eq!(steady(invocations[6].clone()), line(7, fields));
+    let mut fields =
+        json!({"outcome": "StoreRejected", "table": TASKS, "arn": TASK, "version": 3, "event_id": "event-3"});
+    fields["lag_ms"] = json!("checked");
+    assert_eq!(steady(invocations[7].clone()), line(8, fields));
+
     // Beside these, one line an error, with the reason.
-    assert_eq!(others.len(), 2, "{log}");
-    for (other, error_type) in others.iter().zip(["UnsupportedDetailType", "UnsupportedSource"]) {
+    assert_eq!(others.len(), 4, "{log}");
+    let error_types = ["UnsupportedDetailType", "UnsupportedSource", "InvalidEvent", "StoreRejected"];
+    for (other, error_type) in others.iter().zip(error_types) {
         assert_eq!(other["level"], "ERROR");
         assert!(other["message"].as_str().unwrap().contains(error_type), "{other}");
     }
@@ -118,32 +141,39 @@ async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
         (json!(SECRET).to_string(), "InvalidEvent"),
         (json!([SECRET]).to_string(), "InvalidEvent"),
     ];
-    for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] {
-        for format in ["JSON", "Text"] {
-            let dynamodb = DynamoDb::start().await;
-            let variables = [
-                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
-                ("AWS_LAMBDA_LOG_LEVEL", level),
-                ("AWS_LAMBDA_LOG_FORMAT", format),
-                ("RUST_LOG", "trace"),
-            ];
-            let lambda = Lambda::start(BINARY, 1, &variables).await;
-            for (payload, outcome) in &payloads {
-                let answer = lambda.invoke(payload.clone()).await;
-                assert_eq!(answer.outcome(), *outcome, "{answer:?}");
-                assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
-            }
-            // A row that can't be compared comes back from DynamoDB, whole.
-            let arn = &event["detail"]["taskArn"];
-            dynamodb.put(TASKS, &json!({"taskArn": {"S": arn}, "version": {"S": SECRET}, "more": {"S": SECRET}}));
-            let answer = lambda.invoke(event.to_string()).await;
-            assert_eq!(answer.outcome(), "StoreRejected");
+    for (level, format) in [
+        ("TRACE", "JSON"),
+        ("TRACE", "Text"),
+        ("DEBUG", "JSON"),
+        ("INFO", "JSON"),
+        ("WARN", "JSON"),
+        ("ERROR", "JSON"),
+        ("FATAL", "JSON"),
+    ] {
+        let dynamodb = DynamoDb::start().await;
+        let variables = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
+            ("AWS_LAMBDA_LOG_LEVEL", level),
+            ("AWS_LAMBDA_LOG_FORMAT", format),
+            ("RUST_LOG", "trace"),
+        ];
+        let lambda = Lambda::start(BINARY, 1, &variables).await;
+        for (payload, outcome) in &payloads {
+            let answer = lambda.invoke(payload.clone()).await;
+            assert_eq!(answer.outcome(), *outcome, "{answer:?}");
             assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
-
-            let log = lambda.log();
-            assert!(log.contains("StoreRejected"), "nothing was logged at {level}");
-            assert!(!log.contains("hunter2"), "a secret is in the log at {level}:\n{log}");
         }
+        // A row that can't be compared comes back from DynamoDB, whole.
+        let arn = &event["detail"]["taskArn"];
+        dynamodb.put(TASKS, &json!({"taskArn": {"S": arn}, "version": {"S": SECRET}, "more": {"S": SECRET}}));
+        let answer = lambda.invoke(event.to_string()).await;
+        assert_eq!(answer.outcome(), "StoreRejected");
+        assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
+
+        let log = lambda.log();
+        assert!(log.contains("StoreRejected"), "nothing was logged at {level}");
+        assert!(!log.contains("hunter2"), "a secret is in the log at {level}:\n{log}");
+        assert_eq!(log.contains("invocation"), ["TRACE", "DEBUG", "INFO"].contains(&level), "{level}:\n{log}");
     }
 }
 
@@ -178,6 +208,17 @@ async fn a_database_that_never_answers_is_an_error_well_before_lambdas_timeout()
     assert!(took < 12.0, "it took {took} s");
 }
 
+#[tokio::test]
+async fn a_copy_opens_one_connection_to_dynamodb_and_keeps_it() {
+    let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    for version in 0..5 {
+        assert_eq!(lambda.invoke(task(version).to_string()).await.outcome(), "stored");
+    }
+    assert_eq!((proxy.requests(), proxy.connections()), (5, 1));
+}
+
 /// Starts the binary as Lambda would, where it ends by itself.
 fn start(variables: &[(&str, &str)]) -> Output {
     Command::new(BINARY)
@@ -203,8 +244,23 @@ fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
         assert_eq!(ended.status.code(), Some(1), "{variables:?}: {output}");
         assert!(output.contains(complaint), "{variables:?}: {output}");
     }
-    let too_long = "x".repeat(256);
-    assert_eq!(start(&[("TASK_TABLE_NAME", &too_long)]).status.code(), Some(1));
+}
+
+#[test]
+fn a_table_name_is_what_dynamodb_takes_for_one() {
+    let read = |value: &[u8]| {
+        let value = std::ffi::OsStr::from_bytes(value).to_owned();
+        Config::read(|variable| (variable == "TASK_TABLE_NAME").then(|| value.clone()))
+    };
+    for name in ["abc", "my.table-1_X", &"x".repeat(255)] {
+        assert_eq!(read(name.as_bytes()).unwrap().table(Resource::Task), name);
+    }
+    for name in [&b"ab"[..], b"my table", b"t\xffble", "t\u{e4}ble".as_bytes(), &[b'x'; 256]] {
+        assert_eq!(read(name).unwrap_err().variable, "TASK_TABLE_NAME", "{name:?}");
+    }
+    let defaults = Config::read(|_| None).unwrap();
+    assert_eq!(defaults.table(Resource::Task), "ECSTaskState");
+    assert_eq!(defaults.table(Resource::ContainerInstance), "ECSCtrInstanceState");
 }
 
 #[test]

@@ -189,7 +189,8 @@ async fn a_version_that_is_no_integer_from_0_is_refused() {
     ] {
         let event = task(1).to_string().replace("\"version\":1", &format!("\"version\":{version}"));
         let message = refused(&event, "InvalidEvent").await;
-        let expected = format!("detail.version must be an integer from 0 to 18446744073709551615; it is {found}: ");
+        let expected =
+            format!("detail.version of {TASK} must be an integer from 0 to 18446744073709551615; it is {found}: ");
         assert!(message.starts_with(&expected), "{message}");
     }
     let message = refused(&sample("refused/missing-version").to_string(), "InvalidEvent").await;
@@ -237,7 +238,7 @@ async fn a_payload_that_is_no_envelope_is_refused() {
     }
     let twice = task(1).to_string().replacen('{', "{\"source\":\"aws.ecs\",", 1);
     let message = refused(&twice, "InvalidEvent").await;
-    assert!(message.contains("a field twice"), "{message}");
+    assert!(message.contains("with each field once"), "{message}");
 }
 
 // Rule 4: the row.
@@ -348,6 +349,35 @@ async fn a_field_that_vanished_from_the_detail_vanishes_from_the_row() {
     assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
 }
 
+#[tokio::test]
+async fn the_event_time_is_utc_with_what_it_has_of_a_second() {
+    for (time, stored) in [
+        ("2026-03-02T09:14:28Z", "2026-03-02T09:14:28Z"),
+        ("2026-03-02T10:14:28.120+01:00", "2026-03-02T09:14:28.120Z"),
+        ("2026-03-02T09:14:28.123456Z", "2026-03-02T09:14:28.123456Z"),
+    ] {
+        let (dynamodb, function) = start().await;
+        function.invoke(&with(task(1), "/time", json!(time))).await;
+        assert_eq!(dynamodb.row(TASKS)["event_time"], json!({"S": stored}));
+    }
+}
+
+#[tokio::test]
+async fn a_message_quotes_no_more_than_128_characters() {
+    let long = "é".repeat(1000);
+    for (payload, error_type) in [
+        (with(task(1), "/source", json!(long)), "UnsupportedSource"),
+        (with(task(1), "/detail-type", json!(long)), "UnsupportedDetailType"),
+        (
+            task(1).to_string().replace("\"lastStatus\"", &format!("\"{long}\":\"\\ud800\",\"lastStatus\"")),
+            "InvalidEvent",
+        ),
+    ] {
+        let message = refused(&payload, error_type).await;
+        assert_eq!(message.matches('é').count(), 128, "{message}");
+    }
+}
+
 // Rule 5: the one conditional write.
 
 #[tokio::test]
@@ -429,8 +459,24 @@ async fn a_row_of_the_documented_function_is_compared_like_one_of_ours() {
 }
 
 #[tokio::test]
-async fn a_row_whose_version_cannot_be_compared_is_an_error_and_stays() {
-    for version in [json!({"S": "3"}), json!({"NULL": true}), json!({"N": "3.5"}), json!({"L": [{"N": "3"}]})] {
+async fn a_number_that_ecs_never_sends_is_compared_all_the_same() {
+    for (version, stored_version) in [("2.5", json!(2.5)), ("100000000000000000000000", json!(1e23))] {
+        let (dynamodb, function) = start().await;
+        dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "version": {"N": version}}));
+        let answer = function.invoke(&task(2).to_string()).await;
+        assert_eq!(answer["outcome"], "stale");
+        assert_eq!(answer["stored_version"], stored_version);
+        assert_eq!(dynamodb.row(TASKS)["version"], json!({"N": version}));
+    }
+    let (dynamodb, function) = start().await;
+    dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "version": {"N": "1.5"}}));
+    assert_eq!(function.invoke(&task(2).to_string()).await["outcome"], "stored");
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
+}
+
+#[tokio::test]
+async fn a_row_whose_version_is_no_number_is_an_error_and_stays() {
+    for version in [json!({"S": "3"}), json!({"NULL": true}), json!({"L": [{"N": "3"}]})] {
         let (dynamodb, function) = start().await;
         let row = json!({"taskArn": {"S": TASK}, "version": version, "secret": {"S": "hunter2"}});
         dynamodb.put(TASKS, &row);
@@ -440,8 +486,8 @@ async fn a_row_whose_version_cannot_be_compared_is_an_error_and_stays() {
             json!({
                 "errorType": "StoreRejected",
                 "errorMessage": format!(
-                    "version 2 of {TASK} can't be written to table ECSTaskState, and trying again won't help: the row \
-                     that is there has a \"version\" that can't be compared with 2; correct or delete that row"
+                    "version 2 of {TASK} was not written to table ECSTaskState (trying again won't help): the row that \
+                     is there has a \"version\" that is no number; correct or delete that row"
                 ),
             })
         );
@@ -489,7 +535,7 @@ async fn a_fault_that_can_pass_is_store_unavailable_with_its_cause() {
             json!({
                 "errorType": "StoreUnavailable",
                 "errorMessage": format!(
-                    "version 2 of {TASK} couldn't be written to table ECSTaskState, and trying again can help: \
+                    "version 2 of {TASK} was not written to table ECSTaskState (trying again can help): \
                      {code}: the reason (HTTP {status})"
                 ),
             })
@@ -499,7 +545,9 @@ async fn a_fault_that_can_pass_is_store_unavailable_with_its_cause() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_is_store_unavailable() {
-    for (status, answer) in [(200, "not JSON"), (200, "{\"Attrib"), (502, "<html>"), (500, ""), (307, "")] {
+    for (status, answer) in
+        [(200, "not JSON"), (200, "{\"Attrib"), (502, "<html>"), (500, ""), (307, ""), (408, ""), (429, "")]
+    {
         let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), answer).await;
         let answer = Function::new(&url).invoke(&task(2).to_string()).await;
         assert_eq!(answer["errorType"], "StoreUnavailable", "{answer}");
@@ -526,7 +574,7 @@ async fn a_refusal_that_will_come_again_is_store_rejected_with_its_cause() {
             json!({
                 "errorType": "StoreRejected",
                 "errorMessage": format!(
-                    "version 2 of {TASK} can't be written to table ECSTaskState, and trying again won't help: \
+                    "version 2 of {TASK} was not written to table ECSTaskState (trying again won't help): \
                      {code}: the reason (HTTP 400)"
                 ),
             })
@@ -576,8 +624,10 @@ async fn text_that_is_not_unicode_is_refused_by_the_field_that_holds_it() {
         let message = refused(&event, "InvalidEvent").await;
         assert_eq!(
             message,
-            "detail.lastStatus must be Unicode text throughout; it is text with half of a surrogate pair: ECS sends no \
-             such event, look at what invokes this function"
+            format!(
+                "detail.lastStatus of {TASK} must be Unicode text throughout; it is text with half of a surrogate \
+                 pair: ECS sends no such event, look at what invokes this function"
+            )
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ struct State {
     upstream: String,
     client: reqwest::Client,
     plan: Mutex<Plan>,
-    requests: Mutex<u64>,
+    requests: AtomicU64,
+    connections: AtomicU64,
     down: tokio::sync::watch::Sender<Duration>,
 }
 
@@ -68,7 +70,8 @@ impl Proxy {
             upstream: upstream.to_owned(),
             client: reqwest::Client::builder().no_proxy().build().expect("a client"),
             plan: Mutex::new(Box::new(|| None)),
-            requests: Mutex::default(),
+            requests: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             down: tokio::sync::watch::Sender::default(),
         });
         let server = tokio::spawn(serve(state.clone(), listener, address));
@@ -92,7 +95,12 @@ impl Proxy {
 
     /// How many requests came.
     pub(crate) fn requests(&self) -> u64 {
-        *self.state.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// On how many connections.
+    pub(crate) fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::Relaxed)
     }
 }
 
@@ -109,6 +117,7 @@ async fn serve(state: Arc<State>, mut listener: TcpListener, address: SocketAddr
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("a connection");
+                state.connections.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(connection(state.clone(), stream));
             }
             _ = down.changed() => {
@@ -143,7 +152,7 @@ async fn answer(
     socket: Arc<std::net::TcpStream>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Reset> {
-    *state.requests.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    state.requests.fetch_add(1, Ordering::Relaxed);
     let fault = (state.plan.lock().unwrap_or_else(PoisonError::into_inner))();
     let reset = || {
         // Closed with lingering time 0, a socket sends RST instead of FIN.

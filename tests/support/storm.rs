@@ -22,7 +22,8 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// Deliveries drawn at random: shuffled, some of them repeated, some versions never delivered.
     pub(crate) fn random(count: usize, resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
-        let mut one = || Self { resource: random.random_range(0..resources), version: random.random_range(0..versions) };
+        let mut one =
+            || Self { resource: random.random_range(0..resources), version: random.random_range(0..versions) };
         (0..count).map(|_| one()).collect()
     }
 
@@ -53,10 +54,9 @@ impl Delivery {
     /// The event: a sample, with a content that no other version has.
     pub(crate) fn event(self) -> Value {
         static SAMPLES: OnceLock<[Value; 2]> = OnceLock::new();
-        let [task, instance] = SAMPLES
-            .get_or_init(|| ["fargate-task-running", "container-instance-changed"].map(events::sample));
-        let (sample, key) =
-            if self.table() == TASKS { (task, "taskArn") } else { (instance, "containerInstanceArn") };
+        let [task, instance] =
+            SAMPLES.get_or_init(|| ["fargate-task-running", "container-instance-changed"].map(events::sample));
+        let (sample, key) = if self.table() == TASKS { (task, "taskArn") } else { (instance, "containerInstanceArn") };
         let mut event = sample.clone();
         event["id"] = json!(format!("{}-{}", self.resource, self.version));
         event["detail"][key] = json!(self.arn());
