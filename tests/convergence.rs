@@ -51,7 +51,7 @@ fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_e
             runtime.block_on(async {
                 let dynamodb = DynamoDb::start().await;
                 let url = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
-                let lambda = Lambda::start(binary(), copies, &url).await;
+                let lambda = Lambda::start(&binary(), copies, &url).await;
                 let answers = pour(&lambda, &history).await;
                 events.fetch_add(history.len(), Ordering::Relaxed);
                 Verdict::of(&dynamodb, &history).assert_right();
@@ -74,7 +74,7 @@ async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under
     assert!(!theirs.wrong.is_empty() && !theirs.went_back.is_empty(), "the test can't tell: {theirs:?}");
 
     let dynamodb = DynamoDb::start().await;
-    let lambda = Lambda::start(binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     pour(&lambda, &storm).await;
     let ours = Verdict::of(&dynamodb, &storm);
     ours.assert_right();
@@ -98,7 +98,7 @@ async fn a_hundred_thousand_events() {
     let mut random = StdRng::seed_from_u64(seed());
     let storm = Delivery::random(EVENTS, 2_000, 40, &mut random);
     let dynamodb = DynamoDb::start().await;
-    let lambda = Lambda::start(binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let start = Instant::now();
     let answers = pour(&lambda, &storm).await;
     let took = start.elapsed().as_secs_f64();

@@ -7,6 +7,10 @@ use std::time::Instant;
 
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::event::Resource;
+use ecs_state_recorder::invocation::Recorder;
+use ecs_state_recorder::{logging, store};
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
 
 mod support;
@@ -217,6 +221,38 @@ async fn a_copy_opens_one_connection_to_dynamodb_and_keeps_it() {
         assert_eq!(lambda.invoke(task(version).to_string()).await.outcome(), "stored");
     }
     assert_eq!((proxy.requests(), proxy.connections()), (5, 1));
+}
+
+#[tokio::test]
+async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
+    let dynamodb = DynamoDb::start().await;
+    let this_binary = std::env::current_exe().unwrap();
+    let function = [this_binary.to_str().unwrap(), "a_function_with_a_bug", "--exact", "--ignored", "--nocapture"];
+    let lambda = Lambda::start_command(&function, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    assert_eq!(lambda.invoke(task(12).to_string()).await.outcome(), "stored");
+    let answer = lambda.invoke(task(13).to_string()).await;
+    assert!(answer.failed);
+    assert_eq!(answer.body["errorMessage"], "Lambda panicked: a bug");
+    assert_eq!(lambda.invoke(task(14).to_string()).await.outcome(), "stored");
+    assert_eq!(lambda.deaths(), 0, "{}", lambda.log());
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(14)));
+}
+
+/// The wiring of `main.rs` around a handler that panics at version 13.
+#[tokio::test]
+#[ignore = "a function: the test above starts it"]
+async fn a_function_with_a_bug() {
+    let variable = |name: &str| std::env::var_os(name);
+    logging::start(variable).unwrap();
+    let recorder = &Recorder::new(Config::read(variable).unwrap(), store::client().await);
+    let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
+        if invocation.payload["detail"]["version"] == 13 {
+            panic!("a bug");
+        }
+        let payload = serde_json::from_str(&invocation.payload.to_string()).unwrap();
+        recorder.handle(&payload).await.map_err(Diagnostic::from)
+    });
+    Runtime::new(handler).layer(TracingLayer::new()).run().await.unwrap();
 }
 
 /// Starts the binary as Lambda would, where it ends by itself.

@@ -3,7 +3,6 @@
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +65,7 @@ pub(crate) struct Lambda {
 
 /// What all copies share.
 struct Service {
-    command: PathBuf,
+    command: Vec<String>,
     variables: Vec<(String, String)>,
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
@@ -83,10 +82,15 @@ struct Environment {
 }
 
 impl Lambda {
-    /// Starts copies of `command`, with `variables` beside those that Lambda sets.
-    pub(crate) async fn start(command: impl AsRef<Path>, copies: usize, variables: &[(&str, &str)]) -> Self {
+    /// Starts copies of a function, with `variables` beside those that Lambda sets.
+    pub(crate) async fn start(program: &str, copies: usize, variables: &[(&str, &str)]) -> Self {
+        Self::start_command(&[program], copies, variables).await
+    }
+
+    /// The same for a function that takes arguments.
+    pub(crate) async fn start_command(command: &[&str], copies: usize, variables: &[(&str, &str)]) -> Self {
         let service = Arc::new(Service {
-            command: command.as_ref().to_owned(),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             queue: Mutex::default(),
             queued: Notify::new(),
@@ -220,7 +224,8 @@ impl Environment {
     }
 
     fn spawn(&self, api: &str) -> Child {
-        Command::new(&self.service.command)
+        Command::new(&self.service.command[0])
+            .args(&self.service.command[1..])
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", api)
             .env("AWS_LAMBDA_FUNCTION_NAME", "ecs-state-recorder")

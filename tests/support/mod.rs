@@ -7,5 +7,6 @@ pub(crate) mod dynamodb;
 pub(crate) mod events;
 pub(crate) mod function;
 pub(crate) mod lambda;
+pub(crate) mod path;
 pub(crate) mod proxy;
 pub(crate) mod storm;

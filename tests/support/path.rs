@@ -1,0 +1,55 @@
+//! The way of any bytes to an item, and what must hold of it: for the property tests and the fuzzer.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use ecs_state_recorder::event::{Envelope, MAX_KEY_BYTES, Payload, StateChange};
+use ecs_state_recorder::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, Row};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+/// Leads bytes as far as they go. They never panic, and end as a row that lacks nothing or in a message fit to read.
+pub(crate) fn any_bytes(bytes: &[u8]) -> Option<Row> {
+    let payload = Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("it takes anything");
+    let envelope = Envelope::parse(&payload).map_err(fit_to_read).ok()?;
+    let change = StateChange::of(&envelope.event).map_err(fit_to_read).ok()?;
+    let row = Row::of(change).map_err(fit_to_read).ok()?;
+
+    assert!((1..=MAX_KEY_BYTES).contains(&row.arn.len()));
+    assert_eq!(row.item[row.resource.key()], AttributeValue::S(row.arn.clone()));
+    assert_eq!(row.item["version"], AttributeValue::N(row.version.to_string()));
+    assert!(!row.item.contains_key("status"));
+    // What another JSON reader finds in the detail, unless there is something in it that this one can't read.
+    if let Ok(Value::Object(detail)) = serde_json::from_str(envelope.event.detail.get()) {
+        let ours = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS];
+        for (field, value) in &detail {
+            match field.as_str() {
+                "status" => assert!(same(&row.item[CURRENT_STATUS], value)),
+                field if ours.contains(&field) => {}
+                field => assert!(same(&row.item[field], value), "{field}"),
+            }
+        }
+        assert!(row.item.keys().all(|name| ours.contains(&name.as_str()) || detail.contains_key(name)));
+    }
+    Some(row)
+}
+
+fn fit_to_read(error: impl std::error::Error) {
+    let message = error.to_string();
+    // The longest has an ARN of 2,048 bytes in it, and 128 characters of a name, escaped.
+    assert!(message.len() < 4000, "{message}");
+}
+
+fn same(attribute: &AttributeValue, value: &Value) -> bool {
+    match (attribute, value) {
+        (AttributeValue::Null(true), Value::Null) => true,
+        (AttributeValue::Bool(attribute), Value::Bool(value)) => attribute == value,
+        (AttributeValue::S(attribute), Value::String(value)) => attribute == value,
+        (AttributeValue::N(attribute), Value::Number(_)) => serde_json::from_str::<Value>(attribute).unwrap() == *value,
+        (AttributeValue::L(attributes), Value::Array(values)) => {
+            attributes.len() == values.len() && attributes.iter().zip(values).all(|(a, v)| same(a, v))
+        }
+        (AttributeValue::M(attributes), Value::Object(values)) => {
+            attributes.len() == values.len() && values.iter().all(|(name, v)| same(&attributes[name], v))
+        }
+        _ => false,
+    }
+}
