@@ -4,6 +4,10 @@ SHELL := /bin/bash
 
 # A cargo-lambda of the user's own is as good; without one, a pinned one comes from PyPI into .tools/.
 CARGO_LAMBDA_VERSION := 1.9.2
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_FUZZ_VERSION := 0.13.2
+
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),.tools/bin/cargo-lambda)
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -30,6 +34,27 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke
 test: ## Run every test
 	cargo test --locked
 
+.PHONY: storm
+storm: ## Send 100,000 events to 8 copies of the release build, and judge every row and every write (some minutes)
+	@cargo build --locked --release --bin ecs-state-recorder
+	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder cargo test --quiet --locked --test convergence -- \
+		--ignored --exact --nocapture a_hundred_thousand_events
+
+FUZZ_SECONDS ?= 60
+
+# Without a sanitizer, which would need a nightly compiler: the function has no unsafe code that it could watch.
+.PHONY: fuzz
+fuzz: .tools/bin/cargo-fuzz ## Fuzz the way from bytes to item: make fuzz FUZZ_SECONDS=60
+	@mkdir -p $(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds
+	@cp events/*.json events/refused/*.json $(TARGET)/fuzz/seeds
+	@cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none path \
+		$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+
+.PHONY: mutants
+mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, and see the tests find it (half an hour)
+	@mkdir -p $(TARGET)
+	@cargo mutants --output $(TARGET) --cargo-test-arg=--locked -- --test rules --test process --test bad_input --test lossless
+
 .PHONY: check
 check: ## Check format and lints, warnings as errors
 	cargo fmt --check
@@ -48,3 +73,9 @@ build:
 	@python3 -m venv .tools || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
 	@.tools/bin/pip install --quiet --disable-pip-version-check --no-deps cargo-lambda==$(CARGO_LAMBDA_VERSION)
 	@touch $@
+
+.tools/bin/cargo-fuzz:
+	@cargo install --quiet --locked --root .tools cargo-fuzz@$(CARGO_FUZZ_VERSION)
+
+.tools/bin/cargo-mutants:
+	@cargo install --quiet --locked --root .tools cargo-mutants@$(CARGO_MUTANTS_VERSION)
