@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How often Lambda's asynchronous side delivers an event before it goes to the on-failure destination: once, and two
@@ -79,6 +79,9 @@ struct Environment {
     service: Arc<Service>,
     current: Mutex<Option<Invocation>>,
     process: Mutex<Option<Pid>>,
+    /// How long the process took from its start to its first question for an event.
+    ready: watch::Sender<Option<Duration>>,
+    started: Mutex<Instant>,
 }
 
 impl Lambda {
@@ -104,6 +107,8 @@ impl Lambda {
                 service: service.clone(),
                 current: Mutex::default(),
                 process: Mutex::default(),
+                ready: watch::Sender::default(),
+                started: Mutex::new(Instant::now()),
             });
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             started.push((environment.clone(), tokio::spawn(environment.run(listener))));
@@ -135,6 +140,14 @@ impl Lambda {
             // It may be gone by now, and that is as good.
             let _ = kill(process, signal);
         }
+    }
+
+    /// Waits until one copy is initialised: its process has asked for its first event. Says which process, and how long
+    /// that took from its start.
+    pub(crate) async fn ready(&self, copy: usize) -> (Pid, Duration) {
+        let environment = &self.copies[copy].0;
+        let ready = *environment.ready.subscribe().wait_for(Option::is_some).await.expect("an environment");
+        (lock(&environment.process).expect("a process"), ready.expect("waited for"))
     }
 
     /// How many processes have ended.
@@ -207,6 +220,7 @@ impl Environment {
             .with_state(self.clone());
         let _api = AbortOnDrop(tokio::spawn(async move { axum::serve(listener, api).await.expect("it serves") }));
         loop {
+            *lock(&self.started) = Instant::now();
             let mut process = self.spawn(&address.to_string());
             *lock(&self.process) = process.id().map(|id| Pid::from_raw(id.cast_signed()));
             let outputs = [
@@ -218,6 +232,11 @@ impl Environment {
             self.service.deaths.fetch_add(1, Ordering::Relaxed);
             for output in outputs {
                 output.await.expect("it only reads");
+            }
+            if self.ready.send_replace(None).is_none() {
+                // It ended before it asked for an event. Lambda starts one for an event, and fails that.
+                let invocation = self.service.next().await;
+                self.take(invocation);
             }
             self.finish(true, json!({"errorType": "Runtime.ExitError", "errorMessage": status.to_string()}));
         }
@@ -251,6 +270,14 @@ impl Environment {
         }
     }
 
+    /// Gives the process an event.
+    fn take(&self, mut invocation: Invocation) {
+        invocation.deliveries += 1;
+        invocation.deliveries_left -= 1;
+        invocation.delivered = Instant::now();
+        *lock(&self.current) = Some(invocation);
+    }
+
     /// Takes what came of the current event: it is done, or goes back into the queue.
     fn finish(&self, failed: bool, body: Value) {
         let Some(mut invocation) = lock(&self.current).take() else { return };
@@ -266,10 +293,9 @@ impl Environment {
 }
 
 async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse {
-    let mut invocation = environment.service.next().await;
-    invocation.deliveries += 1;
-    invocation.deliveries_left -= 1;
-    invocation.delivered = Instant::now();
+    let started = *lock(&environment.started);
+    environment.ready.send_if_modified(|ready| ready.is_none() && ready.replace(started.elapsed()).is_none());
+    let invocation = environment.service.next().await;
     let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + Duration::from_secs(15);
     let headers = [
         ("lambda-runtime-aws-request-id", format!("request-{}", invocation.id)),
@@ -281,7 +307,7 @@ async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse 
         ("content-type", "application/json".to_owned()),
     ];
     let payload = invocation.payload.clone();
-    *lock(&environment.current) = Some(invocation);
+    environment.take(invocation);
     (headers, payload)
 }
 
