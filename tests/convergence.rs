@@ -49,7 +49,7 @@ fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_e
     TestRunner::new(config)
         .run(&histories, |(copies, history)| {
             runtime.block_on(async {
-                let dynamodb = DynamoDb::start().await;
+                let dynamodb = DynamoDb::start_recording().await;
                 let url = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
                 let lambda = Lambda::start(&binary(), copies, &url).await;
                 let answers = pour(&lambda, &history).await;
@@ -68,12 +68,12 @@ fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_e
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under_the_same_storm() {
     let storm = Delivery::bursts(250, 6, &mut StdRng::seed_from_u64(seed()));
-    let dynamodb = DynamoDb::start().await;
+    let dynamodb = DynamoDb::start_recording().await;
     documented::pour(&dynamodb.url, 8, &storm).await;
     let theirs = Verdict::of(&dynamodb, &storm);
     assert!(!theirs.wrong.is_empty() && !theirs.went_back.is_empty(), "the test can't tell: {theirs:?}");
 
-    let dynamodb = DynamoDb::start().await;
+    let dynamodb = DynamoDb::start_recording().await;
     let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     pour(&lambda, &storm).await;
     let ours = Verdict::of(&dynamodb, &storm);
@@ -94,17 +94,17 @@ async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "100,000 events: make storm"]
 async fn a_hundred_thousand_events() {
-    const EVENTS: usize = 100_000;
+    const EVENTS: u32 = 100_000;
     let mut random = StdRng::seed_from_u64(seed());
-    let storm = Delivery::random(EVENTS, 2_000, 40, &mut random);
-    let dynamodb = DynamoDb::start().await;
+    let storm = Delivery::random(EVENTS as usize, 2_000, 40, &mut random);
+    let dynamodb = DynamoDb::start_recording().await;
     let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let start = Instant::now();
     let answers = pour(&lambda, &storm).await;
     let took = start.elapsed().as_secs_f64();
     let verdict = Verdict::of(&dynamodb, &storm);
     println!("{}", json!(outcomes(&answers)));
-    println!("{EVENTS} events to 8 copies in {took:.1} s: {:.0} a second", EVENTS as f64 / took);
+    println!("{EVENTS} events to 8 copies in {took:.1} s: {:.0} a second", f64::from(EVENTS) / took);
     println!("{} of {} rows wrong, {} writes went back", verdict.wrong.len(), verdict.rows, verdict.went_back.len());
     verdict.assert_right();
 }

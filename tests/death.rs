@@ -22,7 +22,7 @@ async fn storm_of(signal: Signal, kills: usize) {
     let seed = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let dynamodb = DynamoDb::start().await;
+    let dynamodb = DynamoDb::start_recording().await;
     let lambda = Arc::new(Lambda::start(BINARY, COPIES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
 
     let killer = tokio::spawn({

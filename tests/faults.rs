@@ -50,7 +50,7 @@ const FAULTS: [(Fault, &str, &str); 19] = [
 
 /// A DynamoDB behind a proxy, and copies of the binary that reach it only through that.
 async fn start(copies: usize) -> (DynamoDb, Proxy, Lambda) {
-    let dynamodb = DynamoDb::start().await;
+    let dynamodb = DynamoDb::start_recording().await;
     let proxy = Proxy::start(&dynamodb.url).await;
     let lambda = Lambda::start(BINARY, copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     (dynamodb, proxy, lambda)

@@ -1,6 +1,6 @@
 //! A real DynamoDB engine, embedded: in memory, on a free port, with the two tables.
 
-use dynoxide::Database;
+use dynoxide::{Database, ImportOptions};
 use ecs_state_recorder::event::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,6 +19,15 @@ pub(crate) struct DynamoDb {
 
 impl DynamoDb {
     pub(crate) async fn start() -> Self {
+        Self::start_with(json!({"StreamEnabled": false})).await
+    }
+
+    /// The same with streams, for [`DynamoDb::writes`]. They make every write slower, the more of them there are.
+    pub(crate) async fn start_recording() -> Self {
+        Self::start_with(json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"})).await
+    }
+
+    async fn start_with(stream: Value) -> Self {
         let database = Database::memory().expect("an empty database");
         for (table, resource) in [(TASKS, Resource::Task), (CONTAINER_INSTANCES, Resource::ContainerInstance)] {
             let table = json!({
@@ -26,7 +35,7 @@ impl DynamoDb {
                 "KeySchema": [{"AttributeName": resource.key(), "KeyType": "HASH"}],
                 "AttributeDefinitions": [{"AttributeName": resource.key(), "AttributeType": "S"}],
                 "BillingMode": "PAY_PER_REQUEST",
-                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+                "StreamSpecification": stream,
             });
             database.create_table(request(table)).expect("a new table");
         }
@@ -85,6 +94,12 @@ impl DynamoDb {
     /// Puts a row into a table, whatever is there.
     pub(crate) fn put(&self, table: &str, row: &Value) {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
+    }
+
+    /// Puts many rows into a table at once, past its stream.
+    pub(crate) fn fill(&self, table: &str, rows: Vec<Value>) {
+        let rows = rows.into_iter().map(request).collect();
+        self.database.import_items(table, rows, ImportOptions::default()).expect("rows");
     }
 
     /// Takes all rows out of a table.

@@ -10,3 +10,4 @@ pub(crate) mod lambda;
 pub(crate) mod path;
 pub(crate) mod proxy;
 pub(crate) mod storm;
+pub(crate) mod tls;

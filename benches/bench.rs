@@ -1,0 +1,578 @@
+//! What an event costs: the function beside its peers, run by run in one session. `make bench` calls it.
+//!
+//! Each peer is a program that speaks the Runtime API, and gets the same events, from the same Lambda and with the same
+//! DynamoDB as in the tests. The machine's noise hits all of them alike, since they take turns; so what can be relied on
+//! is a ratio of medians, not a figure by itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
+use ecs_state_recorder::store;
+use nix::unistd::Pid;
+use plotters::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use support::dynamodb::{DynamoDb, TASKS};
+use support::events::sample;
+use support::lambda::Lambda;
+use support::proxy::Proxy;
+use support::tls::TlsEnd;
+
+/// Measures the function beside its peers: cold start, cost of an event, memory, size, growth.
+#[derive(Parser)]
+struct Arguments {
+    /// A program that speaks the Runtime API: its name, and the command that starts it. The first is what is measured,
+    /// the one named `floor` is what it is measured against
+    #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = peer, required = true)]
+    peers: Vec<Peer>,
+    /// Cold starts of each peer in each setting
+    #[arg(long, default_value_t = 9)]
+    starts: usize,
+    /// Warm events of each peer, in five turns
+    #[arg(long, default_value_t = 10_000)]
+    events: u32,
+    /// Only these parts, instead of all
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// The folder for figures.json and figures.svg
+    #[arg(long, default_value = "target/bench")]
+    output: PathBuf,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Cold,
+    Warm,
+    Size,
+    Instructions,
+    Growth,
+    Copies,
+    Requests,
+}
+
+#[derive(Clone)]
+struct Peer {
+    name: String,
+    command: Vec<String>,
+}
+
+fn peer(text: &str) -> Result<Peer, String> {
+    let (name, command) = text.split_once('=').ok_or("it must be NAME=COMMAND")?;
+    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    if command.is_empty() {
+        return Err("the command is missing".to_owned());
+    }
+    Ok(Peer { name: name.to_owned(), command })
+}
+
+impl Peer {
+    async fn start(&self, copies: usize, variables: &[(&str, &str)]) -> Lambda {
+        // What a Python program needs of this environment, and no other one minds.
+        let path = std::env::var("PATH").unwrap_or_default();
+        let own = [("PATH", &*path), ("AWS_DEFAULT_REGION", "eu-west-1"), ("FLOOR_REQUEST", FLOOR_REQUEST)];
+        let variables = [variables, &own].concat();
+        let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        Lambda::start_command(&command, copies, &variables).await
+    }
+
+    /// The program itself, where the command is nothing else.
+    fn binary(&self) -> Option<&Path> {
+        let binary = Path::new(&self.command[0]);
+        (self.command.len() == 1 && binary.is_file()).then_some(binary)
+    }
+}
+
+/// A figure of all peers: the median, the least and the most of its runs.
+#[derive(Serialize)]
+struct Figure {
+    name: String,
+    unit: &'static str,
+    peers: BTreeMap<String, Spread>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(mut runs: Vec<f64>) -> Self {
+        runs.sort_by(f64::total_cmp);
+        Self { median: runs[runs.len() / 2], least: runs[0], most: runs[runs.len() - 1] }
+    }
+}
+
+/// What has been measured, in the order in which it is shown.
+#[derive(Default)]
+struct Figures(Vec<Figure>);
+
+impl Figures {
+    fn add(&mut self, name: impl Into<String>, unit: &'static str, peer: &str, runs: Vec<f64>) {
+        let name = name.into();
+        let at = self.0.iter().position(|figure| figure.name == name).unwrap_or_else(|| {
+            self.0.push(Figure { name, unit, peers: BTreeMap::new() });
+            self.0.len() - 1
+        });
+        self.0[at].peers.insert(peer.to_owned(), Spread::of(runs));
+    }
+
+    fn median(&self, name: &str, peer: &str) -> Option<f64> {
+        Some(self.0.iter().find(|figure| figure.name == name)?.peers.get(peer)?.median)
+    }
+}
+
+/// Where the floor finds the request that it sends.
+const FLOOR_REQUEST: &str = "target/bench/floor-request.json";
+
+/// The function's own request for the event of every measurement, but on a condition that is always met, since the
+/// floor sends the same bytes each time.
+fn floor_request() -> String {
+    let event: serde_json::Value = serde_json::from_str(&event(1, 1)).expect("an event is JSON");
+    json!({
+        "TableName": TASKS,
+        "Item": support::events::row(&event),
+        "ConditionExpression": store::CONDITION,
+        "ExpressionAttributeNames": {"#version": "version"},
+        "ExpressionAttributeValues": {":version": {"N": "1000000000"}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    })
+    .to_string()
+}
+
+/// The event of every measurement: new to the row, so that it is stored.
+fn event(task: u32, version: u32) -> String {
+    let mut event = sample("fargate-task-running");
+    event["detail"]["taskArn"] = json!(format!("arn:aws:ecs:eu-west-1:123456789012:task/bench/{task:032x}"));
+    event["detail"]["version"] = json!(version);
+    event.to_string()
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = Arguments::parse();
+    fs::create_dir_all(&arguments.output).expect("the output folder");
+    fs::write(FLOOR_REQUEST, floor_request()).expect("a file");
+    let mut figures = Figures::default();
+    let all = Part::value_variants();
+    for part in all.iter().filter(|part| arguments.only.is_empty() || arguments.only.contains(part)) {
+        match part {
+            Part::Cold => cold(&arguments, &mut figures).await,
+            Part::Warm => warm(&arguments, &mut figures).await,
+            Part::Size => size(&arguments, &mut figures),
+            Part::Instructions => instructions(&arguments, &mut figures).await,
+            Part::Growth => growth(&arguments, &mut figures).await,
+            Part::Copies => copies(&arguments, &mut figures).await,
+            Part::Requests => requests(&arguments, &mut figures).await,
+        }
+    }
+    progress("");
+    println!("\n{}", table(&figures, &arguments.peers));
+    let json = serde_json::to_string_pretty(&figures.0).expect("figures are JSON");
+    fs::write(arguments.output.join("figures.json"), json).expect("a file");
+    draw(&figures, &arguments.peers, &arguments.output.join("figures.svg"));
+    println!("The same in {0}/figures.json, and drawn in {0}/figures.svg", arguments.output.display());
+}
+
+/// Shows what is going on, where somebody looks.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{what}");
+    }
+}
+
+/// Process start to the first question for an event, and the first event to its answer; by plain HTTP and by TLS; with
+/// the whole machine, and from the first question on with the CPU share of a 128, 256 and 512 MB function.
+async fn cold(arguments: &Arguments, figures: &mut Figures) {
+    let dynamodb = DynamoDb::start().await;
+    let tls = TlsEnd::start(&dynamodb.url, &arguments.output).await;
+    let roots = tls.roots.to_str().expect("a Unicode path");
+    let plain = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
+    let secure = [("AWS_ENDPOINT_URL_DYNAMODB", tls.url.as_str()), ("SSL_CERT_FILE", roots), ("AWS_CA_BUNDLE", roots)];
+    let mut shares = vec![None];
+    match CpuShare::new(128) {
+        Ok(_) => shares.extend([Some(128), Some(256), Some(512)]),
+        Err(error) => eprintln!("No CPU shares: {error}"),
+    }
+    let mut version = 0;
+    for (transport, variables) in [("HTTP", &plain[..]), ("TLS", &secure[..])] {
+        for share in &shares {
+            let mut runs: BTreeMap<&str, [Vec<f64>; 3]> = BTreeMap::new();
+            for run in 0..arguments.starts {
+                for peer in &arguments.peers {
+                    if transport == "TLS" && peer.name == "floor" {
+                        continue;
+                    }
+                    progress(&format!("cold, {transport}, {}: run {} of {}", shown(*share), run + 1, arguments.starts));
+                    let lambda = peer.start(1, variables).await;
+                    let (process, init) = lambda.ready(0).await;
+                    let limit = share.map(|size| CpuShare::new(size).and_then(|limit| limit.hold(process)));
+                    let limit = limit.transpose().expect("it was there before");
+                    version += 1;
+                    let answer = lambda.invoke(event(1, version)).await;
+                    assert_eq!(answer.body["outcome"], "stored", "{}: {answer:?}\n{}", peer.name, lambda.log());
+                    let [inits, answers, sums] = runs.entry(&peer.name).or_default();
+                    let (init, answer) = (milliseconds(init), milliseconds(answer.slowest));
+                    inits.push(init);
+                    answers.push(answer);
+                    sums.push(init + answer);
+                    drop(lambda);
+                    drop(limit);
+                }
+            }
+            for (peer, [inits, answers, sums]) in runs {
+                let setting = format!("cold, {transport}, {}", shown(*share));
+                if share.is_none() {
+                    figures.add(format!("{setting}: start to ready"), "ms", peer, inits);
+                }
+                figures.add(format!("{setting}: event to answer"), "ms", peer, answers);
+                figures.add(format!("{setting}: sum"), "ms", peer, sums);
+            }
+        }
+    }
+}
+
+fn shown(share: Option<u32>) -> String {
+    share.map_or("whole CPU".to_owned(), |size| format!("{size} MB"))
+}
+
+/// A group of processes that gets as much of a CPU as a function of a memory size: size/1769 of one, by AWS's
+/// documentation. Removed as it is dropped.
+struct CpuShare(PathBuf);
+
+impl CpuShare {
+    /// By control groups version 1 or 2; needs root.
+    fn new(size: u32) -> Result<Self, String> {
+        const PERIOD: u32 = 20_000;
+        let quota = PERIOD * size / 1769;
+        let name = format!("ecs-state-recorder-bench-{}-{size}", std::process::id());
+        let one = Path::new("/sys/fs/cgroup/cpu");
+        let (folder, settings) = if one.is_dir() {
+            let settings = [("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
+            (one.join(name), settings.to_vec())
+        } else {
+            (Path::new("/sys/fs/cgroup").join(name), vec![("cpu.max", format!("{quota} {PERIOD}"))])
+        };
+        let share = Self(folder);
+        fs::create_dir_all(&share.0).map_err(|error| format!("{}: {error}", share.0.display()))?;
+        for (file, value) in settings {
+            fs::write(share.0.join(file), value).map_err(|error| format!("{file}: {error}"))?;
+        }
+        Ok(share)
+    }
+
+    fn hold(self, process: Pid) -> Result<Self, String> {
+        fs::write(self.0.join("cgroup.procs"), process.to_string()).map_err(|error| error.to_string())?;
+        Ok(self)
+    }
+}
+
+impl Drop for CpuShare {
+    fn drop(&mut self) {
+        // A group goes when its last process has.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// One event after the other, by plain HTTP: its time, its CPU time, and what memory it took at most.
+async fn warm(arguments: &Arguments, figures: &mut Figures) {
+    const TURNS: u32 = 5;
+    let dynamodb = DynamoDb::start().await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
+    let mut runs: BTreeMap<&str, [Vec<f64>; 5]> = BTreeMap::new();
+    let mut version = 0;
+    for turn in 0..TURNS {
+        for peer in &arguments.peers {
+            progress(&format!("warm: turn {} of {TURNS}, {}", turn + 1, peer.name));
+            let lambda = peer.start(1, &variables).await;
+            let (process, _) = lambda.ready(0).await;
+            let mut times = Vec::new();
+            let mut start = Instant::now();
+            let mut used = Duration::ZERO;
+            let events = arguments.events / TURNS;
+            // A tenth before, until caches and connections are warm.
+            for number in 0..events + events / 10 {
+                if number == events / 10 {
+                    (start, used) = (Instant::now(), cpu_time(process));
+                    times.clear();
+                }
+                version += 1;
+                let answer = lambda.invoke(event(1, version)).await;
+                assert_eq!(answer.body["outcome"], "stored", "{}: {answer:?}", peer.name);
+                times.push(milliseconds(answer.slowest));
+            }
+            let took = start.elapsed().as_secs_f64();
+            let used = cpu_time(process) - used;
+            times.sort_by(f64::total_cmp);
+            let [p50, p99, rate, cpu, memory] = runs.entry(&peer.name).or_default();
+            p50.push(times[times.len() / 2]);
+            p99.push(times[times.len() * 99 / 100]);
+            rate.push(f64::from(events) / took);
+            cpu.push(milliseconds(used) / f64::from(events));
+            memory.push(peak_memory(process));
+        }
+    }
+    for (peer, [p50, p99, rate, cpu, memory]) in runs {
+        figures.add("warm: p50", "ms", peer, p50);
+        figures.add("warm: p99", "ms", peer, p99);
+        figures.add("warm: CPU time", "ms", peer, cpu);
+        figures.add("warm: events a second", "", peer, rate);
+        figures.add("peak memory, HTTP", "MB", peer, memory);
+    }
+
+    let tls = TlsEnd::start(&dynamodb.url, &arguments.output).await;
+    let roots = tls.roots.to_str().expect("a Unicode path");
+    let secure = [("AWS_ENDPOINT_URL_DYNAMODB", tls.url.as_str()), ("SSL_CERT_FILE", roots), ("AWS_CA_BUNDLE", roots)];
+    for peer in arguments.peers.iter().filter(|peer| peer.name != "floor") {
+        let lambda = peer.start(1, &secure).await;
+        let (process, _) = lambda.ready(0).await;
+        for _ in 0..200 {
+            version += 1;
+            lambda.invoke(event(1, version)).await;
+        }
+        figures.add("peak memory, TLS", "MB", &peer.name, vec![peak_memory(process)]);
+    }
+}
+
+/// User and system time of all threads, by the kernel's scheduler.
+fn cpu_time(process: Pid) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a process");
+    let nanoseconds = threads.map(|thread| {
+        let statistics = fs::read_to_string(thread.expect("a thread").path().join("schedstat")).expect("statistics");
+        let first = statistics.split(' ').next().expect("three numbers");
+        first.parse::<u64>().expect("a number")
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+fn peak_memory(process: Pid) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+}
+
+fn size(arguments: &Arguments, figures: &mut Figures) {
+    for peer in &arguments.peers {
+        let Some(binary) = peer.binary().map(|binary| fs::read(binary).expect("a binary")) else { continue };
+        let mut zip = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+        zip.write_all(&binary).expect("memory");
+        let zip = zip.finish().expect("memory").len();
+        figures.add("binary", "MB", &peer.name, vec![megabytes(binary.len())]);
+        figures.add("binary, zipped", "MB", &peer.name, vec![megabytes(zip)]);
+    }
+}
+
+/// Instructions of a warm event, by callgrind: the difference between a run of many events and one of few.
+async fn instructions(arguments: &Arguments, figures: &mut Figures) {
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("No instruction counts: valgrind isn't installed");
+        return;
+    }
+    let dynamodb = DynamoDb::start().await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
+    let mut version = 0;
+    for peer in arguments.peers.iter().filter(|peer| peer.binary().is_some()) {
+        let mut counts = Vec::new();
+        for events in [100, 600] {
+            progress(&format!("instructions: {}, {events} events", peer.name));
+            let out = format!("--callgrind-out-file={}/callgrind.%p", arguments.output.display());
+            let command = ["valgrind", "--tool=callgrind", &out].map(str::to_owned).to_vec();
+            let callgrind = Peer { name: peer.name.clone(), command: [command, peer.command.clone()].concat() };
+            let lambda = callgrind.start(1, &variables).await;
+            let (process, _) = lambda.ready(0).await;
+            for _ in 0..events {
+                version += 1;
+                lambda.invoke(event(1, version)).await;
+            }
+            let deaths = lambda.deaths();
+            lambda.signal(0, nix::sys::signal::Signal::SIGTERM);
+            while lambda.deaths() == deaths {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            drop(lambda);
+            let counted = arguments.output.join(format!("callgrind.{process}"));
+            let counted = fs::read_to_string(counted).expect("callgrind's output");
+            let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")).expect("totals");
+            counts.push(total.trim().parse::<f64>().expect("a number"));
+        }
+        figures.add("warm: instructions", "k", &peer.name, vec![(counts[1] - counts[0]) / 500.0 / 1000.0]);
+    }
+}
+
+/// The time of an event with few and with many rows in the table.
+async fn growth(arguments: &Arguments, figures: &mut Figures) {
+    let dynamodb = DynamoDb::start().await;
+    let mut rows = 0;
+    let mut version = 0;
+    for size in [1_000_u32, 100_000, 1_000_000] {
+        progress(&format!("growth: filling the table to {size} rows"));
+        let arn = |row: u32| format!("arn:aws:ecs:eu-west-1:123456789012:task/bench/{row:032x}");
+        let row = |row| json!({"taskArn": {"S": arn(row)}, "version": {"N": "0"}});
+        dynamodb.fill(TASKS, (rows..size).map(row).collect());
+        rows = size;
+        let lambda = arguments.peers[0].start(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+        let mut times = Vec::new();
+        for number in 0..3000_u32 {
+            progress_every(number, 1000, &format!("growth: {size} rows"));
+            version += 1;
+            // Spread over all rows.
+            let answer = lambda.invoke(event(number.wrapping_mul(2_654_435_761) % size, version)).await;
+            assert_eq!(answer.body["outcome"], "stored", "{answer:?}");
+            times.push(milliseconds(answer.slowest));
+        }
+        let name = format!("warm: p50 with {size} rows");
+        figures.add(name, "ms", &arguments.peers[0].name, vec![Spread::of(times).median]);
+    }
+}
+
+fn progress_every(number: u32, step: u32, what: &str) {
+    if number.is_multiple_of(step) {
+        progress(what);
+    }
+}
+
+async fn copies(arguments: &Arguments, figures: &mut Figures) {
+    let mut task = 10;
+    for copies in [1, 2, 4] {
+        let dynamodb = DynamoDb::start().await;
+        for peer in arguments.peers.iter().take(1) {
+            progress(&format!("{copies} copies: {}", peer.name));
+            let lambda = peer.start(copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+            let start = Instant::now();
+            let mut answers = Vec::new();
+            for _ in 0..4000 {
+                task += 1;
+                answers.push(lambda.send(event(task, 1)));
+            }
+            for answer in answers {
+                assert!(!lambda.finished(answer).await.failed);
+            }
+            let rate = 4000.0 / start.elapsed().as_secs_f64();
+            figures.add(format!("events a second, {copies} copies"), "", &peer.name, vec![rate]);
+        }
+    }
+}
+
+/// Counts what DynamoDB is asked for a hundred events.
+async fn requests(arguments: &Arguments, figures: &mut Figures) {
+    let dynamodb = DynamoDb::start().await;
+    for peer in &arguments.peers {
+        let proxy = Proxy::start(&dynamodb.url).await;
+        let lambda = peer.start(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+        for version in 1..=100 {
+            lambda.invoke(event(1, version)).await;
+        }
+        let requests = f64::from(u32::try_from(proxy.requests()).expect("some hundreds"));
+        figures.add("requests to DynamoDB an event", "", &peer.name, vec![requests / 100.0]);
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a binary has far less than 2^52 bytes")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1_000_000.0
+}
+
+fn table(figures: &Figures, peers: &[Peer]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    let names = ["", "unit"].into_iter().chain(peers.iter().map(|peer| peer.name.as_str()));
+    table.set_header(names.map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    for figure in &figures.0 {
+        let mut row = vec![Cell::new(&figure.name), Cell::new(figure.unit)];
+        let own = figures.median(&figure.name, &peers[0].name);
+        for peer in peers {
+            let text = figure.peers.get(&peer.name).map_or(String::new(), |spread| {
+                let range = if spread.least < spread.most {
+                    format!(" ({}–{})", number(spread.least), number(spread.most))
+                } else {
+                    String::new()
+                };
+                let ratio = match own {
+                    Some(own) if peer.name != peers[0].name => format!(" ×{}", number(spread.median / own)),
+                    _ => String::new(),
+                };
+                format!("{}{range}{ratio}", number(spread.median))
+            });
+            row.push(Cell::new(text).set_alignment(CellAlignment::Right));
+        }
+        table.add_row(row);
+    }
+    table
+}
+
+/// Three digits that count.
+fn number(value: f64) -> String {
+    match value.abs() {
+        ..10.0 => format!("{value:.2}"),
+        10.0..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// The sums of the cold starts by TLS, and the CPU time of a warm event, as bars on a logarithmic scale.
+fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
+    let shown = ["cold, TLS, 128 MB: sum", "cold, TLS, 512 MB: sum", "warm: p50", "warm: CPU time"];
+    let area = SVGBackend::new(path, (900, 420)).into_drawing_area();
+    area.fill(&WHITE).expect("a file");
+    let groups: Vec<&Figure> = figures.0.iter().filter(|figure| shown.contains(&figure.name.as_str())).collect();
+    let width = peers.len() + 1;
+    let all = groups.iter().flat_map(|figure| figure.peers.values().map(|spread| spread.median));
+    let (least, most) = all.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
+    let mut chart = ChartBuilder::on(&area)
+        .caption("Milliseconds, medians, logarithmic: less is better", ("sans-serif", 18))
+        .margin(15)
+        .x_label_area_size(30)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..(groups.len() * width) as f64, (least / 2.0..most * 2.0).log_scale())
+        .expect("a chart");
+    let group = |x: &f64| groups.get((*x as usize) / width).map_or("", |figure| figure.name.as_str()).to_owned();
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(groups.len())
+        .x_label_formatter(&group)
+        .y_label_formatter(&|value| number(*value))
+        .draw()
+        .expect("a mesh");
+    for (index, peer) in peers.iter().enumerate() {
+        let colour = Palette99::pick(index).to_rgba();
+        let bars = groups.iter().enumerate().filter_map(|(group, figure)| {
+            let left = (group * width + index) as f64 + 0.5;
+            let value = figure.peers.get(&peer.name)?.median;
+            Some(Rectangle::new([(left, least / 2.0), (left + 0.9, value)], colour.filled()))
+        });
+        chart
+            .draw_series(bars)
+            .expect("bars")
+            .label(&peer.name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .draw()
+        .expect("a legend");
+    area.present().expect("a file");
+}

@@ -1,0 +1,72 @@
+//! A TLS end before DynamoDB, with a certificate authority made on the spot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+/// Serves until it is dropped.
+pub(crate) struct TlsEnd {
+    pub(crate) url: String,
+    /// The authority's certificate, and after it every root that this machine trusts, as on Lambda: for `SSL_CERT_FILE`.
+    pub(crate) roots: PathBuf,
+    server: JoinHandle<()>,
+}
+
+impl TlsEnd {
+    /// Ends TLS before the DynamoDB at `upstream`, and writes the roots into `folder`.
+    pub(crate) async fn start(upstream: &str, folder: &Path) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("a CA");
+        let key = KeyPair::generate().expect("a key");
+        let names = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = names.signed_by(&key, &authority).expect("a certificate");
+
+        let system = openssl_probe::probe().cert_file.map(fs::read_to_string).expect("a bundle").expect("PEM");
+        let roots = folder.join("roots.pem");
+        fs::write(&roots, authority.pem() + &system).expect("a file");
+
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+            )
+            .expect("a certificate and its key");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("https://{}", listener.local_addr().expect("a bound address"));
+        let upstream = upstream.replace("http://", "");
+        let server = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                stream.set_nodelay(true).expect("a socket");
+                let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
+                tokio::spawn(async move {
+                    // A client that goes away ends its connection, and nothing else.
+                    let Ok(mut client) = acceptor.accept(stream).await else { return };
+                    let mut server = TcpStream::connect(upstream).await.expect("DynamoDB");
+                    server.set_nodelay(true).expect("a socket");
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { url, roots, server }
+    }
+}
+
+impl Drop for TlsEnd {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
