@@ -132,7 +132,7 @@ proptest! {
 
         let mut expected: BTreeMap<String, AttributeValue> =
             detail.iter().map(|(name, value)| (name.clone(), value.attribute())).collect();
-        for ours in ["cw_version", "event_id", "event_time", "current_status"] {
+        for ours in ["cw_version", "event_id", "event_time", "current_status", "expires_at"] {
             expected.remove(ours);
         }
         if let Some(status) = expected.remove("status") {
