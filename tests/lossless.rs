@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::collection::{btree_map, vec};
@@ -60,7 +61,7 @@ fn write_text(text: &str) -> String {
     for (index, character) in text.chars().enumerate() {
         if index % 2 == 0 || character < ' ' || character == '"' || character == '\\' {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                json.push_str(&format!("\\u{unit:04x}"));
+                write!(json, "\\u{unit:04x}").expect("room in a text");
             }
         } else {
             json.push(character);
