@@ -94,9 +94,9 @@ async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "100,000 events: make storm"]
 async fn a_hundred_thousand_events() {
-    const EVENTS: usize = 100_000;
+    const EVENTS: u32 = 100_000;
     let mut random = StdRng::seed_from_u64(seed());
-    let storm = Delivery::random(EVENTS, 2_000, 40, &mut random);
+    let storm = Delivery::random(EVENTS as usize, 2_000, 40, &mut random);
     let dynamodb = DynamoDb::start().await;
     let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let start = Instant::now();
@@ -104,7 +104,7 @@ async fn a_hundred_thousand_events() {
     let took = start.elapsed().as_secs_f64();
     let verdict = Verdict::of(&dynamodb, &storm);
     println!("{}", json!(outcomes(&answers)));
-    println!("{EVENTS} events to 8 copies in {took:.1} s: {:.0} a second", EVENTS as f64 / took);
+    println!("{EVENTS} events to 8 copies in {took:.1} s: {:.0} a second", f64::from(EVENTS) / took);
     println!("{} of {} rows wrong, {} writes went back", verdict.wrong.len(), verdict.rows, verdict.went_back.len());
     verdict.assert_right();
 }

@@ -246,9 +246,7 @@ async fn a_function_with_a_bug() {
     logging::start(variable).unwrap();
     let recorder = &Recorder::new(Config::read(variable).unwrap(), store::client().await);
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
-        if invocation.payload["detail"]["version"] == 13 {
-            panic!("a bug");
-        }
+        assert!(invocation.payload["detail"]["version"] != 13, "a bug");
         let payload = serde_json::from_str(&invocation.payload.to_string()).unwrap();
         recorder.handle(&payload).await.map_err(Diagnostic::from)
     });

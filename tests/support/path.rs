@@ -45,7 +45,9 @@ fn same(attribute: &AttributeValue, value: &Value) -> bool {
         (AttributeValue::Null(true), Value::Null) => true,
         (AttributeValue::Bool(attribute), Value::Bool(value)) => attribute == value,
         (AttributeValue::S(attribute), Value::String(value)) => attribute == value,
-        (AttributeValue::N(attribute), Value::Number(_)) => serde_json::from_str::<Value>(attribute).unwrap() == *value,
+        (AttributeValue::N(attribute), Value::Number(_)) => {
+            serde_json::from_str::<Value>(attribute).is_ok_and(|attribute| attribute == *value)
+        }
         (AttributeValue::L(attributes), Value::Array(values)) => {
             attributes.len() == values.len() && attributes.iter().zip(values).all(|(a, v)| same(a, v))
         }
