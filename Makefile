@@ -85,7 +85,7 @@ build: .tools/aws/installed cargo ## Build the function for Lambda: make build A
 deploy: signed-in build ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=30'
 	@$(SAM) deploy --template $(TARGET)/sam/build/template.yaml --stack-name '$(STACK)' --resolve-s3 \
 		--capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
-		--parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
+		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)'
 
 .PHONY: delete
 delete: signed-in ## Delete the stack; its two tables stay

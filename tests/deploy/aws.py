@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 import boto3
 from moto.cloudformation import parsing
+from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.models.table import Table
 from moto.server import ThreadedMotoServer
@@ -64,17 +65,15 @@ class Stack:
         s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
         template["Resources"]["Recorder"]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
-        values = {key: parameter["Default"] for key, parameter in template["Parameters"].items()} | parameters
-        self.cloudformation = transform(template, values, ManagedPolicyLoader(None))
-        # Its rules are CloudFormation's to check: moto doesn't.
         resolved.clear()
         client = boto3.client("cloudformation")
         client.create_stack(
             StackName=name,
-            TemplateBody=json.dumps(self.cloudformation),
+            TemplateBody=json.dumps(template),
             Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
         )
+        self.cloudformation = client.get_template(StackName=name)["TemplateBody"]
         [stack] = client.describe_stacks(StackName=name)["Stacks"]
         self.status = stack["StackStatus"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
@@ -86,6 +85,45 @@ class Stack:
         self.types = {resource["LogicalResourceId"]: resource["ResourceType"] for resource in resources}
         self.properties = {logical: resolved[logical] for logical in self.names}
 
+
+def transformed(template, parameters):
+    """SAM's macro, as CloudFormation runs it. What it doesn't run is the template's rules: moto has none."""
+    template = yaml_parse(template)
+    if "Transform" not in template:
+        return json.dumps(template)
+    values = {key: parameter.get("Default") for key, parameter in template.get("Parameters", {}).items()} | parameters
+    return json.dumps(transform(template, values, ManagedPolicyLoader(None)))
+
+
+def with_macro(create):
+    def created(self, **given):
+        return create(self, **given | {"template": transformed(given["template"], given["parameters"])})
+
+    return created
+
+
+for name in ("create_stack", "create_change_set"):
+    setattr(CloudFormationBackend, name, with_macro(getattr(CloudFormationBackend, name)))
+
+update = CloudFormationBackend.execute_change_set
+
+
+def execute_change_set(self, change_set_name, stack_name=None):
+    """moto makes a stack without outputs and tags of a change set: here, one that creates is a creation."""
+    change_set = self.describe_change_set(change_set_name)
+    if change_set.change_set_type != "CREATE":
+        return update(self, change_set_name, stack_name)
+    del self.stacks[change_set.stack_id]
+    stack = self.create_stack(
+        name=change_set.stack_name, template=change_set.template, parameters=change_set.parameters, tags=change_set.tags
+    )
+    del self.stacks[stack.stack_id]
+    stack.stack_id = change_set.stack_id
+    self.stacks[stack.stack_id] = stack
+    change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+CloudFormationBackend.execute_change_set = execute_change_set
 
 # What CloudFormation gave to each resource's service.
 resolved = {}
@@ -136,6 +174,18 @@ class QueuePolicy(Made, CloudFormationModel):
         for queue in properties["Queues"]:
             policy = json.dumps(properties["PolicyDocument"])
             boto3.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+        return cls(name)
+
+
+class BucketPolicy(Made, CloudFormationModel):
+    """Of the bucket that `sam deploy` makes for the code. It asks for TLS, which there is none of here: not applied."""
+
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::S3::BucketPolicy"
+
+    @classmethod
+    def make(cls, name, properties):
         return cls(name)
 
 

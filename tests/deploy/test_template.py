@@ -334,6 +334,16 @@ def test_every_parameter_is_described_grouped_and_checked(stack):
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
 
 
+def test_the_readme_lists_every_parameter_with_its_default_and_every_alarm(stack):
+    lines = (PROJECT / "README.md").read_text().replace("`", "").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    listed = {name: value for row in rows for name, value in zip(row[0].split(", "), row[-1].split(", "))}
+    parameters = {name: str(parameter["Default"]) for name, parameter in stack.template["Parameters"].items()}
+    assert {name: listed.get(name) for name in parameters} == parameters
+    alarms = {name.removesuffix("Alarm") for name, kind in stack.types.items() if kind == "AWS::CloudWatch::Alarm"}
+    assert alarms <= set(listed)
+
+
 def test_tables_that_are_there_can_be_taken(aws):
     stack = aws.deploy("taker", CreateTables="false", TaskTableName="OldTasks", ContainerInstanceTableName="OldInstances")
     assert "AWS::DynamoDB::Table" not in stack.types.values()
