@@ -7,20 +7,25 @@ CARGO_LAMBDA_VERSION := 1.9.2
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_FUZZ_VERSION := 0.13.2
 
+# The stack to deploy and to work on, and its parameters: make deploy PARAMETERS='ArchiveDays=0 Tracing=Active'.
+STACK ?= ecs-state-recorder
+ARCHITECTURE ?= arm64
+PARAMETERS ?=
+
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),.tools/bin/cargo-lambda)
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: build $(CARGO_LAMBDA) ## Send every event of events/ through the function, and show what came of it and what is stored
+run: debug $(CARGO_LAMBDA) ## Send every event of events/ through the function, and show what came of it and what is stored
 	@cargo run --quiet --locked --example local -- run
 
 .PHONY: watch
-watch: build $(CARGO_LAMBDA) ## Keep the function and a DynamoDB running, and rebuild on every change
+watch: debug $(CARGO_LAMBDA) ## Keep the function and a DynamoDB running, and rebuild on every change
 	@cargo run --quiet --locked --example local -- watch
 
 .PHONY: invoke
@@ -31,8 +36,9 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke
 	@cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port "$$(cat target/local/port)" --data-file '$(EVENT)' ecs-state-recorder
 
 .PHONY: test
-test: ## Run every test
+test: .tools/aws/installed ## Run every test
 	cargo test --locked
+	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 copies of the release build, and judge every row and every write (some minutes)
@@ -61,9 +67,75 @@ check: ## Check format and lints, warnings as errors
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
 
-# Two builds, since `cargo lambda watch` builds the function without what only the example needs.
+# The tools of .tools/aws, before all others: its python3 is how cargo-lambda finds its zig.
+AWS := PATH='$(CURDIR)/.tools/aws/bin':"$$PATH" SAM_CLI_TELEMETRY=0
+SAM := $(AWS) sam
+OPS := .tools/aws/bin/python .ops
+
+.PHONY: validate
+validate: .tools/aws/installed ## Check template.yaml: SAM's own check and cfn-lint, no finding
+	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
+	@$(AWS) cfn-lint template.yaml
+
 .PHONY: build
-build:
+build: .tools/aws/installed cargo ## Build the function for Lambda: make build ARCHITECTURE=x86_64
+	@$(SAM) build --build-dir $(TARGET)/sam/build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+.PHONY: deploy
+deploy: signed-in build ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=30'
+	@$(SAM) deploy --template $(TARGET)/sam/build/template.yaml --stack-name '$(STACK)' --resolve-s3 \
+		--capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
+		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)'
+
+.PHONY: delete
+delete: signed-in ## Delete the stack; its two tables stay
+	@$(OPS)/stack.py '$(STACK)'
+	@$(SAM) delete --stack-name '$(STACK)' --no-prompts
+
+.PHONY: deploy-cargo-lambda
+deploy-cargo-lambda: signed-in cargo ## Deploy the function alone, by cargo-lambda, with permissions, rule and target
+	@$(AWS) cargo lambda build --locked --release --bin ecs-state-recorder $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
+	@$(AWS) $(OPS)/cargo_lambda.py deploy '$(STACK)'
+
+.PHONY: delete-cargo-lambda
+delete-cargo-lambda: signed-in ## Delete what deploy-cargo-lambda made; the tables stay
+	@$(OPS)/cargo_lambda.py delete '$(STACK)'
+
+.PHONY: invoke-remote
+invoke-remote: signed-in ## Send an event to the deployed function, and show answer and row: make invoke-remote EVENT=events/….json
+	@test -n '$(EVENT)' || { echo 'error: which event? make invoke-remote EVENT=events/fargate-task-running.json' >&2; exit 2; }
+	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
+
+.PHONY: redrive
+redrive: signed-in ## Send the events of both queues to the function again: make redrive DRY_RUN=1 only shows them
+	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run)
+
+.PHONY: cargo
+cargo:
+	@command -v cargo >/dev/null || { echo 'error: cargo is missing: install Rust from https://rustup.rs' >&2; exit 1; }
+
+.PHONY: signed-in
+signed-in: .tools/aws/installed
+	@$(OPS)/stack.py
+
+# Pinned to the last dependency: a deployment is the same in a year.
+.tools/aws/installed: .ops/requirements.txt
+	@command -v python3 >/dev/null || { echo 'error: python3 is missing: install Python 3.10 or newer' >&2; exit 1; }
+	@echo 'Installing the AWS SAM CLI and what else .ops/requirements.txt names into .tools/aws/ …'
+	@python3 -m venv .tools/aws || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
+	@.tools/aws/bin/pip install --quiet --disable-pip-version-check --requirement .ops/requirements.txt
+	@touch $@
+
+.PHONY: lock
+lock:
+	@rm -rf .tools/lock && python3 -m venv .tools/lock
+	@.tools/lock/bin/pip install --quiet --disable-pip-version-check --requirement .ops/requirements.in
+	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > .ops/requirements.txt
+	@rm -rf .tools/lock
+
+# Two builds, since `cargo lambda watch` builds the function without what only the example needs.
+.PHONY: debug
+debug:
 	@cargo build --locked --bin ecs-state-recorder
 	@cargo build --locked --example local
 

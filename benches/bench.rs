@@ -3,6 +3,13 @@
 //! Each peer is a program that speaks the Runtime API, and gets the same events, from the same Lambda and with the same
 //! DynamoDB as in the tests. The machine's noise hits all of them alike, since they take turns; so what can be relied on
 //! is a ratio of medians, not a figure by itself.
+#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures of a few digits"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -319,7 +326,7 @@ async fn warm(arguments: &Arguments, figures: &mut Figures) {
                 times.push(milliseconds(answer.slowest));
             }
             let took = start.elapsed().as_secs_f64();
-            let used = cpu_time(process) - used;
+            let used = cpu_time(process).saturating_sub(used);
             times.sort_by(f64::total_cmp);
             let [p50, p99, rate, cpu, memory] = runs.entry(&peer.name).or_default();
             p50.push(times[times.len() / 2]);
@@ -488,7 +495,6 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a binary has far less than 2^52 bytes")]
 fn megabytes(bytes: usize) -> f64 {
     bytes as f64 / 1_000_000.0
 }

@@ -225,9 +225,12 @@ impl Stack {
         // Four times what the function may take; it is built already.
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
         let answer = client.post(&self.url).body(event.to_owned()).send().await;
-        let answer = answer.map_err(|error| match error.is_timeout() {
-            true => "the function didn't answer within a minute".into(),
-            false => format!("the function can't be reached: {error}"),
+        let answer = answer.map_err(|error| {
+            if error.is_timeout() {
+                "the function didn't answer within a minute".to_owned()
+            } else {
+                format!("the function can't be reached: {error}")
+            }
         })?;
         let answer = answer.text().await?;
         serde_json::from_str(&answer).map_err(|error| format!("the function answered {answer:?}: {error}").into())

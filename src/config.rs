@@ -6,13 +6,15 @@ use thiserror::Error;
 
 use crate::event::Resource;
 
-/// The names of the two tables.
+/// The names of the two tables, and what the operator decides about the rows in them.
 ///
 /// Region, credentials and endpoint are not here: the AWS SDK reads them in its own standard way.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     task_table: String,
     container_instance_table: String,
+    retention_days: u32,
+    redact_environment: bool,
 }
 
 /// A variable of the environment that can't be used. The function doesn't start with it.
@@ -27,32 +29,67 @@ pub struct InvalidVariable {
 
 const TASK_TABLE_NAME: &str = "TASK_TABLE_NAME";
 const CONTAINER_INSTANCE_TABLE_NAME: &str = "CONTAINER_INSTANCE_TABLE_NAME";
+const RETENTION_DAYS: &str = "RETENTION_DAYS";
+const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
+
+/// A hundred years: more is a mistake.
+const MAX_RETENTION_DAYS: u32 = 36_500;
+/// The longest way of an event: EventBridge tries for 24 hours, Lambda for 6, then it waits 14 days in a queue. Where
+/// the row of a terminal state is gone before that, a late event of an earlier state can make a row again.
+const LATEST_EVENT_DAYS: u32 = 16;
 
 impl Config {
     /// Reads the configuration through `variable`: [`std::env::var_os`], or a test's own look-up.
     ///
     /// # Errors
     ///
-    /// A variable that is set but holds no table name, by [DynamoDB's naming rules], or both that hold the same one.
+    /// A variable that is set but holds no table name, by [DynamoDB's naming rules], or both that hold the same one; no
+    /// whole number of days; neither `true` nor `false`.
     ///
     /// [DynamoDB's naming rules]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
-        let table = |name: &'static str, default: &str| match variable(name) {
+        let text = |name: &'static str| match variable(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "is not UTF-8 text".to_owned() }),
+        };
+        let table = |name: &'static str, default: &str| match text(name)? {
             None => Ok(default.to_owned()),
-            Some(value) => match value.into_string() {
-                Ok(value) if is_table_name(&value) => Ok(value),
-                Ok(value) => Err(InvalidVariable {
-                    variable: name,
+            Some(value) if is_table_name(&value) => Ok(value),
+            Some(value) => Err(InvalidVariable {
+                variable: name,
+                problem: format!(
+                    "must be the name of a DynamoDB table (3 to 255 of a-z A-Z 0-9 _ . -); it is {value:?}"
+                ),
+            }),
+        };
+        let retention_days = match text(RETENTION_DAYS)? {
+            None => 30,
+            Some(value) => {
+                value.parse().ok().filter(|days| *days <= MAX_RETENTION_DAYS).ok_or_else(|| InvalidVariable {
+                    variable: RETENTION_DAYS,
                     problem: format!(
-                        "must be the name of a DynamoDB table (3 to 255 of a-z A-Z 0-9 _ . -); it is {value:?}"
+                        "must be a whole number of days from 0 (rows stay for ever) to {MAX_RETENTION_DAYS}; it is \
+                         {value:?}"
                     ),
-                }),
-                Err(_) => Err(InvalidVariable { variable: name, problem: "is not UTF-8 text".to_owned() }),
-            },
+                })?
+            }
+        };
+        let redact_environment = match text(REDACT_ENVIRONMENT)?.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                return Err(InvalidVariable {
+                    variable: REDACT_ENVIRONMENT,
+                    problem: format!("must be true or false; it is {other:?}"),
+                });
+            }
         };
         let config = Self {
             task_table: table(TASK_TABLE_NAME, "ECSTaskState")?,
             container_instance_table: table(CONTAINER_INSTANCE_TABLE_NAME, "ECSCtrInstanceState")?,
+            retention_days,
+            redact_environment,
         };
         if config.task_table == config.container_instance_table {
             return Err(InvalidVariable {
@@ -70,6 +107,28 @@ impl Config {
             Resource::Task => &self.task_table,
             Resource::ContainerInstance => &self.container_instance_table,
         }
+    }
+
+    /// How many days after its event a row in a terminal state may be deleted; `None` where it never may.
+    #[must_use]
+    pub fn retention_days(&self) -> Option<u32> {
+        (self.retention_days > 0).then_some(self.retention_days)
+    }
+
+    /// Whether the values of overridden environment variables stay out of the rows.
+    #[must_use]
+    pub fn redact_environment(&self) -> bool {
+        self.redact_environment
+    }
+
+    /// What the operator should know of a configuration that works.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let days = self.retention_days().filter(|days| *days < LATEST_EVENT_DAYS)?;
+        Some(format!(
+            "{RETENTION_DAYS} is {days}: an event can come {LATEST_EVENT_DAYS} days late, and one of an earlier state \
+             then makes a row again that has expired; set it to {LATEST_EVENT_DAYS} or more, or to 0"
+        ))
     }
 }
 

@@ -103,7 +103,7 @@ impl Recorder {
         let change = StateChange::of(&envelope.event)?;
         let table = self.config.table(change.resource).to_owned();
         let (arn, version) = (change.arn.clone(), change.version);
-        let written = match Row::of(change) {
+        let written = match Row::of(change, &self.config) {
             Ok(row) => store::put(&self.client, &table, row).await,
             Err(Unstorable::Invalid(refusal)) => return Err(refusal.of(&arn).into()),
             Err(too_deep @ Unstorable::TooDeep) => Err(Failure::Rejected(too_deep.to_string())),

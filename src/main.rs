@@ -34,7 +34,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let recorder = &Recorder::new(Config::read(|name| env::var_os(name))?, store::client().await);
+    let config = Config::read(|name| env::var_os(name))?;
+    if let Some(warning) = config.warning() {
+        tracing::warn!("{warning}");
+    }
+    let recorder = &Recorder::new(config, store::client().await);
     let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
         recorder.handle(&invocation.payload).await.map_err(Diagnostic::from)
     });

@@ -1,4 +1,4 @@
-//! What a row looks like: the whole detail as DynamoDB attributes, and four attributes of ours.
+//! What a row looks like: the whole detail as DynamoDB attributes, and five attributes of ours.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,7 @@ use chrono::SecondsFormat;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::config::Config;
 use crate::event::{Refusal, Resource, StateChange, cut};
 
 /// The detail's own version, in every row: what the conditional write compares.
@@ -19,6 +20,11 @@ pub const EVENT_ID: &str = "event_id";
 pub const EVENT_TIME: &str = "event_time";
 /// The detail's `status`, which is a reserved word in DynamoDB's expressions.
 pub const CURRENT_STATUS: &str = "current_status";
+/// When DynamoDB may delete the row, in seconds since 1970: its time to live. Only rows in a terminal state have it.
+pub const EXPIRES_AT: &str = "expires_at";
+
+/// What stands in the place of a value that isn't stored.
+const REDACTED: &str = "[redacted]";
 
 /// How many levels of lists and objects a row is built with. DynamoDB itself decides at [32 levels] what it takes;
 /// this bound only keeps an event of a megabyte of brackets from using up the stack.
@@ -54,19 +60,19 @@ impl Row {
     ///
     /// Nothing is lost on the way: null becomes NULL, a list stays a list (never a set, which can't be empty), and a
     /// number keeps the digits that JSON wrote. A field of the detail that has the name of an attribute of ours gives
-    /// way to it.
+    /// way to it. Where `config` asks for it, the values of overridden environment variables are left out.
     ///
     /// # Errors
     ///
     /// The detail is nested too deep, or holds text that isn't Unicode. What else DynamoDB can't hold (a number of 39
     /// digits, an item of 401 KB) it refuses itself.
-    pub fn of(change: StateChange<'_>) -> Result<Self, Unstorable> {
+    pub fn of(change: StateChange<'_>, config: &Config) -> Result<Self, Unstorable> {
         let StateChange { resource, arn, version, detail, envelope } = change;
-        let mut item = HashMap::with_capacity(detail.len() + 3);
+        let mut item = HashMap::with_capacity(detail.len() + 4);
         for (field, value) in detail {
             let value = attribute(&field, value, MAX_LEVELS)?;
             match field.as_str() {
-                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS => {}
+                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => {}
                 "status" => _ = item.insert(CURRENT_STATUS.to_owned(), value),
                 _ => _ = item.insert(field, value),
             }
@@ -81,7 +87,67 @@ impl Row {
                 item.insert(name.to_owned(), AttributeValue::S(value));
             }
         }
+        if let (Some(days), Some(time)) = (config.retention_days(), envelope.time)
+            && is_terminal(resource, &item)
+        {
+            let expires_at = time.timestamp() + i64::from(days) * 24 * 60 * 60;
+            item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at.to_string()));
+        }
+        if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment()) {
+            redact_environment(overrides);
+        }
         Ok(Self { resource, arn, version, item })
+    }
+}
+
+/// Whether no other state comes after the one in this row.
+fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bool {
+    let (field, terminal) = match resource {
+        Resource::Task => ("lastStatus", &["STOPPED", "DELETED"][..]),
+        Resource::ContainerInstance => (CURRENT_STATUS, &["INACTIVE"][..]),
+    };
+    matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
+}
+
+/// Leaves of `overrides.containerOverrides[].environment[]` only the names. Whatever on this way hasn't the form that
+/// ECS gives it is left out whole: nobody can say where in it the values are.
+fn redact_environment(overrides: &mut AttributeValue) {
+    field(overrides, "containerOverrides", |containers| {
+        entries(containers, |container| {
+            field(container, "environment", |environment| {
+                entries(environment, |variable| match variable {
+                    AttributeValue::M(variable) => {
+                        for (field, value) in variable {
+                            if field != "name" || !value.is_s() {
+                                redact(value);
+                            }
+                        }
+                    }
+                    other => redact(other),
+                });
+            });
+        });
+    });
+}
+
+fn field(value: &mut AttributeValue, name: &str, then: impl FnOnce(&mut AttributeValue)) {
+    match value {
+        AttributeValue::M(fields) => _ = fields.get_mut(name).map(then),
+        other => redact(other),
+    }
+}
+
+fn entries(value: &mut AttributeValue, then: impl FnMut(&mut AttributeValue)) {
+    match value {
+        AttributeValue::L(entries) => entries.iter_mut().for_each(then),
+        other => redact(other),
+    }
+}
+
+/// Null stays: it says that there is nothing.
+fn redact(value: &mut AttributeValue) {
+    if !value.is_null() {
+        *value = AttributeValue::S(REDACTED.to_owned());
     }
 }
 

@@ -246,9 +246,7 @@ async fn a_function_with_a_bug() {
     logging::start(variable).unwrap();
     let recorder = &Recorder::new(Config::read(variable).unwrap(), store::client().await);
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
-        if invocation.payload["detail"]["version"] == 13 {
-            panic!("a bug");
-        }
+        assert!(invocation.payload["detail"]["version"] != 13, "a bug");
         let payload = serde_json::from_str(&invocation.payload.to_string()).unwrap();
         recorder.handle(&payload).await.map_err(Diagnostic::from)
     });
@@ -272,6 +270,12 @@ fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
         (&[("TASK_TABLE_NAME", "no spaces please")], "TASK_TABLE_NAME must be the name of a DynamoDB table"),
         (&[("CONTAINER_INSTANCE_TABLE_NAME", "ab")], "CONTAINER_INSTANCE_TABLE_NAME must be the name"),
         (&[("CONTAINER_INSTANCE_TABLE_NAME", "ECSTaskState")], "must name another table than TASK_TABLE_NAME"),
+        (&[("RETENTION_DAYS", "")], "RETENTION_DAYS must be a whole number of days from 0"),
+        (&[("RETENTION_DAYS", "-1")], "RETENTION_DAYS must be a whole number of days from 0"),
+        (&[("RETENTION_DAYS", "1.5")], "RETENTION_DAYS must be a whole number of days from 0"),
+        (&[("RETENTION_DAYS", "36501")], "(rows stay for ever) to 36500; it is \"36501\""),
+        (&[("REDACT_ENVIRONMENT", "")], "REDACT_ENVIRONMENT must be true or false"),
+        (&[("REDACT_ENVIRONMENT", "True")], "REDACT_ENVIRONMENT must be true or false"),
         (&[("AWS_LAMBDA_LOG_LEVEL", "LOUD")], "AWS_LAMBDA_LOG_LEVEL must be TRACE"),
         (&[("AWS_LAMBDA_LOG_FORMAT", "XML")], "AWS_LAMBDA_LOG_FORMAT must be JSON or Text"),
     ] {
@@ -279,6 +283,24 @@ fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
         let output = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
         assert_eq!(ended.status.code(), Some(1), "{variables:?}: {output}");
         assert!(output.contains(complaint), "{variables:?}: {output}");
+    }
+}
+
+#[tokio::test]
+async fn a_retention_shorter_than_an_events_longest_way_is_taken_with_a_warning() {
+    for (days, warned) in [("1", true), ("15", true), ("16", false), ("0", false), ("30", false)] {
+        let dynamodb = DynamoDb::start().await;
+        let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()), ("RETENTION_DAYS", days)];
+        let lambda = Lambda::start(BINARY, 1, &variables).await;
+        assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
+        let warnings: Vec<_> =
+            lines(&lambda.log()).into_iter().filter(|line| line["level"] == "WARN").map(steady).collect();
+        let message = format!(
+            "RETENTION_DAYS is {days}: an event can come 16 days late, and one of an earlier state then makes a row \
+             again that has expired; set it to 16 or more, or to 0"
+        );
+        let expected = if warned { vec![json!({"level": "WARN", "message": message})] } else { vec![] };
+        assert_eq!(warnings, expected, "{days}");
     }
 }
 

@@ -308,7 +308,7 @@ async fn status_becomes_current_status_and_our_names_win_over_the_details() {
     let (dynamodb, function) = start().await;
     let mut event = task(1);
     event["detail"]["status"] = json!("ACTIVE");
-    for name in ["cw_version", "event_id", "event_time", "current_status"] {
+    for name in ["cw_version", "event_id", "event_time", "current_status", "expires_at"] {
         event["detail"][name] = json!("the detail's");
     }
     function.invoke(&event.to_string()).await;
@@ -375,6 +375,198 @@ async fn a_message_quotes_no_more_than_128_characters() {
     ] {
         let message = refused(&payload, error_type).await;
         assert_eq!(message.matches('é').count(), 128, "{message}");
+    }
+}
+
+// Retention.
+
+/// 30 days after the time of `task(…)`.
+const EXPIRES_AT: i64 = 1_775_034_868;
+
+/// Sends one event to a function with this environment, and returns the row.
+async fn row_under(variables: &[(&str, &str)], event: &Value) -> Value {
+    let dynamodb = DynamoDb::start().await;
+    let function = Function::configured(&dynamodb.url, variables);
+    let answer = function.invoke(&event.to_string()).await;
+    assert_eq!(answer["outcome"], "stored", "{answer}");
+    dynamodb.row(answer["table"].as_str().unwrap())
+}
+
+/// A task's event with this `lastStatus`, and its row as it is without `expires_at`.
+fn task_with_status(status: &Value) -> (Value, Value) {
+    let mut event = task(1);
+    event["detail"]["lastStatus"] = status.clone();
+    let row = json!({
+        "taskArn": {"S": TASK},
+        "version": {"N": "1"},
+        "lastStatus": status.as_str().map_or(json!({"NULL": true}), |status| json!({"S": status})),
+        "cw_version": {"S": "0"},
+        "event_id": {"S": "event-1"},
+        "event_time": {"S": "2026-03-02T09:14:28Z"},
+    });
+    (event, row)
+}
+
+#[tokio::test]
+async fn a_row_in_a_terminal_state_expires_30_days_after_its_event() {
+    for status in ["STOPPED", "DELETED"] {
+        let (event, mut row) = task_with_status(&json!(status));
+        row["expires_at"] = json!({"N": EXPIRES_AT.to_string()});
+        assert_eq!(row_under(&[], &event).await, row, "{status}");
+    }
+    let mut event = sample("container-instance-draining");
+    event["time"] = json!("2026-03-02T10:14:28.999+01:00");
+    event["detail"]["status"] = json!("INACTIVE");
+    let row = row_under(&[], &event).await;
+    let mut expected = events::row(&event);
+    expected["expires_at"] = json!({"N": EXPIRES_AT.to_string()});
+    expected["event_time"] = json!({"S": "2026-03-02T09:14:28.999Z"});
+    assert_eq!(row, expected);
+}
+
+#[tokio::test]
+async fn a_row_in_any_other_state_never_expires() {
+    for status in [
+        "PROVISIONING",
+        "PENDING",
+        "ACTIVATING",
+        "RUNNING",
+        "DEACTIVATING",
+        "STOPPING",
+        "DEPROVISIONING",
+        "stopped",
+        // A container instance's own.
+        "INACTIVE",
+    ] {
+        let (event, row) = task_with_status(&json!(status));
+        assert_eq!(row_under(&[], &event).await, row, "{status}");
+    }
+    let (event, row) = task_with_status(&Value::Null);
+    assert_eq!(row_under(&[], &event).await, row);
+
+    for status in ["REGISTERING", "REGISTRATION_FAILED", "ACTIVE", "DEREGISTERING", "DRAINING", "STOPPED"] {
+        let event = json!({
+            "source": "aws.ecs", "detail-type": "ECS Container Instance State Change", "time": "2026-03-02T09:14:28Z",
+            // A field of the name that `status` gets in the row is no status, and a task's is none either.
+            "detail": {
+                "containerInstanceArn": "arn:1", "version": 1, "status": status, "lastStatus": "STOPPED",
+                "current_status": "INACTIVE",
+            },
+        });
+        let row = json!({
+            "containerInstanceArn": {"S": "arn:1"},
+            "version": {"N": "1"},
+            "current_status": {"S": status},
+            "lastStatus": {"S": "STOPPED"},
+            "event_time": {"S": "2026-03-02T09:14:28Z"},
+        });
+        assert_eq!(row_under(&[], &event).await, row, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_leaves_a_terminal_state_no_longer_expires() {
+    let (dynamodb, function) = start().await;
+    let (stopped, _) = task_with_status(&json!("STOPPED"));
+    function.invoke(&stopped.to_string()).await;
+    assert_eq!(dynamodb.row(TASKS)["expires_at"], json!({"N": EXPIRES_AT.to_string()}));
+    function.invoke(&task(2).to_string()).await;
+    assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
+}
+
+#[tokio::test]
+async fn retention_days_says_when_a_row_expires_and_0_that_it_never_does() {
+    let (mut event, row) = task_with_status(&json!("STOPPED"));
+    // It gives way to ours, even to none.
+    event["detail"]["expires_at"] = json!(1);
+    for (days, expires_at) in
+        [("1", EXPIRES_AT - 29 * 86_400), ("16", EXPIRES_AT - 14 * 86_400), ("36500", 4_926_042_868)]
+    {
+        let mut row = row.clone();
+        row["expires_at"] = json!({"N": expires_at.to_string()});
+        assert_eq!(row_under(&[("RETENTION_DAYS", days)], &event).await, row, "{days}");
+    }
+    assert_eq!(row_under(&[("RETENTION_DAYS", "0")], &event).await, row);
+}
+
+#[tokio::test]
+async fn without_an_event_time_nobody_knows_when_and_the_row_stays() {
+    let (mut event, mut row) = task_with_status(&json!("STOPPED"));
+    event["time"] = Value::Null;
+    row.as_object_mut().unwrap().remove("event_time");
+    assert_eq!(row_under(&[], &event).await, row);
+}
+
+// Redaction.
+
+#[tokio::test]
+async fn redacted_the_environment_keeps_its_names_and_loses_its_values() {
+    let mut event = task(1);
+    event["detail"]["overrides"] = json!({
+        "containerOverrides": [
+            {
+                "name": "web",
+                "command": ["serve"],
+                "environment": [{"name": "TOKEN", "value": "hunter2"}, {"name": "EMPTY", "value": ""}],
+                "cpu": 256,
+            },
+            {"name": "sidecar", "environment": []},
+            {"name": "plain"},
+        ],
+        "taskRoleArn": "arn:role",
+    });
+    let mut expected = events::row(&event);
+    assert_eq!(row_under(&[], &event).await, expected, "off by default");
+    assert_eq!(row_under(&[("REDACT_ENVIRONMENT", "false")], &event).await, expected);
+
+    let variable = |name: &str| json!({"M": {"name": {"S": name}, "value": {"S": "[redacted]"}}});
+    expected["overrides"]["M"]["containerOverrides"]["L"][0]["M"]["environment"] =
+        json!({"L": [variable("TOKEN"), variable("EMPTY")]});
+    assert_eq!(row_under(&[("REDACT_ENVIRONMENT", "true")], &event).await, expected);
+}
+
+#[tokio::test]
+async fn redacted_overrides_of_another_form_leak_nothing_and_are_stored() {
+    let redacted = json!({"S": "[redacted]"});
+    let within =
+        |environment: &Value| json!({"M": {"containerOverrides": {"L": [{"M": {"environment": environment}}]}}});
+    for (overrides, stored) in [
+        (json!("hunter2"), redacted.clone()),
+        (json!(["hunter2"]), redacted.clone()),
+        (json!(null), json!({"NULL": true})),
+        (json!({}), json!({"M": {}})),
+        (json!({"containerOverrides": "hunter2"}), json!({"M": {"containerOverrides": redacted}})),
+        (
+            json!({"containerOverrides": {"environment": [{"name": "A", "value": "hunter2"}]}}),
+            json!({"M": {"containerOverrides": redacted}}),
+        ),
+        (
+            json!({"containerOverrides": ["hunter2", null, 5]}),
+            json!({"M": {"containerOverrides": {"L": [redacted, {"NULL": true}, redacted]}}}),
+        ),
+    ] {
+        let mut event = task(1);
+        let mut row = events::row(&event);
+        event["detail"]["overrides"] = overrides;
+        row["overrides"] = stored;
+        assert_eq!(row_under(&[("REDACT_ENVIRONMENT", "true")], &event).await, row, "{event}");
+    }
+    for (environment, stored) in [
+        (json!("A=hunter2"), redacted.clone()),
+        (json!({"A": "hunter2"}), redacted.clone()),
+        (json!(null), json!({"NULL": true})),
+        (json!(["A=hunter2", ["hunter2"], 7, true]), json!({"L": [redacted, redacted, redacted, redacted]})),
+        (
+            json!([{"name": {"A": "hunter2"}, "value": ["hunter2"], "VALUE": "hunter2", "valueFrom": {"x": "hunter2"}}]),
+            json!({"L": [{"M": {"name": redacted, "value": redacted, "VALUE": redacted, "valueFrom": redacted}}]}),
+        ),
+        (json!([{"name": "A"}, {}]), json!({"L": [{"M": {"name": {"S": "A"}}}, {"M": {}}]})),
+    ] {
+        let mut event = task(1);
+        let mut row = events::row(&event);
+        event["detail"]["overrides"] = json!({"containerOverrides": [{"environment": environment}]});
+        row["overrides"] = within(&stored);
+        assert_eq!(row_under(&[("REDACT_ENVIRONMENT", "true")], &event).await, row, "{event}");
     }
 }
 

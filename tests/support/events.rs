@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use chrono::{DateTime, Days};
 use serde_json::{Map, Value, json};
 
 pub(crate) const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
@@ -39,6 +40,11 @@ pub(crate) fn task(version: u64) -> Value {
 /// The row that an event must become, as DynamoDB's JSON: the README's schema, written a second time.
 pub(crate) fn row(event: &Value) -> Value {
     let mut row = Map::new();
+    let status = if event["detail-type"] == "ECS Task State Change" { "lastStatus" } else { "status" };
+    if ["STOPPED", "DELETED", "INACTIVE"].map(Value::from).contains(&event["detail"][status]) {
+        let time = DateTime::parse_from_rfc3339(event["time"].as_str().expect("a time")).expect("a time");
+        row.insert("expires_at".to_owned(), attribute(&json!((time + Days::new(30)).timestamp())));
+    }
     for (field, value) in event["detail"].as_object().expect("a detail") {
         let name = if field == "status" { "current_status" } else { field };
         row.insert(name.to_owned(), attribute(value));

@@ -16,6 +16,11 @@ pub(crate) struct Function {
 impl Function {
     /// Writes to the DynamoDB at `url`, without a second try.
     pub(crate) fn new(url: &str) -> Self {
+        Self::configured(url, &[])
+    }
+
+    /// The same with `variables` in its environment.
+    pub(crate) fn configured(url: &str, variables: &[(&str, &str)]) -> Self {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(url)
@@ -23,8 +28,9 @@ impl Function {
             .credentials_provider(Credentials::for_tests())
             .retry_config(RetryConfig::disabled())
             .build();
-        let tables = Config::read(|_| None).expect("the defaults");
-        Self { recorder: Recorder::new(tables, Client::from_conf(config)) }
+        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        let variables = Config::read(variable).expect("variables that can be used");
+        Self { recorder: Recorder::new(variables, Client::from_conf(config)) }
     }
 
     /// What Lambda would get: the answer, or `{"errorType": …, "errorMessage": …}`.

@@ -1,0 +1,136 @@
+"""The cargo-lambda way: the function alone, with its role, the rule and the target, and the tables where there are none.
+No queue, no alarm, no dashboard: those are template.yaml's."""
+
+import json
+import os
+import subprocess
+import sys
+
+import boto3
+
+import stack
+
+TABLES = {"ECSTaskState": "taskArn", "ECSCtrInstanceState": "containerInstanceArn"}
+PATTERN = {
+    "source": ["aws.ecs"],
+    "detail-type": ["ECS Task State Change", "ECS Container Instance State Change"],
+}
+
+
+def deploy(name):
+    iam, dynamodb, logs = boto3.client("iam"), boto3.client("dynamodb"), boto3.client("logs")
+    account, region, partition = where()
+
+    for table, key in TABLES.items():
+        try:
+            dynamodb.describe_table(TableName=table)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            dynamodb.create_table(
+                TableName=table,
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+                DeletionProtectionEnabled=True,
+            )
+            dynamodb.get_waiter("table_exists").wait(TableName=table)
+            dynamodb.update_time_to_live(
+                TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
+            )
+            print(f"table {table}: made")
+
+    group = f"/aws/lambda/{name}"
+    try:
+        logs.create_log_group(logGroupName=group)
+        logs.put_retention_policy(logGroupName=group, retentionInDays=30)
+    except logs.exceptions.ResourceAlreadyExistsException:
+        pass
+
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    try:
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))
+    except iam.exceptions.EntityAlreadyExistsException:
+        pass
+    tables = [f"arn:{partition}:dynamodb:{region}:{account}:table/{table}" for table in TABLES]
+    log = f"arn:{partition}:logs:{region}:{account}:log-group:{group}:*"
+    iam.put_role_policy(
+        RoleName=name,
+        PolicyName="record",
+        PolicyDocument=policy(
+            {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": tables},
+            {"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": log},
+        ),
+    )
+    role = iam.get_role(RoleName=name)["Role"]["Arn"]
+    print(f"role {name}: may put items into the two tables, and write its log")
+
+    binary = os.environ.get("FUNCTION_BINARY")
+    command = ["cargo", "lambda", "deploy", "--role", role, "--memory", "128", "--timeout", "15"]
+    command += ["--binary-path", binary] if binary else ["--binary-name", "ecs-state-recorder"]
+    deployed = subprocess.run([*command, name])
+    if deployed.returncode:
+        sys.exit("error: cargo lambda deploy failed (see above)")
+    lambda_ = boto3.client("lambda")
+    lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+    lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
+    function = lambda_.update_function_configuration(
+        FunctionName=name, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"}
+    )["FunctionArn"]
+
+    events = boto3.client("events")
+    rule = events.put_rule(Name=name, EventPattern=json.dumps(PATTERN))["RuleArn"]
+    try:
+        lambda_.add_permission(
+            FunctionName=name,
+            StatementId=name,
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+            SourceArn=rule,
+        )
+    except lambda_.exceptions.ResourceConflictException:
+        pass
+    target = {
+        "Id": name,
+        "Arn": function,
+        "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
+    }
+    refused = events.put_targets(Rule=name, Targets=[target])["FailedEntries"]
+    if refused:
+        sys.exit(f"error: the rule {name} doesn't take its target: {refused[0]['ErrorMessage']}")
+    print(f"rule {name}: ECS's state changes invoke {function}")
+
+
+def delete(name):
+    """The other way round: first what invokes the function. The tables stay."""
+    iam, lambda_, events = boto3.client("iam"), boto3.client("lambda"), boto3.client("events")
+    logs = boto3.client("logs")
+    for step, missing in [
+        (lambda: events.remove_targets(Rule=name, Ids=[name]), events.exceptions.ResourceNotFoundException),
+        (lambda: events.delete_rule(Name=name), events.exceptions.ResourceNotFoundException),
+        (lambda: lambda_.delete_function(FunctionName=name), lambda_.exceptions.ResourceNotFoundException),
+        (lambda: iam.delete_role_policy(RoleName=name, PolicyName="record"), iam.exceptions.NoSuchEntityException),
+        (lambda: iam.delete_role(RoleName=name), iam.exceptions.NoSuchEntityException),
+        (
+            lambda: logs.delete_log_group(logGroupName=f"/aws/lambda/{name}"),
+            logs.exceptions.ResourceNotFoundException,
+        ),
+    ]:
+        try:
+            step()
+        except missing:
+            pass
+    print(f"rule, function, role and log group {name}: deleted; the tables {' and '.join(TABLES)} stay")
+
+
+def where():
+    arn = boto3.client("sts").get_caller_identity()["Arn"]
+    _, partition, _, _, account, _ = arn.split(":", 5)
+    return account, boto3.session.Session().region_name, partition
+
+
+def policy(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+if __name__ == "__main__":
+    with stack.one_clear_line():
+        {"deploy": deploy, "delete": delete}[sys.argv[1]](sys.argv[2])

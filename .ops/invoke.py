@@ -1,0 +1,26 @@
+"""Sends an event to the deployed function, and shows its answer and the row that is there afterwards."""
+
+import json
+import sys
+from pathlib import Path
+
+import boto3
+
+import stack
+
+if __name__ == "__main__":
+    name, file = sys.argv[1:]
+    if not Path(file).is_file():
+        sys.exit(f"error: there is no file {file}")
+    with stack.one_clear_line():
+        made = stack.outputs(name)
+        answer = boto3.client("lambda").invoke(FunctionName=made["FunctionName"], Payload=Path(file).read_bytes())
+        body = json.load(answer["Payload"])
+        print(json.dumps(body, indent=2))
+        if "FunctionError" in answer:
+            sys.exit(1)
+        key = "taskArn" if body["table"] == made["TaskTableName"] else "containerInstanceArn"
+        row = boto3.client("dynamodb").get_item(
+            TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
+        )
+        print(json.dumps(row["Item"], indent=2, sort_keys=True))

@@ -1,0 +1,1 @@
+"""template.yaml and the commands around it, against an AWS double."""

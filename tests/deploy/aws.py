@@ -1,0 +1,251 @@
+"""An AWS to deploy to: SAM's own translator, then CloudFormation and the services in moto, on a free port."""
+
+import json
+import os
+import sys
+from copy import deepcopy
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import boto3
+from moto.cloudformation import parsing
+from moto.cloudformation.models import CloudFormationBackend
+from moto.core.common_models import CloudFormationModel
+from moto.dynamodb.models.table import Table
+from moto.server import ThreadedMotoServer
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
+from samtranslator.translator.transform import transform
+
+PROJECT = Path(__file__).parents[2]
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+class Aws:
+    """With nothing in it. Serves until it is stopped."""
+
+    def __init__(self):
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.server.start()
+        self.url = "http://{}:{}".format(*self.server.get_host_and_port())
+        # moto's services are this process's: what an earlier test made is still there.
+        urlopen(Request(f"{self.url}/moto-api/reset", method="POST"))
+        os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=self.url)
+
+    def stop(self):
+        self.server.stop()
+
+    def deploy(self, name, **parameters):
+        return Stack(name, parameters)
+
+    def environment(self, **more):
+        """For a program that is to find this AWS."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {"PATH": path, "HOME": os.environ["HOME"], **ENVIRONMENT, "AWS_ENDPOINT_URL": self.url, **more}
+
+
+class Stack:
+    """template.yaml, deployed."""
+
+    def __init__(self, name, parameters):
+        template = yaml_parse((PROJECT / "template.yaml").read_text())
+        self.template = deepcopy(template)
+        # What `sam deploy` does with the built function.
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
+        template["Resources"]["Recorder"]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
+        resolved.clear()
+        client = boto3.client("cloudformation")
+        client.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps(template),
+            Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        self.cloudformation = client.get_template(StackName=name)["TemplateBody"]
+        [stack] = client.describe_stacks(StackName=name)["Stacks"]
+        self.status = stack["StackStatus"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        resources = client.describe_stack_resources(StackName=name)["StackResources"]
+        # moto lists what a condition left out, without a name.
+        resources = [resource for resource in resources if "LogicalResourceId" in resource]
+        # Physical names, types and properties, by the names of the template.
+        self.names = {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in resources}
+        self.types = {resource["LogicalResourceId"]: resource["ResourceType"] for resource in resources}
+        self.properties = {logical: resolved[logical] for logical in self.names}
+
+
+def transformed(template, parameters):
+    """SAM's macro, as CloudFormation runs it. What it doesn't run is the template's rules: moto has none."""
+    template = yaml_parse(template)
+    if "Transform" not in template:
+        return json.dumps(template)
+    values = {key: parameter.get("Default") for key, parameter in template.get("Parameters", {}).items()} | parameters
+    return json.dumps(transform(template, values, ManagedPolicyLoader(None)))
+
+
+def with_macro(create):
+    def created(self, **given):
+        return create(self, **given | {"template": transformed(given["template"], given["parameters"])})
+
+    return created
+
+
+for name in ("create_stack", "create_change_set"):
+    setattr(CloudFormationBackend, name, with_macro(getattr(CloudFormationBackend, name)))
+
+update = CloudFormationBackend.execute_change_set
+
+
+def execute_change_set(self, change_set_name, stack_name=None):
+    """moto makes a stack without outputs and tags of a change set: here, one that creates is a creation."""
+    change_set = self.describe_change_set(change_set_name)
+    if change_set.change_set_type != "CREATE":
+        return update(self, change_set_name, stack_name)
+    del self.stacks[change_set.stack_id]
+    stack = self.create_stack(
+        name=change_set.stack_name, template=change_set.template, parameters=change_set.parameters, tags=change_set.tags
+    )
+    del self.stacks[stack.stack_id]
+    stack.stack_id = change_set.stack_id
+    self.stacks[stack.stack_id] = stack
+    change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+CloudFormationBackend.execute_change_set = execute_change_set
+
+# What CloudFormation gave to each resource's service.
+resolved = {}
+parse = parsing.parse_resource_and_generate_name
+
+
+def recording(logical_id, resource, resources):
+    made = parse(logical_id, resource, resources)
+    assert made, f"{resource['Type']} is unknown to moto and to {__file__}"
+    # moto's own models write into it.
+    properties = made[1]["Properties"]
+    resolved[logical_id] = deepcopy(properties)
+    if resource["Type"] == "AWS::Events::Archive":
+        # moto's archive takes text, where CloudFormation has an object.
+        properties["EventPattern"] = json.dumps(properties["EventPattern"])
+    return made
+
+
+parsing.parse_resource_and_generate_name = recording
+
+
+class Made:
+    """What moto's CloudFormation lacks, its services have: each is made by the service's own call, and so passes the
+    SDK's own check of the properties."""
+
+    def __init__(self, name, **attributes):
+        self.physical_resource_id, self.attributes = name, attributes
+
+    def get_cfn_attribute(self, attribute):
+        return self.attributes[attribute]
+
+    @staticmethod
+    def cloudformation_name_type():
+        return ""
+
+    @classmethod
+    def create_from_cloudformation_json(cls, name, resource, *_, **__):
+        return cls.make(name, resource["Properties"])
+
+
+class QueuePolicy(Made, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::SQS::QueuePolicy"
+
+    @classmethod
+    def make(cls, name, properties):
+        for queue in properties["Queues"]:
+            policy = json.dumps(properties["PolicyDocument"])
+            boto3.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+        return cls(name)
+
+
+class BucketPolicy(Made, CloudFormationModel):
+    """Of the bucket that `sam deploy` makes for the code. It asks for TLS, which there is none of here: not applied."""
+
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::S3::BucketPolicy"
+
+    @classmethod
+    def make(cls, name, properties):
+        return cls(name)
+
+
+class EventInvokeConfig(Made, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Lambda::EventInvokeConfig"
+
+    @classmethod
+    def make(cls, name, properties):
+        # moto takes no qualifier here.
+        properties = {key: value for key, value in properties.items() if key != "Qualifier"}
+        boto3.client("lambda").put_function_event_invoke_config(**properties)
+        return cls(name)
+
+
+class MetricFilter(Made, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Logs::MetricFilter"
+
+    @classmethod
+    def make(cls, name, properties):
+        [metric] = properties["MetricTransformations"]
+        metric = {key[0].lower() + key[1:]: value for key, value in metric.items()}
+        if "dimensions" in metric:
+            metric["dimensions"] = {dimension["Key"]: dimension["Value"] for dimension in metric["dimensions"]}
+        boto3.client("logs").put_metric_filter(
+            filterName=name,
+            logGroupName=properties["LogGroupName"],
+            filterPattern=properties["FilterPattern"],
+            metricTransformations=[metric],
+        )
+        return cls(name)
+
+
+class Alarm(Made, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::CloudWatch::Alarm"
+
+    @classmethod
+    def make(cls, name, properties):
+        properties = {**properties, "Threshold": float(properties["Threshold"])}
+        boto3.client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
+        return cls(name, Arn=f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}")
+
+
+create_table = Table.create_from_cloudformation_json.__func__
+
+
+def create_whole_table(cls, name, resource, *arguments, **more):
+    """moto's leaves out what is set after the creation."""
+    table = create_table(cls, name, resource, *arguments, **more)
+    client, properties = boto3.client("dynamodb"), resource["Properties"]
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
+    client.update_continuous_backups(
+        TableName=name, PointInTimeRecoverySpecification=properties["PointInTimeRecoverySpecification"]
+    )
+    return table
+
+
+Table.create_from_cloudformation_json = classmethod(create_whole_table)

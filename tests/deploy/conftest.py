@@ -1,0 +1,29 @@
+import boto3
+import pytest
+
+from .aws import Aws
+from .function import Function
+
+
+@pytest.fixture
+def aws():
+    """An AWS with nothing in it."""
+    aws = Aws()
+    yield aws
+    aws.stop()
+
+
+@pytest.fixture
+def stack(aws):
+    """The stack as it is by default."""
+    return aws.deploy("recorder")
+
+
+@pytest.fixture
+def function(aws, stack):
+    """The built function, with the environment that the template gives it."""
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=stack.outputs["FunctionName"])
+    variables = {name: str(value) for name, value in configuration["Environment"]["Variables"].items()}
+    function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})
+    yield function
+    function.stop()

@@ -1,0 +1,65 @@
+"""The way of the README, in make's words: deploy, try, redrive, delete. By the real SAM CLI."""
+
+import json
+import os
+import subprocess
+
+import boto3
+import pytest
+
+from .aws import PROJECT
+from .function import Function
+
+
+@pytest.mark.skipif("FUNCTION_BINARY" not in os.environ, reason="it builds with SAM: .ci/run does")
+def test_from_deploy_to_delete(aws, tmp_path):
+    # Only by this name moto finds a template that SAM has put into its S3; only by path the SDK finds a bucket at it.
+    configuration = tmp_path / "config"
+    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
+    environment = aws.environment(
+        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"),
+        AWS_CONFIG_FILE=str(configuration),
+        **{name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))},
+    )
+
+    def make(*words, **more):
+        command = ["make", *words, "STACK=journey", "ARCHITECTURE=x86_64"]
+        ended = subprocess.run(command, cwd=PROJECT, env=environment | more, capture_output=True, text=True, timeout=900)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    missing = "error: there is no stack journey in eu-west-1: `make deploy` makes it, STACK=… names another one\n"
+    for target in ("delete", "redrive"):
+        code, output, errors = make(target)
+        assert (code, output) == (2, "") and errors.startswith(missing), errors
+
+    code, output, errors = make("deploy", 'PARAMETERS=ArchiveDays=0 TaskTableName=""')
+    assert code == 0, output + errors
+    assert "Successfully created/updated stack - journey in eu-west-1" in output
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName="journey")["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    assert "ArchiveArn" not in outputs and outputs["TaskTableName"].startswith("journey-TaskTable-")
+    made = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+
+    variables = {name: str(value) for name, value in made["Environment"]["Variables"].items()}
+    function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})
+    try:
+        code, output, errors = make(
+            "invoke-remote", "EVENT=events/fargate-task-running.json", AWS_ENDPOINT_URL_LAMBDA=function.url
+        )
+        assert (code, errors) == (0, "") and '"outcome": "stored"' in output
+        dead_letter = (PROJECT / "events/fargate-task-stopped.json").read_text()
+        boto3.client("sqs").send_message(QueueUrl=outputs["DeadLetterQueueUrl"], MessageBody=dead_letter)
+        code, output, errors = make("redrive", "DRY_RUN=1", AWS_ENDPOINT_URL_LAMBDA=function.url)
+        assert (code, errors) == (0, "") and "dead-letter queue: 1 to send, 0 left" in output
+        code, output, errors = make("redrive", AWS_ENDPOINT_URL_LAMBDA=function.url)
+        assert (code, errors) == (0, "") and "dead-letter queue: 1 sent, 0 left" in output
+        assert function.answers.get(timeout=30)["outcome"] == "stored"
+    finally:
+        function.stop()
+    [row] = boto3.client("dynamodb").scan(TableName=outputs["TaskTableName"])["Items"]
+    assert row["event_id"] == {"S": json.loads(dead_letter)["id"]}
+
+    code, output, errors = make("delete")
+    assert code == 0 and "Deleted successfully" in output, output + errors
+    code, output, errors = make("delete")
+    assert code == 2 and errors.startswith(missing), errors
