@@ -24,6 +24,7 @@ impl Function {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(url)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .region(Region::from_static("eu-west-1"))
             .credentials_provider(Credentials::for_tests())
             .retry_config(RetryConfig::disabled())
