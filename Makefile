@@ -61,11 +61,24 @@ mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, 
 	@mkdir -p $(TARGET)
 	@cargo mutants --output $(TARGET) --cargo-test-arg=--locked -- --test rules --test process --test bad_input --test lossless
 
+# A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'".
+.PHONY: bench
+bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (ten minutes, alone)
+	@cargo build --locked --release --bin ecs-state-recorder
+	@mkdir -p target/bench
+	@rustc --edition 2024 -C opt-level=3 -o target/bench/floor benches/floor.rs
+	@PYTHONPATH=benches cargo bench --quiet --locked --bench bench -- \
+		--peer ours=$(TARGET)/release/ecs-state-recorder \
+		--peer floor=target/bench/floor \
+		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS)
+
 .PHONY: check
 check: ## Check format and lints, warnings as errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+	@! cargo tree --locked --edges no-dev --invert aws-lc-sys > /dev/null 2>&1 || \
+		{ echo 'error: aws-lc is back: a cold start takes 300 ms longer with it (docs/performance.md)' >&2; exit 1; }
 
 # The tools of .tools/aws, before all others: its python3 is how cargo-lambda finds its zig.
 AWS := PATH='$(CURDIR)/.tools/aws/bin':"$$PATH" SAM_CLI_TELEMETRY=0
@@ -144,6 +157,11 @@ debug:
 	@echo 'Installing cargo-lambda $(CARGO_LAMBDA_VERSION) into .tools/ …'
 	@python3 -m venv .tools || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
 	@.tools/bin/pip install --quiet --disable-pip-version-check --no-deps cargo-lambda==$(CARGO_LAMBDA_VERSION)
+	@touch $@
+
+.tools/reference/installed:
+	@python3 -m venv .tools/reference
+	@.tools/reference/bin/pip install --quiet --disable-pip-version-check awslambdaric==4.2.2 boto3==1.44.5
 	@touch $@
 
 .tools/bin/cargo-fuzz:

@@ -89,7 +89,13 @@ impl Peer {
     async fn start(&self, copies: usize, variables: &[(&str, &str)]) -> Lambda {
         // What a Python program needs of this environment, and no other one minds.
         let path = std::env::var("PATH").unwrap_or_default();
-        let own = [("PATH", &*path), ("AWS_DEFAULT_REGION", "eu-west-1"), ("FLOOR_REQUEST", FLOOR_REQUEST)];
+        let python = std::env::var("PYTHONPATH").unwrap_or_default();
+        let own = [
+            ("PATH", &*path),
+            ("PYTHONPATH", &*python),
+            ("AWS_DEFAULT_REGION", "eu-west-1"),
+            ("FLOOR_REQUEST", FLOOR_REQUEST),
+        ];
         let variables = [variables, &own].concat();
         let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
         Lambda::start_command(&command, copies, &variables).await
