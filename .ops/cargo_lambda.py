@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import boto3
 
@@ -66,9 +67,12 @@ def deploy(name):
     binary = os.environ.get("FUNCTION_BINARY")
     command = ["cargo", "lambda", "deploy", "--role", role, "--memory", "128", "--timeout", "15"]
     command += ["--binary-path", binary] if binary else ["--binary-name", "ecs-state-recorder"]
-    deployed = subprocess.run([*command, name])
-    if deployed.returncode:
-        sys.exit("error: cargo lambda deploy failed (see above)")
+    # It takes some seconds until Lambda may assume a new role.
+    deadline = time.monotonic() + 60
+    while (deployed := subprocess.run([*command, name], stderr=subprocess.PIPE, text=True)).returncode:
+        if "assumed" not in deployed.stderr or time.monotonic() > deadline:
+            sys.exit(f"{deployed.stderr}error: cargo lambda deploy failed, as it says above")
+        time.sleep(2)
     lambda_ = boto3.client("lambda")
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
     lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)

@@ -1,6 +1,7 @@
 """The commands around the stack: redrive, invoke-remote, deploy-cargo-lambda, and what they say where something is missing."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -172,11 +173,20 @@ def test_what_is_missing_is_said_in_one_line(aws):
     assert (code, lines) == (1, []) and error.startswith("error: AWS: Could not connect")
 
 
-def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_delete_takes_them_away(aws):
+def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_delete_takes_them_away(aws, tmp_path):
     environment = aws.environment(FUNCTION_BINARY=binary())
+    # Lambda refuses a role that is new for some seconds; moto doesn't, so this cargo does it, once.
+    refused, cargo = tmp_path / "refused", tmp_path / "cargo"
+    cargo.write_text(
+        f"#!/bin/sh\n[ -f {refused} ] && exec {shutil.which('cargo')} \"$@\"\ntouch {refused}\n"
+        "echo 'The role defined for the function cannot be assumed by Lambda.' >&2; exit 1\n"
+    )
+    cargo.chmod(0o755)
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
     for _ in range(2):
         code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
         assert code == 0, (lines, errors)
+    assert refused.exists()
     function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
     assert (function["Runtime"], function["MemorySize"], function["Timeout"]) == ("provided.al2023", 128, 15)
     role = boto3.client("iam").get_role_policy(RoleName="alone", PolicyName="record")
