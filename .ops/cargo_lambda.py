@@ -33,11 +33,12 @@ def deploy(name):
                 BillingMode="PAY_PER_REQUEST",
                 DeletionProtectionEnabled=True,
             )
-            dynamodb.get_waiter("table_exists").wait(TableName=table)
+            print(f"table {table}: made")
+        dynamodb.get_waiter("table_exists").wait(TableName=table)
+        if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
             dynamodb.update_time_to_live(
                 TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
             )
-            print(f"table {table}: made")
 
     group = f"/aws/lambda/{name}"
     try:

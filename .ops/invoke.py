@@ -23,4 +23,4 @@ if __name__ == "__main__":
         row = boto3.client("dynamodb").get_item(
             TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
         )
-        print(json.dumps(row["Item"], indent=2, sort_keys=True))
+        print(json.dumps(row.get("Item", "the row is gone by now"), indent=2, sort_keys=True))

@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import sys
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 import boto3
@@ -53,7 +54,9 @@ def describe(event):
     event = json.loads(event)
     if not isinstance(event, dict):
         return "a payload that is no event"
-    return f"event {event.get('id')} of {', '.join(map(str, event.get('resources') or ['no resource']))}"
+    resources = event.get("resources")
+    resources = ", ".join(map(str, resources)) if isinstance(resources, list) else ""
+    return f"event {event.get('id')} of {resources or 'no resource'}"
 
 
 class Redrive:
@@ -63,14 +66,19 @@ class Redrive:
 
     def queue(self, name, url):
         """Empties one queue. True where nothing that was in it at the start is left."""
-        sent, left, held = 0, 0, []
+        sent, left, held, seen = 0, 0, [], set()
         start = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         # By SQS's clock, and to the end of its second.
         start = parsedate_to_datetime(start["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
         try:
             while messages := self.receive(url):
                 held += messages
-                for message in messages:
+                # A message that stays comes again when it has been held for long enough: then all have been seen.
+                new = [message for message in messages if message["MessageId"] not in seen]
+                if not new:
+                    break
+                seen.update(message["MessageId"] for message in new)
+                for message in new:
                     event = event_of(message["Body"])
                     if event is None:
                         print(f"{name}: left message {message['MessageId']}: it holds no event; look at it by hand")
@@ -92,9 +100,11 @@ class Redrive:
             return False
         finally:
             for message in held:
-                self.sqs.change_message_visibility(
-                    QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-                )
+                # One that has been held for long enough is free already.
+                with suppress(self.sqs.exceptions.MessageNotInflight, self.sqs.exceptions.ReceiptHandleIsInvalid):
+                    self.sqs.change_message_visibility(
+                        QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+                    )
         print(f"{name}: {sent} {'to send' if self.dry_run else 'sent'}, {left} left")
         return left == 0
 

@@ -17,18 +17,11 @@ mod support;
 use support::documented;
 use support::dynamodb::DynamoDb;
 use support::lambda::Lambda;
-use support::storm::{Delivery, Verdict, outcomes, pour};
+use support::storm::{Delivery, Verdict, outcomes, pour, seed};
 
 /// The function that is tested: the one of this build, or `FUNCTION_BINARY`.
 fn binary() -> String {
     env::var("FUNCTION_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ecs-state-recorder").to_owned())
-}
-
-/// `SEED`, or another one each time.
-fn seed() -> u64 {
-    let seed = env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED is a number"));
-    println!("seed {seed}: SEED={seed} repeats this run");
-    seed
 }
 
 #[test]

@@ -12,16 +12,14 @@ mod support;
 
 use support::dynamodb::DynamoDb;
 use support::lambda::Lambda;
-use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive};
+use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 
 /// Sends signals to copies at random moments of a storm, until `kills` of them ended a process.
 async fn storm_of(signal: Signal, kills: usize) {
     const COPIES: usize = 4;
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = StdRng::seed_from_u64(seed());
     let dynamodb = DynamoDb::start_recording().await;
     let lambda = Arc::new(Lambda::start(BINARY, COPIES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
 
@@ -53,6 +51,7 @@ async fn storm_of(signal: Signal, kills: usize) {
         lambda.deaths(),
         outcomes(&answers)
     );
+    assert_eq!(lambda.deaths_by(signal), lambda.deaths(), "a process ended by itself: {}", lambda.log());
     Verdict::of(&dynamodb, &deliveries).assert_right();
     assert!(died_with_an_event > 0, "no process died with an event in its hands");
 }

@@ -14,7 +14,7 @@ use support::dynamodb::{DynamoDb, TASKS};
 use support::events::{self, task};
 use support::lambda::Lambda;
 use support::proxy::{Fault, Proxy};
-use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive};
+use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 
@@ -106,7 +106,7 @@ async fn a_storm_with_every_kind_of_fault_mixed_ends_with_the_right_rows() {
 
 /// Sends that many events to copies for which one request in `one_in` meets one of the faults.
 async fn storm(events: usize, copies: usize, faults: Vec<Fault>, one_in: u32) {
-    let seed = rand::random();
+    let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let (dynamodb, proxy, lambda) = start(copies).await;
     let deliveries = Delivery::random(events, 40, 12, &mut random);

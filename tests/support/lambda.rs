@@ -3,8 +3,8 @@
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -70,7 +70,7 @@ struct Service {
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
     next_id: Mutex<u64>,
-    deaths: AtomicUsize,
+    deaths: Mutex<Vec<Option<i32>>>,
     log: Mutex<String>,
 }
 
@@ -98,7 +98,7 @@ impl Lambda {
             queue: Mutex::default(),
             queued: Notify::new(),
             next_id: Mutex::default(),
-            deaths: AtomicUsize::new(0),
+            deaths: Mutex::default(),
             log: Mutex::default(),
         });
         let mut started = Vec::new();
@@ -152,7 +152,12 @@ impl Lambda {
 
     /// How many processes have ended.
     pub(crate) fn deaths(&self) -> usize {
-        self.service.deaths.load(Ordering::Relaxed)
+        lock(&self.service.deaths).len()
+    }
+
+    /// How many of them by this signal.
+    pub(crate) fn deaths_by(&self, signal: Signal) -> usize {
+        lock(&self.service.deaths).iter().filter(|death| **death == Some(signal as i32)).count()
     }
 
     /// All that the copies wrote to standard output and standard error up to now.
@@ -229,7 +234,7 @@ impl Environment {
             ];
             let status = process.wait().await.expect("a child of ours");
             *lock(&self.process) = None;
-            self.service.deaths.fetch_add(1, Ordering::Relaxed);
+            lock(&self.service.deaths).push(status.signal());
             for output in outputs {
                 output.await.expect("it only reads");
             }
@@ -275,7 +280,12 @@ impl Environment {
         invocation.deliveries += 1;
         invocation.deliveries_left -= 1;
         invocation.delivered = Instant::now();
-        *lock(&self.current) = Some(invocation);
+        // A question that a process died on can have taken an event after it: that one goes back, undelivered.
+        if let Some(mut unheard) = lock(&self.current).replace(invocation) {
+            unheard.deliveries -= 1;
+            unheard.deliveries_left += 1;
+            self.service.deliver(unheard);
+        }
     }
 
     /// Takes what came of the current event: it is done, or goes back into the queue.
