@@ -66,9 +66,11 @@ mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, 
 bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (ten minutes, alone)
 	@cargo build --locked --release --bin ecs-state-recorder
 	@mkdir -p target/bench
-	@rustc --edition 2024 -C opt-level=3 -o target/bench/floor benches/floor.rs
+	@# A copy: what cargo bench builds for itself, by another profile, takes the place of the release build.
+	@cp $(TARGET)/release/ecs-state-recorder target/bench/ecs-state-recorder
+	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/floor.rs
 	@PYTHONPATH=benches cargo bench --quiet --locked --bench bench -- \
-		--peer ours=$(TARGET)/release/ecs-state-recorder \
+		--peer ours=target/bench/ecs-state-recorder \
 		--peer floor=target/bench/floor \
 		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS)
 
