@@ -26,8 +26,9 @@ pub const CONDITION: &str = "attribute_not_exists(#version) OR #version < :versi
 
 /// How long connecting may take. Within a region it takes a few milliseconds: a second has room for one lost packet.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one attempt may take, connecting and reading the answer included. DynamoDB answers in some 10 ms; a 128 MB
-/// function's first TLS handshake can take a few hundred.
+/// How long one attempt may take, connecting and reading the answer included. DynamoDB answers in some 10 ms, and the
+/// first TLS handshake of a 128 MB function adds a few (docs/performance.md): what takes longer than this is lost. Three
+/// attempts fit into the operation's limit below.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long all attempts and the pauses between them may take. It leaves a third of Lambda's 15 s to the rest, so
 /// that a fault ends in an error that says what it was, never in a function that was cut off.
