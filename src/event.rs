@@ -6,14 +6,14 @@
 //! [ECS events]: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwe_events.html
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
+
+use crate::json::Json;
 
 /// The one `source` that is taken.
 pub const SOURCE: &str = "aws.ecs";
@@ -22,6 +22,12 @@ pub const SOURCE: &str = "aws.ecs";
 ///
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub const MAX_KEY_BYTES: usize = 2048;
+
+/// How many levels of lists and objects a detail is read with. DynamoDB itself decides at [32 levels] what it takes;
+/// this bound only keeps an event of a megabyte of brackets from using up the stack.
+///
+/// [32 levels]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+pub const MAX_LEVELS: usize = 64;
 
 /// What a state change is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -144,6 +150,10 @@ fn replay_name(payload: &RawValue) -> Option<String> {
         #[serde(borrow, rename = "replay-name")]
         name: Option<&'p RawValue>,
     }
+    // Hardly an event has one, and it costs less to see that than to read the envelope again.
+    if !payload.get().contains("\"replay-name\"") {
+        return None;
+    }
     let replay: Replay = serde_json::from_str(payload.get()).ok()?;
     serde_json::from_str(replay.name?.get()).ok()
 }
@@ -154,27 +164,30 @@ fn malformed(payload: &RawValue) -> Refusal {
         Ok(fields) => fields,
         Err(refusal) => return refusal,
     };
-    let found = |field| fields.get(field).map_or(Cow::Borrowed("missing"), |value| quoted(value));
-    if fields.get("source").is_none_or(|source| text(source).as_deref() != Some(SOURCE)) {
+    let found = |name| field(&fields, name).map_or(Cow::Borrowed("missing"), quoted);
+    if !matches!(field(&fields, "source"), Some(Json::Text(source)) if source == SOURCE) {
         return Refusal::UnsupportedSource { found: found("source") };
     }
-    if fields.get("detail-type").and_then(|name| Resource::of_detail_type(&text(name)?)).is_none() {
+    if !matches!(field(&fields, "detail-type"), Some(Json::Text(name)) if Resource::of_detail_type(name).is_some()) {
         return Refusal::UnsupportedDetailType { found: found("detail-type") };
     }
-    if !fields.contains_key("detail") {
+    if field(&fields, "detail").is_none() {
         return invalid("detail", "an object", "missing");
     }
+    let is_text = |value: &Json| matches!(value, Json::Text(_));
+    let is_time = |value: &Json| matches!(value, Json::Text(time) if time.parse::<DateTime<Utc>>().is_ok());
+    let is_list_of_text = |value: &Json| matches!(value, Json::List(values) if values.iter().all(is_text));
     let rules = [
-        ("version", "text", is::<Option<String>> as fn(&RawValue) -> bool),
-        ("id", "text", is::<Option<String>>),
-        ("account", "text", is::<Option<String>>),
-        ("time", "an RFC 3339 time", is::<Option<DateTime<Utc>>>),
-        ("region", "text", is::<Option<String>>),
-        ("resources", "a list of text", is::<Option<Vec<String>>>),
+        ("version", "text", &is_text as &dyn Fn(&Json) -> bool),
+        ("id", "text", &is_text),
+        ("account", "text", &is_text),
+        ("time", "an RFC 3339 time", &is_time),
+        ("region", "text", &is_text),
+        ("resources", "a list of text", &is_list_of_text),
     ];
-    for (field, expected, rule) in rules {
-        if let Some(value) = fields.get(field).filter(|value| !rule(value)) {
-            return invalid(field, expected, kind(value));
+    for (name, expected, rule) in rules {
+        if let Some(value) = field(&fields, name).filter(|value| **value != Json::Null && !rule(value)) {
+            return invalid(name, expected, value.kind());
         }
     }
     invalid("the event", "an EventBridge envelope with each field once", "an object that is none")
@@ -188,8 +201,8 @@ pub struct StateChange<'e> {
     pub arn: String,
     /// `detail.version`: a higher one happened later, an equal one is the same change again.
     pub version: u64,
-    /// The fields of the detail, each as the JSON text that ECS sent. Where one stands twice, the last counts.
-    pub detail: HashMap<String, &'e RawValue>,
+    /// The fields of the detail. Where one stands twice, the last counts.
+    pub detail: Vec<(Cow<'e, str>, Json<'e>)>,
     /// What the detail came in.
     pub envelope: &'e EventBridgeEvent<Box<RawValue>>,
 }
@@ -208,45 +221,51 @@ impl<'e> StateChange<'e> {
             return Err(Refusal::UnsupportedDetailType { found: quote(&envelope.detail_type) });
         };
         let detail = object("detail", &envelope.detail)?;
-        let arn = arn(resource, detail.get(resource.key()).copied())?;
-        let version = version(detail.get("version").copied()).map_err(|refusal| refusal.of(&arn))?;
+        let arn = arn(resource, field(&detail, resource.key()))?;
+        let version = version(field(&detail, "version")).map_err(|refusal| refusal.of(&arn))?;
         Ok(Self { resource, arn, version, detail, envelope })
     }
 }
 
-fn object<'v>(field: &'static str, value: &'v RawValue) -> Result<HashMap<String, &'v RawValue>, Refusal> {
-    serde_json::from_str(value.get()).map_err(|_| {
-        let found = match kind(value) {
-            "an object" => "an object with a name that is not Unicode",
-            other => other,
-        };
-        invalid(field, "an object", found)
-    })
-}
-
-fn arn(resource: Resource, value: Option<&RawValue>) -> Result<String, Refusal> {
-    let invalid = |found| invalid(format!("detail.{}", resource.key()), "text of 1 to 2048 bytes", found);
-    let value = value.ok_or_else(|| invalid("missing".into()))?;
-    let arn = text(value).ok_or_else(|| invalid(kind(value).into()))?;
-    match arn.len() {
-        0 => Err(invalid("empty".into())),
-        1..=MAX_KEY_BYTES => Ok(arn),
-        bytes => Err(invalid(format!("text of {bytes} bytes"))),
+fn object<'v>(name: &'static str, value: &'v RawValue) -> Result<Vec<(Cow<'v, str>, Json<'v>)>, Refusal> {
+    match Json::read(value, 1 + MAX_LEVELS) {
+        Json::Object(fields) => Ok(fields),
+        other => Err(invalid(name, "an object", other.kind())),
     }
 }
 
-fn version(value: Option<&RawValue>) -> Result<u64, Refusal> {
+fn field<'v, 'j>(fields: &'v [(Cow<'j, str>, Json<'j>)], name: &str) -> Option<&'v Json<'j>> {
+    fields.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
+}
+
+fn arn(resource: Resource, value: Option<&Json>) -> Result<String, Refusal> {
+    let invalid = |found| invalid(format!("detail.{}", resource.key()), "text of 1 to 2048 bytes", found);
+    match value {
+        None => Err(invalid("missing".into())),
+        Some(Json::Text(arn)) => match arn.len() {
+            0 => Err(invalid("empty".into())),
+            1..=MAX_KEY_BYTES => Ok(arn.clone().into_owned()),
+            bytes => Err(invalid(format!("text of {bytes} bytes"))),
+        },
+        Some(other) => Err(invalid(other.kind().into())),
+    }
+}
+
+fn version(value: Option<&Json>) -> Result<u64, Refusal> {
     let invalid = |found| invalid("detail.version", "an integer from 0 to 18446744073709551615", found);
-    let value = value.ok_or_else(|| invalid("missing"))?;
-    let json = value.get();
-    json.parse().map_err(|_| {
-        invalid(match kind(value) {
-            "a number" if json.starts_with('-') => "a negative number",
-            "a number" if json.contains(['.', 'e', 'E']) => "a number with a fraction or an exponent",
-            "a number" => "greater than that",
-            other => other,
-        })
-    })
+    match value {
+        None => Err(invalid("missing")),
+        Some(Json::Number(digits)) => digits.parse().map_err(|_| {
+            invalid(if digits.starts_with('-') {
+                "a negative number"
+            } else if digits.contains(['.', 'e', 'E']) {
+                "a number with a fraction or an exponent"
+            } else {
+                "greater than that"
+            })
+        }),
+        Some(other) => Err(invalid(other.kind())),
+    }
 }
 
 fn invalid(
@@ -257,29 +276,11 @@ fn invalid(
     Refusal::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
 }
 
-/// The kind of a value, which can be told without telling the value.
-fn kind(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'n') => "null",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'"') if text(value).is_none() => "text that is not Unicode",
-        Some(b'"') => "text",
-        Some(b'[') => "a list",
-        Some(b'{') => "an object",
-        _ => "a number",
+fn quoted(value: &Json) -> Cow<'static, str> {
+    match value {
+        Json::Text(text) => quote(text),
+        other => other.kind().into(),
     }
-}
-
-fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
-}
-
-fn is<T: DeserializeOwned>(value: &RawValue) -> bool {
-    serde_json::from_str::<T>(value.get()).is_ok()
-}
-
-fn quoted(value: &RawValue) -> Cow<'static, str> {
-    text(value).map_or(kind(value).into(), |text| quote(&text))
 }
 
 fn quote(text: &str) -> Cow<'static, str> {

@@ -9,8 +9,8 @@
 //!
 //! 1. [`invocation`] takes what Lambda hands over, leads it through the modules below, and answers: an outcome, or
 //!    an error of a stable type. It writes the one log line.
-//! 2. [`event`] reads what ECS sent: the envelope, then the detail's key and version. What isn't a state change of
-//!    a task or a container instance ends here.
+//! 2. [`event`] reads what ECS sent: the envelope, then the detail, through [`json`], with its key and version. What
+//!    isn't a state change of a task or a container instance ends here.
 //! 3. [`row`] turns the detail into a DynamoDB item, losing nothing.
 //! 4. [`store`] writes the item on one condition, and tells *stored*, *stale* and *duplicate* apart.
 //!
@@ -19,6 +19,7 @@
 pub mod config;
 pub mod event;
 pub mod invocation;
+pub mod json;
 pub mod logging;
 pub mod row;
 pub mod store;

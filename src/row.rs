@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::SecondsFormat;
-use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::event::{Refusal, Resource, StateChange, cut};
+use crate::event::{MAX_LEVELS, Refusal, Resource, StateChange, cut};
+use crate::json::Json;
 
 /// The detail's own version, in every row: what the conditional write compares.
 pub const VERSION: &str = "version";
@@ -25,12 +25,6 @@ pub const EXPIRES_AT: &str = "expires_at";
 
 /// What stands in the place of a value that isn't stored.
 const REDACTED: &str = "[redacted]";
-
-/// How many levels of lists and objects a row is built with. DynamoDB itself decides at [32 levels] what it takes;
-/// this bound only keeps an event of a megabyte of brackets from using up the stack.
-///
-/// [32 levels]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-pub const MAX_LEVELS: usize = 64;
 
 /// One row, ready to be written.
 pub struct Row {
@@ -70,11 +64,11 @@ impl Row {
         let StateChange { resource, arn, version, detail, envelope } = change;
         let mut item = HashMap::with_capacity(detail.len() + 4);
         for (field, value) in detail {
-            let value = attribute(&field, value, MAX_LEVELS)?;
-            match field.as_str() {
+            let value = attribute(&field, value)?;
+            match &*field {
                 CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => {}
                 "status" => _ = item.insert(CURRENT_STATUS.to_owned(), value),
-                _ => _ = item.insert(field, value),
+                _ => _ = item.insert(field.into_owned(), value),
             }
         }
         let ours = [
@@ -151,33 +145,31 @@ fn redact(value: &mut AttributeValue) {
     }
 }
 
-/// One value, from its JSON text. It is read a level at a time, since only so a number's own digits can be had:
-/// every JSON reader that builds a tree makes a float of them.
-fn attribute(field: &str, value: &RawValue, levels: usize) -> Result<AttributeValue, Unstorable> {
-    let json = value.get();
-    // The JSON was checked when the payload came in, but for the surrogates in its texts.
-    let not_unicode = |_| Refusal::InvalidEvent {
-        arn: None,
-        field: format!("detail.{}", cut(field)).into(),
-        expected: "Unicode text throughout",
-        found: "text with half of a surrogate pair".into(),
-    };
-    let inside = |value| attribute(field, value, levels - 1);
-    Ok(match json.as_bytes().first() {
-        Some(b'n') => AttributeValue::Null(true),
-        Some(b't') => AttributeValue::Bool(true),
-        Some(b'f') => AttributeValue::Bool(false),
-        Some(b'"') => AttributeValue::S(serde_json::from_str(json).map_err(not_unicode)?),
-        Some(b'[' | b'{') if levels == 0 => return Err(Unstorable::TooDeep),
-        Some(b'[') => {
-            let values: Vec<&RawValue> = serde_json::from_str(json).map_err(not_unicode)?;
-            AttributeValue::L(values.into_iter().map(inside).collect::<Result<_, _>>()?)
+/// A value of the detail's `field` as DynamoDB's.
+fn attribute(field: &str, value: Json<'_>) -> Result<AttributeValue, Unstorable> {
+    Ok(match value {
+        Json::Null => AttributeValue::Null(true),
+        Json::Bool(value) => AttributeValue::Bool(value),
+        Json::Number(digits) => AttributeValue::N(digits.to_owned()),
+        Json::Text(text) => AttributeValue::S(text.into_owned()),
+        Json::List(values) => {
+            AttributeValue::L(values.into_iter().map(|value| attribute(field, value)).collect::<Result<_, _>>()?)
         }
-        Some(b'{') => {
-            let values: HashMap<String, &RawValue> = serde_json::from_str(json).map_err(not_unicode)?;
-            let values = values.into_iter().map(|(name, value)| Ok((name, inside(value)?)));
-            AttributeValue::M(values.collect::<Result<_, Unstorable>>()?)
+        Json::Object(fields) => {
+            let mut values = HashMap::with_capacity(fields.len());
+            for (name, value) in fields {
+                values.insert(name.into_owned(), attribute(field, value)?);
+            }
+            AttributeValue::M(values)
         }
-        _ => AttributeValue::N(json.to_owned()),
+        Json::NotUnicode | Json::NameNotUnicode => {
+            return Err(Unstorable::Invalid(Refusal::InvalidEvent {
+                arn: None,
+                field: format!("detail.{}", cut(field)).into(),
+                expected: "Unicode text throughout",
+                found: "text with half of a surrogate pair".into(),
+            }));
+        }
+        Json::TooDeep => return Err(Unstorable::TooDeep),
     })
 }
