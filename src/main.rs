@@ -2,6 +2,7 @@
 
 use std::env;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::event::Payload;
@@ -38,9 +39,11 @@ async fn run() -> Result<(), Error> {
     if let Some(warning) = config.warning() {
         tracing::warn!("{warning}");
     }
-    let recorder = &Recorder::new(config, store::client().await);
-    let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
-        recorder.handle(&invocation.payload).await.map_err(Diagnostic::from)
+    let recorder = Arc::new(Recorder::new(config, store::client().await));
+    let handler = service_fn(move |invocation: LambdaEvent<Payload>| {
+        let recorder = recorder.clone();
+        async move { recorder.handle(&invocation.payload).await.map_err(Diagnostic::from) }
     });
-    Runtime::new(handler).layer(TracingLayer::new()).run().await
+    // As a task of its own: each time that something wakes the future of `main` itself, tokio writes to an eventfd.
+    tokio::spawn(Runtime::new(handler).layer(TracingLayer::new()).run_concurrent()).await?
 }

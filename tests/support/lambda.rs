@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
@@ -66,6 +66,8 @@ pub(crate) struct Lambda {
 /// What all copies share.
 struct Service {
     command: Vec<String>,
+    /// How many events a copy has at once: more than one on Lambda's managed instances only.
+    concurrency: usize,
     variables: Vec<(String, String)>,
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
@@ -77,7 +79,8 @@ struct Service {
 /// One copy's execution environment. It outlives the process in it: where that dies, the next one is started.
 struct Environment {
     service: Arc<Service>,
-    current: Mutex<Option<Invocation>>,
+    /// The events that the process has and hasn't answered, the oldest first.
+    in_flight: Mutex<VecDeque<Invocation>>,
     process: Mutex<Option<Pid>>,
     /// How long the process took from its start to its first question for an event.
     ready: watch::Sender<Option<Duration>>,
@@ -92,7 +95,9 @@ impl Lambda {
 
     /// The same for a function that takes arguments.
     pub(crate) async fn start_command(command: &[&str], copies: usize, variables: &[(&str, &str)]) -> Self {
+        let concurrency = variables.iter().find(|(name, _)| *name == "AWS_LAMBDA_MAX_CONCURRENCY");
         let service = Arc::new(Service {
+            concurrency: concurrency.map_or(1, |(_, value)| value.parse().expect("a number")),
             command: command.iter().map(|&word| word.to_owned()).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             queue: Mutex::default(),
@@ -105,7 +110,7 @@ impl Lambda {
         for _ in 0..copies {
             let environment = Arc::new(Environment {
                 service: service.clone(),
-                current: Mutex::default(),
+                in_flight: Mutex::default(),
                 process: Mutex::default(),
                 ready: watch::Sender::default(),
                 started: Mutex::new(Instant::now()),
@@ -243,7 +248,10 @@ impl Environment {
                 let invocation = self.service.next().await;
                 self.take(invocation);
             }
-            self.finish(true, json!({"errorType": "Runtime.ExitError", "errorMessage": status.to_string()}));
+            let unanswered: Vec<u64> = lock(&self.in_flight).iter().map(|invocation| invocation.id).collect();
+            for id in unanswered {
+                self.finish(id, true, json!({"errorType": "Runtime.ExitError", "errorMessage": status.to_string()}));
+            }
         }
     }
 
@@ -280,17 +288,22 @@ impl Environment {
         invocation.deliveries += 1;
         invocation.deliveries_left -= 1;
         invocation.delivered = Instant::now();
+        let mut in_flight = lock(&self.in_flight);
+        in_flight.push_back(invocation);
         // A question that a process died on can have taken an event after it: that one goes back, undelivered.
-        if let Some(mut unheard) = lock(&self.current).replace(invocation) {
+        if in_flight.len() > self.service.concurrency {
+            let mut unheard = in_flight.pop_front().expect("there are more than none");
             unheard.deliveries -= 1;
             unheard.deliveries_left += 1;
             self.service.deliver(unheard);
         }
     }
 
-    /// Takes what came of the current event: it is done, or goes back into the queue.
-    fn finish(&self, failed: bool, body: Value) {
-        let Some(mut invocation) = lock(&self.current).take() else { return };
+    /// Takes what came of an event: it is done, or goes back into the queue.
+    fn finish(&self, id: u64, failed: bool, body: Value) {
+        let mut in_flight = lock(&self.in_flight);
+        let Some(position) = in_flight.iter().position(|invocation| invocation.id == id) else { return };
+        let mut invocation = in_flight.remove(position).expect("it has just been found");
         invocation.slowest = invocation.slowest.max(invocation.delivered.elapsed());
         if failed && invocation.deliveries_left > 0 {
             self.service.deliver(invocation);
@@ -321,14 +334,27 @@ async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse 
     (headers, payload)
 }
 
-async fn response(State(environment): State<Arc<Environment>>, body: Bytes) -> StatusCode {
-    environment.finish(false, answer(&body));
+async fn response(
+    State(environment): State<Arc<Environment>>,
+    UrlPath(request): UrlPath<String>,
+    body: Bytes,
+) -> StatusCode {
+    environment.finish(id(&request), false, answer(&body));
     StatusCode::ACCEPTED
 }
 
-async fn error(State(environment): State<Arc<Environment>>, body: Bytes) -> StatusCode {
-    environment.finish(true, answer(&body));
+async fn error(
+    State(environment): State<Arc<Environment>>,
+    UrlPath(request): UrlPath<String>,
+    body: Bytes,
+) -> StatusCode {
+    environment.finish(id(&request), true, answer(&body));
     StatusCode::ACCEPTED
+}
+
+/// The event that a request id stands for.
+fn id(request: &str) -> u64 {
+    request.strip_prefix("request-").and_then(|id| id.parse().ok()).expect("a request id of ours")
 }
 
 fn answer(body: &[u8]) -> Value {
