@@ -3,7 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::event::Resource;
@@ -18,7 +18,7 @@ mod support;
 use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use support::events::{self, TASK, sample, task};
 use support::lambda::Lambda;
-use support::proxy::Proxy;
+use support::proxy::{Fault, Proxy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 
@@ -221,6 +221,58 @@ async fn a_copy_opens_one_connection_to_dynamodb_and_keeps_it() {
         assert_eq!(lambda.invoke(task(version).to_string()).await.outcome(), "stored");
     }
     assert_eq!((proxy.requests(), proxy.connections()), (5, 1));
+}
+
+#[tokio::test]
+async fn the_connection_to_dynamodb_is_open_before_the_first_event() {
+    let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    lambda.ready(0).await;
+    assert_eq!((proxy.requests(), proxy.connections()), (0, 1));
+    assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
+    assert_eq!((proxy.requests(), proxy.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_copy_starts_while_dynamodb_cannot_be_reached() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    lambda.ready(0).await;
+    assert_eq!((lambda.deaths(), lambda.log()), (0, String::new()));
+    assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "StoreUnavailable");
+}
+
+#[tokio::test]
+async fn one_process_serves_eight_events_at_once_where_lambda_asks_for_it() {
+    let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str()), ("AWS_LAMBDA_MAX_CONCURRENCY", "8")];
+    let lambda = Lambda::start(BINARY, 1, &variables).await;
+    // Each first attempt is made, and gets no answer until its time limit.
+    proxy.first(8, Fault::Silence);
+    let start = Instant::now();
+    let events: Vec<Value> = (1..=8)
+        .map(|number| {
+            let mut event = task(number);
+            event["detail"]["taskArn"] = json!(format!("{TASK}{number}"));
+            event
+        })
+        .collect();
+    let answers: Vec<_> = events.iter().map(|event| lambda.send(event.to_string())).collect();
+    while proxy.requests() < 8 {
+        assert!(start.elapsed() < store::ATTEMPT_TIMEOUT, "{} of 8 are in flight", proxy.requests());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for answer in answers {
+        // The second attempt meets the row that the first one wrote.
+        assert_eq!(lambda.finished(answer).await.outcome(), "duplicate");
+    }
+    let mut rows = dynamodb.rows(TASKS);
+    rows.sort_by_key(|row| row["taskArn"]["S"].to_string());
+    assert_eq!(rows, events.iter().map(events::row).collect::<Vec<_>>());
 }
 
 #[tokio::test]

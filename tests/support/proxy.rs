@@ -12,7 +12,7 @@ use futures_util::stream;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use socket2::SockRef;
@@ -93,7 +93,7 @@ impl Proxy {
         });
     }
 
-    /// How many requests came.
+    /// How many requests came, without those that only open a connection.
     pub(crate) fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
@@ -152,6 +152,10 @@ async fn answer(
     socket: Arc<std::net::TcpStream>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Reset> {
+    if request.method() == Method::GET {
+        // What a copy opens its connection with: DynamoDB answers so.
+        return Ok(response(200, "healthy: dynamodb.eu-west-1.amazonaws.com ".into()));
+    }
     state.requests.fetch_add(1, Ordering::Relaxed);
     let fault = (state.plan.lock().unwrap_or_else(PoisonError::into_inner))();
     let reset = || {
