@@ -61,18 +61,24 @@ mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, 
 	@mkdir -p $(TARGET)
 	@cargo mutants --output $(TARGET) --cargo-test-arg=--locked -- --test rules --test process --test bad_input
 
-# A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'".
+# A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'". Options of the benchmark itself
+# (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'.
+PEERS ?=
+OPTIONS ?=
+
 .PHONY: bench
-bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (ten minutes, alone)
+bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (a quarter of an hour, alone)
 	@cargo build --locked --release --bin ecs-state-recorder
 	@mkdir -p target/bench
 	@# A copy: what cargo bench builds for itself, by another profile, takes the place of the release build.
 	@cp $(TARGET)/release/ecs-state-recorder target/bench/ecs-state-recorder
+	@cargo build --locked --release --manifest-path benches/stock/Cargo.toml --target-dir $(TARGET)/stock
 	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/floor.rs
 	@PYTHONPATH=benches cargo bench --quiet --locked --bench bench -- \
 		--peer ours=target/bench/ecs-state-recorder \
 		--peer floor=target/bench/floor \
-		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS)
+		--peer stock=$(TARGET)/stock/release/stock \
+		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS) $(OPTIONS)
 
 .PHONY: check
 check: ## Check format and lints, warnings as errors

@@ -23,6 +23,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
 use ecs_state_recorder::store;
 use nix::unistd::Pid;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 use serde_json::json;
 
@@ -45,7 +46,7 @@ struct Arguments {
     /// Cold starts of each peer in each setting
     #[arg(long, default_value_t = 9)]
     starts: usize,
-    /// Warm events of each peer, in five turns
+    /// Warm events of each peer, in twenty turns
     #[arg(long, default_value_t = 10_000)]
     events: u32,
     /// Only these parts, instead of all
@@ -59,7 +60,7 @@ struct Arguments {
     bench: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Part {
     Cold,
     Warm,
@@ -134,6 +135,17 @@ impl Spread {
 #[derive(Default)]
 struct Figures(Vec<Figure>);
 
+/// What the figures were measured on.
+fn machine() -> String {
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let processor = read("/proc/cpuinfo");
+    let processor =
+        processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores of {}, Linux {}", processor.trim_start_matches([' ', '\t', ':']), kernel.trim())
+}
+
 impl Figures {
     fn add(&mut self, name: impl Into<String>, unit: &'static str, peer: &str, runs: Vec<f64>) {
         let name = name.into();
@@ -183,6 +195,9 @@ async fn main() {
     let mut figures = Figures::default();
     let all = Part::value_variants();
     for part in all.iter().filter(|part| arguments.only.is_empty() || arguments.only.contains(part)) {
+        if !std::io::stderr().is_terminal() {
+            eprintln!("measuring {part:?} …");
+        }
         match part {
             Part::Cold => cold(&arguments, &mut figures).await,
             Part::Warm => warm(&arguments, &mut figures).await,
@@ -194,8 +209,13 @@ async fn main() {
         }
     }
     progress("");
-    println!("\n{}", table(&figures, &arguments.peers));
-    let json = serde_json::to_string_pretty(&figures.0).expect("figures are JSON");
+    println!("{}", table(&figures, &arguments.peers));
+    println!(
+        "Medians, with the least and the most. ×: of the floor, where it has the figure; else of the first column."
+    );
+    println!("On {}.", machine());
+    let json = json!({"machine": machine(), "figures": figures.0});
+    let json = serde_json::to_string_pretty(&json).expect("figures are JSON");
     fs::write(arguments.output.join("figures.json"), json).expect("a file");
     draw(&figures, &arguments.peers, &arguments.output.join("figures.svg"));
     println!("The same in {0}/figures.json, and drawn in {0}/figures.svg", arguments.output.display());
@@ -306,7 +326,7 @@ impl Drop for CpuShare {
 
 /// One event after the other, by plain HTTP: its time, its CPU time, and what memory it took at most.
 async fn warm(arguments: &Arguments, figures: &mut Figures) {
-    const TURNS: u32 = 5;
+    const TURNS: u32 = 20;
     let dynamodb = DynamoDb::start().await;
     let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
     let mut runs: BTreeMap<&str, [Vec<f64>; 5]> = BTreeMap::new();
@@ -431,62 +451,75 @@ async fn instructions(arguments: &Arguments, figures: &mut Figures) {
 
 /// The time of an event with few and with many rows in the table.
 async fn growth(arguments: &Arguments, figures: &mut Figures) {
-    let dynamodb = DynamoDb::start().await;
-    let mut rows = 0;
-    let mut version = 0;
+    const TURNS: u32 = 10;
+    const EVENTS: u32 = 300;
+    let arn = |row: u32| format!("arn:aws:ecs:eu-west-1:123456789012:task/bench/{row:032x}");
+    let row = |row| json!({"taskArn": {"S": arn(row)}, "version": {"N": "0"}});
+    let mut tables = Vec::new();
     for size in [1_000_u32, 100_000, 1_000_000] {
-        progress(&format!("growth: filling the table to {size} rows"));
-        let arn = |row: u32| format!("arn:aws:ecs:eu-west-1:123456789012:task/bench/{row:032x}");
-        let row = |row| json!({"taskArn": {"S": arn(row)}, "version": {"N": "0"}});
-        dynamodb.fill(TASKS, (rows..size).map(row).collect());
-        rows = size;
-        let lambda = arguments.peers[0].start(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
-        let mut times = Vec::new();
-        for number in 0..3000_u32 {
-            progress_every(number, 1000, &format!("growth: {size} rows"));
-            version += 1;
-            // Spread over all rows.
-            let answer = lambda.invoke(event(number.wrapping_mul(2_654_435_761) % size, version)).await;
-            assert_eq!(answer.body["outcome"], "stored", "{answer:?}");
-            times.push(milliseconds(answer.slowest));
-        }
-        let name = format!("warm: p50 with {size} rows");
-        figures.add(name, "ms", &arguments.peers[0].name, vec![Spread::of(times).median]);
-    }
-}
-
-fn progress_every(number: u32, step: u32, what: &str) {
-    if number.is_multiple_of(step) {
-        progress(what);
-    }
-}
-
-async fn copies(arguments: &Arguments, figures: &mut Figures) {
-    let mut task = 10;
-    for copies in [1, 2, 4] {
+        progress(&format!("growth: filling a table with {size} rows"));
         let dynamodb = DynamoDb::start().await;
-        for peer in arguments.peers.iter().take(1) {
-            progress(&format!("{copies} copies: {}", peer.name));
+        dynamodb.fill(TASKS, (0..size).map(row).collect());
+        tables.push((size, dynamodb, Vec::new()));
+    }
+    let peer = &arguments.peers[0];
+    let mut number = 0_u32;
+    for turn in 0..TURNS {
+        for (size, dynamodb, medians) in &mut tables {
+            progress(&format!("growth: turn {} of {TURNS}, {size} rows", turn + 1));
+            let lambda = peer.start(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+            let mut times = Vec::new();
+            for _ in 0..EVENTS {
+                number += 1;
+                // Spread over all rows.
+                let answer = lambda.invoke(event(number.wrapping_mul(2_654_435_761) % *size, number)).await;
+                assert_eq!(answer.body["outcome"], "stored", "{answer:?}");
+                times.push(milliseconds(answer.slowest));
+            }
+            medians.push(Spread::of(times).median);
+        }
+    }
+    for (size, _, medians) in tables {
+        figures.add(format!("warm: p50 with {size} rows"), "ms", &peer.name, medians);
+    }
+}
+
+/// How many events copies of the function take together.
+async fn copies(arguments: &Arguments, figures: &mut Figures) {
+    const TURNS: u32 = 5;
+    const EVENTS: u32 = 2000;
+    let peer = &arguments.peers[0];
+    let mut runs: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    let mut task = 10;
+    for turn in 0..TURNS {
+        for copies in [1, 2, 4] {
+            progress(&format!("copies: turn {} of {TURNS}, {copies}", turn + 1));
+            let dynamodb = DynamoDb::start().await;
             let lambda = peer.start(copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+            for copy in 0..copies {
+                lambda.ready(copy).await;
+            }
             let start = Instant::now();
             let mut answers = Vec::new();
-            for _ in 0..4000 {
+            for _ in 0..EVENTS {
                 task += 1;
                 answers.push(lambda.send(event(task, 1)));
             }
             for answer in answers {
                 assert!(!lambda.finished(answer).await.failed);
             }
-            let rate = 4000.0 / start.elapsed().as_secs_f64();
-            figures.add(format!("events a second, {copies} copies"), "", &peer.name, vec![rate]);
+            runs.entry(copies).or_default().push(f64::from(EVENTS) / start.elapsed().as_secs_f64());
         }
+    }
+    for (copies, rates) in runs {
+        figures.add(format!("events a second, {copies} copies"), "", &peer.name, rates);
     }
 }
 
-/// Counts what DynamoDB is asked for a hundred events.
+/// Counts what DynamoDB is asked for a hundred events, each new to its row.
 async fn requests(arguments: &Arguments, figures: &mut Figures) {
-    let dynamodb = DynamoDb::start().await;
     for peer in &arguments.peers {
+        let dynamodb = DynamoDb::start().await;
         let proxy = Proxy::start(&dynamodb.url).await;
         let lambda = peer.start(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
         for version in 1..=100 {
@@ -512,7 +545,8 @@ fn table(figures: &Figures, peers: &[Peer]) -> Table {
     table.set_header(names.map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     for figure in &figures.0 {
         let mut row = vec![Cell::new(&figure.name), Cell::new(figure.unit)];
-        let own = figures.median(&figure.name, &peers[0].name);
+        let floor = peers.iter().find(|peer| peer.name == "floor" && figure.peers.contains_key(&peer.name));
+        let base = floor.unwrap_or(&peers[0]);
         for peer in peers {
             let text = figure.peers.get(&peer.name).map_or(String::new(), |spread| {
                 let range = if spread.least < spread.most {
@@ -520,8 +554,8 @@ fn table(figures: &Figures, peers: &[Peer]) -> Table {
                 } else {
                     String::new()
                 };
-                let ratio = match own {
-                    Some(own) if peer.name != peers[0].name => format!(" ×{}", number(spread.median / own)),
+                let ratio = match figures.median(&figure.name, &base.name) {
+                    Some(of) if peer.name != base.name => format!(" ×{}", number(spread.median / of)),
                     _ => String::new(),
                 };
                 format!("{}{range}{ratio}", number(spread.median))
@@ -542,49 +576,68 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The sums of the cold starts by TLS, and the CPU time of a warm event, as bars on a logarithmic scale.
+/// The sums of the cold starts by TLS, and a warm event, as bars on a logarithmic scale.
 fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
-    let shown = ["cold, TLS, 128 MB: sum", "cold, TLS, 512 MB: sum", "warm: p50", "warm: CPU time"];
-    let area = SVGBackend::new(path, (900, 420)).into_drawing_area();
-    area.fill(&WHITE).expect("a file");
-    let groups: Vec<&Figure> = figures.0.iter().filter(|figure| shown.contains(&figure.name.as_str())).collect();
+    const SHOWN: [(&str, &str); 4] = [
+        ("cold, TLS, 128 MB: sum", "cold start, TLS, 128 MB"),
+        ("cold, TLS, 512 MB: sum", "cold start, TLS, 512 MB"),
+        ("warm: p50", "warm event"),
+        ("warm: CPU time", "CPU time of a warm event"),
+    ];
+    const COLOURS: [RGBColor; 4] =
+        [RGBColor(0, 110, 160), RGBColor(200, 205, 210), RGBColor(240, 185, 90), RGBColor(125, 130, 140)];
+    let medians = |(figure, _): &(&str, _)| peers.iter().map(|peer| figures.median(figure, &peer.name)).collect();
+    let groups: Vec<Vec<Option<f64>>> = SHOWN.iter().map(medians).collect();
+    let all = groups.iter().flatten().flatten();
+    let (least, most) = all.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
+    if least > most {
+        // None of them was measured.
+        return;
+    }
+    let (bottom, top) = (least / 2.0, most * 5.0);
     let width = peers.len() + 1;
-    let all = groups.iter().flat_map(|figure| figure.peers.values().map(|spread| spread.median));
-    let (least, most) = all.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
+    let middle = Pos::new(HPos::Center, VPos::Bottom);
+    let text = |size: u32| ("sans-serif", size).into_font().color(&BLACK).pos(middle);
+
+    let area = SVGBackend::new(path, (1000, 420)).into_drawing_area();
+    area.fill(&WHITE).expect("a file");
     let mut chart = ChartBuilder::on(&area)
-        .caption("Milliseconds, medians, logarithmic: less is better", ("sans-serif", 18))
+        .caption("Milliseconds (medians, on a logarithmic scale): less is better", ("sans-serif", 18))
         .margin(15)
-        .x_label_area_size(30)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..(groups.len() * width) as f64, (least / 2.0..most * 2.0).log_scale())
+        .y_label_area_size(50)
+        // On the right, the legend has room.
+        .build_cartesian_2d(0.0..(groups.len() * width) as f64 + 2.5, (bottom..top).log_scale())
         .expect("a chart");
-    let group = |x: &f64| groups.get((*x as usize) / width).map_or("", |figure| figure.name.as_str()).to_owned();
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .x_labels(groups.len())
-        .x_label_formatter(&group)
-        .y_label_formatter(&|value| number(*value))
+        .disable_x_axis()
+        .light_line_style(TRANSPARENT)
+        .y_label_formatter(&|value| value.to_string())
         .draw()
         .expect("a mesh");
+    let titles = SHOWN.iter().enumerate().map(|(group, (_, title))| {
+        Text::new((*title).to_owned(), ((group * width) as f64 + width as f64 / 2.0, most * 2.5), text(14))
+    });
+    chart.draw_series(titles).expect("titles");
     for (index, peer) in peers.iter().enumerate() {
-        let colour = Palette99::pick(index).to_rgba();
-        let bars = groups.iter().enumerate().filter_map(|(group, figure)| {
-            let left = (group * width + index) as f64 + 0.5;
-            let value = figure.peers.get(&peer.name)?.median;
-            Some(Rectangle::new([(left, least / 2.0), (left + 0.9, value)], colour.filled()))
-        });
+        let colour = COLOURS[index % COLOURS.len()];
+        let bars: Vec<(f64, f64)> = groups
+            .iter()
+            .enumerate()
+            .filter_map(|(group, medians)| Some(((group * width + index) as f64 + 0.5, medians[index]?)))
+            .collect();
         chart
-            .draw_series(bars)
+            .draw_series(
+                bars.iter()
+                    .map(|(left, value)| Rectangle::new([(*left, bottom), (left + 0.94, *value)], colour.filled())),
+            )
             .expect("bars")
             .label(&peer.name)
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
+        let values = bars.iter().map(|(left, value)| Text::new(number(*value), (left + 0.47, value * 1.1), text(12)));
+        chart.draw_series(values).expect("values");
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .draw()
-        .expect("a legend");
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).draw().expect("a legend");
     area.present().expect("a file");
 }

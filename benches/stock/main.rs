@@ -1,0 +1,26 @@
+//! The same function without its build settings, as a peer for the benchmark: Cargo's defaults for the profile, the
+//! SDK's for the client, Tokio's for the runtime.
+
+use std::env;
+use std::sync::Arc;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_dynamodb::Client;
+use ecs_state_recorder::config::Config;
+use ecs_state_recorder::event::Payload;
+use ecs_state_recorder::invocation::Recorder;
+use ecs_state_recorder::logging;
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    logging::start(|name| env::var_os(name))?;
+    let config = Config::read(|name| env::var_os(name))?;
+    let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
+    let recorder = Arc::new(Recorder::new(config, client));
+    lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Payload>| {
+        let recorder = recorder.clone();
+        async move { recorder.handle(&invocation.payload).await.map_err(Diagnostic::from) }
+    }))
+    .await
+}
