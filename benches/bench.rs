@@ -512,7 +512,7 @@ async fn copies(arguments: &Arguments, figures: &mut Figures) {
         }
     }
     for (copies, rates) in runs {
-        figures.add(format!("events a second, {copies} copies"), "", &peer.name, rates);
+        figures.add(format!("events a second, {copies} at once"), "", &peer.name, rates);
     }
 }
 
