@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -120,7 +121,7 @@ impl<'j> Reader<'j> {
     /// A text, unless it isn't Unicode.
     fn text(&mut self) -> Option<Cow<'j, str>> {
         let opened = self.rest.get(1..)?;
-        let end = opened.bytes().position(|byte| byte == b'"' || byte == b'\\')?;
+        let end = memchr2(b'"', b'\\', opened.as_bytes())?;
         let (text, rest) = opened.split_at_checked(end)?;
         match rest.strip_prefix('"') {
             Some(rest) => {

@@ -263,6 +263,7 @@ async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
         "detail": {
             "taskArn": "arn:1", "version": 7, "null": null, "yes": true, "no": false,
             "text": "é \u00e9 \ud83d\ude80 \u0000 \"", "empty text": "",
+            "quoted text": "\"a\"", "\"quoted\" name": "\\",
             "list": [1, "1", null, [], {}], "empty list": [], "texts": ["a", "a"],
             "object": {"a": {"b": {"c": "deep"}}}, "empty object": {},
             "integer": 12345678901234567890123, "thirty-eight digits": 12345678901234567890123456789012345678,
@@ -287,6 +288,8 @@ async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
             "no": {"BOOL": false},
             "text": {"S": "é é 🚀 \u{0} \""},
             "empty text": {"S": ""},
+            "quoted text": {"S": "\"a\""},
+            "\"quoted\" name": {"S": "\\"},
             "list": {"L": [{"N": "1"}, {"S": "1"}, {"NULL": true}, {"L": []}, {"M": {}}]},
             "empty list": {"L": []},
             "texts": {"L": [{"S": "a"}, {"S": "a"}]},
