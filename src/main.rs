@@ -14,7 +14,8 @@ use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 #[cfg(not(panic = "unwind"))]
 compile_error!("a panic has to unwind: lambda_runtime then reports it as that one event's error, and serves the next");
 
-// One thread: a copy of the function has one event at a time, and 128 MB come with a fourteenth of a core.
+// One thread: a copy has one event at a time, and 128 MB come with a fourteenth of a core. Where a copy has several
+// events, on managed instances, they wait for DynamoDB side by side.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {

@@ -1,6 +1,7 @@
 //! What a row looks like: the whole detail as DynamoDB attributes, and five attributes of ours.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::SecondsFormat;
@@ -63,12 +64,15 @@ impl Row {
     pub fn of(change: StateChange<'_>, config: &Config) -> Result<Self, Unstorable> {
         let StateChange { resource, arn, version, detail, envelope } = change;
         let mut item = HashMap::with_capacity(detail.len() + 4);
-        for (field, value) in detail {
-            let value = attribute(&field, value)?;
-            match &*field {
-                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => {}
-                "status" => _ = item.insert(CURRENT_STATUS.to_owned(), value),
-                _ => _ = item.insert(field.into_owned(), value),
+        // From the last: where a name stands twice, that one counts.
+        for (field, value) in detail.into_iter().rev() {
+            let name = match &*field {
+                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => continue,
+                "status" => CURRENT_STATUS,
+                other => other,
+            };
+            if let Entry::Vacant(entry) = item.entry(name.to_owned()) {
+                entry.insert(attribute(&field, value)?);
             }
         }
         let ours = [
@@ -157,8 +161,10 @@ fn attribute(field: &str, value: Json<'_>) -> Result<AttributeValue, Unstorable>
         }
         Json::Object(fields) => {
             let mut values = HashMap::with_capacity(fields.len());
-            for (name, value) in fields {
-                values.insert(name.into_owned(), attribute(field, value)?);
+            for (name, value) in fields.into_iter().rev() {
+                if let Entry::Vacant(entry) = values.entry(name.into_owned()) {
+                    entry.insert(attribute(field, value)?);
+                }
             }
             AttributeValue::M(values)
         }

@@ -246,6 +246,17 @@ async fn a_copy_starts_while_dynamodb_cannot_be_reached() {
 }
 
 #[tokio::test]
+async fn a_copy_waits_no_longer_than_a_second_for_a_dynamodb_that_is_silent() {
+    // Connections are made, and nobody takes them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let (_, init) = lambda.ready(0).await;
+    assert!(init >= store::CONNECT_TIMEOUT && init < store::ATTEMPT_TIMEOUT, "{init:?}");
+    assert_eq!((lambda.deaths(), lambda.log()), (0, String::new()));
+}
+
+#[tokio::test]
 async fn one_process_serves_eight_events_at_once_where_lambda_asks_for_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;

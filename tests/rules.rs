@@ -307,6 +307,29 @@ async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
 }
 
 #[tokio::test]
+async fn where_a_name_stands_twice_the_last_counts_even_where_the_first_could_not_be_stored() {
+    let (dynamodb, function) = start().await;
+    let deep = "[".repeat(80) + &"]".repeat(80);
+    let detail = format!(
+        r#"{{"taskArn": "arn:0", "version": 9, "status": "A", "text": "\ud800", "deep": {deep}, "object": {{"a": "\ud800", "a": 1}},
+        "taskArn": "arn:1", "version": 7, "status": "B", "text": "b", "deep": 2}}"#
+    );
+    let event = format!(r#"{{"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": {detail}}}"#);
+    function.invoke(&event).await;
+    assert_eq!(
+        dynamodb.row(TASKS),
+        json!({
+            "taskArn": {"S": "arn:1"},
+            "version": {"N": "7"},
+            "current_status": {"S": "B"},
+            "text": {"S": "b"},
+            "deep": {"N": "2"},
+            "object": {"M": {"a": {"N": "1"}}},
+        })
+    );
+}
+
+#[tokio::test]
 async fn status_becomes_current_status_and_our_names_win_over_the_details() {
     let (dynamodb, function) = start().await;
     let mut event = task(1);

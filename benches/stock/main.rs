@@ -1,5 +1,6 @@
-//! The same function without its build settings, as a peer for the benchmark: Cargo's defaults for the profile, the
-//! SDK's for the client, Tokio's for the runtime.
+//! The same function without its settings, as a peer for the benchmark: Cargo's defaults for the profile, the SDK's for
+//! the client, Tokio's for the runtime. As `stock`, it connects to DynamoDB at the first event, as most functions do; as
+//! `stock connect`, during initialisation, as the function itself does.
 
 use std::env;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::event::Payload;
 use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::logging;
+use ecs_state_recorder::{logging, store};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 
 #[tokio::main]
@@ -17,6 +18,9 @@ async fn main() -> Result<(), Error> {
     logging::start(|name| env::var_os(name))?;
     let config = Config::read(|name| env::var_os(name))?;
     let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
+    if env::args().any(|argument| argument == "connect") {
+        store::connect(&client).await;
+    }
     let recorder = Arc::new(Recorder::new(config, client));
     lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Payload>| {
         let recorder = recorder.clone();

@@ -151,7 +151,11 @@ impl Lambda {
     /// that took from its start.
     pub(crate) async fn ready(&self, copy: usize) -> (Pid, Duration) {
         let environment = &self.copies[copy].0;
-        let ready = *environment.ready.subscribe().wait_for(Option::is_some).await.expect("an environment");
+        let mut ready = environment.ready.subscribe();
+        let Ok(ready) = tokio::time::timeout(Duration::from_mins(1), ready.wait_for(Option::is_some)).await else {
+            panic!("{:?} asked for no event within a minute; its log:\n{}", self.service.command, self.log());
+        };
+        let ready = *ready.expect("an environment");
         (lock(&environment.process).expect("a process"), ready.expect("waited for"))
     }
 
@@ -273,7 +277,7 @@ impl Environment {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("the function's binary")
+            .unwrap_or_else(|error| panic!("{:?}: {error}", self.service.command))
     }
 
     async fn keep(self: Arc<Self>, mut output: impl AsyncRead + Unpin) {
