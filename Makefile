@@ -62,12 +62,13 @@ mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, 
 	@cargo mutants --output $(TARGET) --cargo-test-arg=--locked -- --test rules --test process --test bad_input
 
 # A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'". Options of the benchmark itself
-# (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'.
+# (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'. The README's table and
+# docs/performance.svg are what one whole run has left in target/bench.
 PEERS ?=
 OPTIONS ?=
 
 .PHONY: bench
-bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (a quarter of an hour, alone)
+bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (twenty minutes, alone)
 	@cargo build --locked --release --bin ecs-state-recorder
 	@mkdir -p target/bench
 	@# A copy: what cargo bench builds for itself, by another profile, takes the place of the release build.
