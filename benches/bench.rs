@@ -135,17 +135,6 @@ impl Spread {
 #[derive(Default)]
 struct Figures(Vec<Figure>);
 
-/// What the figures were measured on.
-fn machine() -> String {
-    let read = |file| fs::read_to_string(file).unwrap_or_default();
-    let processor = read("/proc/cpuinfo");
-    let processor =
-        processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} cores of {}, Linux {}", processor.trim_start_matches([' ', '\t', ':']), kernel.trim())
-}
-
 impl Figures {
     fn add(&mut self, name: impl Into<String>, unit: &'static str, peer: &str, runs: Vec<f64>) {
         let name = name.into();
@@ -225,6 +214,17 @@ async fn main() {
     fs::write(arguments.output.join("figures.json"), json).expect("a file");
     draw(&figures, &arguments.peers, &arguments.output.join("figures.svg"));
     println!("The same in {0}/figures.json, and drawn in {0}/figures.svg", arguments.output.display());
+}
+
+/// What the figures were measured on.
+fn machine() -> String {
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let processor = read("/proc/cpuinfo");
+    let processor =
+        processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores of {}, Linux {}", processor.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
 /// Shows what is going on, where somebody looks.
