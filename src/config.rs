@@ -34,9 +34,11 @@ const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
 
 /// A hundred years: more is a mistake.
 const MAX_RETENTION_DAYS: u32 = 36_500;
-/// The longest way of an event: EventBridge tries for 24 hours, Lambda for 6, then it waits 14 days in a queue. Where
-/// the row of a terminal state is gone before that, a late event of an earlier state can make a row again.
-const LATEST_EVENT_DAYS: u32 = 16;
+/// How late an event can come: EventBridge tries for 24 hours, the event waits in the dead-letter queue for up to 14
+/// days, a redrive gives it 6 hours in Lambda's queue, the failure queue keeps it for another 14 days, and the next
+/// redrive gives it 6 hours again: 29.5 days, rounded up. Each redrive that fails adds 14 more. Where the row of a
+/// terminal state is gone before that, a late event of an earlier state recreates it.
+const LATEST_EVENT_DAYS: u32 = 30;
 
 impl Config {
     /// Reads the configuration through `variable`: [`std::env::var_os`], or a test's own look-up.
@@ -126,8 +128,8 @@ impl Config {
     pub fn warning(&self) -> Option<String> {
         let days = self.retention_days().filter(|days| *days < LATEST_EVENT_DAYS)?;
         Some(format!(
-            "{RETENTION_DAYS} is {days}: an event can come {LATEST_EVENT_DAYS} days late, and one of an earlier state \
-             then makes a row again that has expired; set it to {LATEST_EVENT_DAYS} or more, or to 0"
+            "{RETENTION_DAYS} is {days}: an event can come up to {LATEST_EVENT_DAYS} days late, and one of an earlier \
+             state then recreates a row that has expired; set it to {LATEST_EVENT_DAYS} or more, or to 0"
         ))
     }
 }

@@ -11,7 +11,8 @@ use tracing::{Value, info};
 use crate::config::Config;
 use crate::event::{Envelope, Payload, Refusal, StateChange};
 use crate::row::{Row, Unstorable};
-use crate::store::{self, Failure, Outcome};
+use crate::store::{self, Outcome};
+use crate::write_error::{Cause, WriteError};
 
 /// Records state changes, one an invocation. Built once, used by all.
 pub struct Recorder {
@@ -42,8 +43,8 @@ pub enum Error {
     Refused(#[from] Refusal),
     /// DynamoDB can't be had for it just now, or doesn't take it.
     #[error("version {version} of {arn} was not written to table {table} ({}): {failure}", match failure {
-        Failure::Unavailable(_) => "trying again can help",
-        Failure::Rejected(_) => "trying again won't help",
+        WriteError::Transient(_) => "retrying can help",
+        WriteError::Permanent(_) => "retrying won't help",
     })]
     Store {
         /// The table that was written to.
@@ -53,7 +54,7 @@ pub enum Error {
         /// The version that the event brought.
         version: u64,
         /// What happened.
-        failure: Failure,
+        failure: WriteError,
     },
 }
 
@@ -65,8 +66,8 @@ impl Error {
             Self::Refused(Refusal::UnsupportedSource { .. }) => "UnsupportedSource",
             Self::Refused(Refusal::UnsupportedDetailType { .. }) => "UnsupportedDetailType",
             Self::Refused(Refusal::InvalidEvent { .. }) => "InvalidEvent",
-            Self::Store { failure: Failure::Unavailable(_), .. } => "StoreUnavailable",
-            Self::Store { failure: Failure::Rejected(_), .. } => "StoreRejected",
+            Self::Store { failure: WriteError::Transient(_), .. } => "StoreUnavailable",
+            Self::Store { failure: WriteError::Permanent(_), .. } => "StoreRejected",
         }
     }
 }
@@ -106,7 +107,7 @@ impl Recorder {
         let written = match Row::of(change, &self.config) {
             Ok(row) => store::put(&self.client, &table, row).await,
             Err(Unstorable::Invalid(refusal)) => return Err(refusal.of(&arn).into()),
-            Err(too_deep @ Unstorable::TooDeep) => Err(Failure::Rejected(too_deep.to_string())),
+            Err(Unstorable::TooDeep) => Err(WriteError::Permanent(Cause::TooDeep)),
         };
         match written {
             Ok(outcome) => Ok(Answer { outcome, table, arn, version }),

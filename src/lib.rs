@@ -16,6 +16,7 @@
 //!
 //! Before the first event, [`config`] reads the environment and [`logging`] sets up the log.
 
+pub mod client;
 pub mod config;
 pub mod event;
 pub mod invocation;
@@ -23,3 +24,4 @@ pub mod json;
 pub mod logging;
 pub mod row;
 pub mod store;
+pub mod write_error;

@@ -1,4 +1,4 @@
-//! The log: its form, its level, and whose lines get into it.
+//! The log: its form, its level, and which lines get into it.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -54,15 +54,16 @@ pub fn start(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), InvalidV
     } else {
         lines.with_target(false).with_ansi(std::io::stdout().is_terminal()).boxed()
     };
-    tracing_subscriber::registry().with(lines.with_filter(whose(level))).init();
+    tracing_subscriber::registry().with(lines.with_filter(target_filter(level))).init();
     Ok(())
 }
 
-/// Our own lines at `level`; the libraries' at WARN at the most, whatever `level` says: at TRACE, `lambda_runtime` logs
-/// each event whole. The span that brings `requestId` into every line is the one exception, and all there is in it.
-fn whose(level: LevelFilter) -> Targets {
+/// Our own lines at `level`, and those of `lambda_runtime` capped at WARN: at TRACE, it logs each event whole. It is what
+/// writes the line of an error. No other library's lines, since nobody knows what they quote. The span that brings
+/// `requestId` into every line is the one exception, and all there is in it.
+fn target_filter(level: LevelFilter) -> Targets {
     Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
+        .with_target("lambda_runtime", level.min(LevelFilter::WARN))
         .with_target("lambda_runtime::layers::trace", LevelFilter::INFO)
         .with_target(env!("CARGO_CRATE_NAME"), level)
 }

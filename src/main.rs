@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::Payload;
+use ecs_state_recorder::event::{Payload, Resource};
 use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::{logging, store};
+use ecs_state_recorder::{client, logging};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 
@@ -40,7 +40,11 @@ async fn run() -> Result<(), Error> {
     if let Some(warning) = config.warning() {
         tracing::warn!("{warning}");
     }
-    let recorder = Arc::new(Recorder::new(config, store::client().await));
+    let client = client::new().await?;
+    if let Err(error) = client::connect(&client, config.table(Resource::Task)).await {
+        tracing::warn!("no connection to DynamoDB before the first event: {error}");
+    }
+    let recorder = Arc::new(Recorder::new(config, client));
     let handler = service_fn(move |invocation: LambdaEvent<Payload>| {
         let recorder = recorder.clone();
         async move { recorder.handle(&invocation.payload).await.map_err(Diagnostic::from) }

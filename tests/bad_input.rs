@@ -241,7 +241,7 @@ fn cases() -> Vec<Case> {
         ("1e400", "-1e400", "magnitude larger than supported range"),
         ("1e-131", "1e-131", "magnitude smaller than supported range"),
         ("an exponent of 20 digits", "1e99999999999999999999", "ValidationException"),
-        ("an empty name", r#"{"": 1}"#, "Empty attribute name"),
+        ("an empty name", r#"{"": 1}"#, "no empty name"),
     ] {
         cases.refused(what, with_value(json), "StoreRejected", says);
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ecs_state_recorder::store::OPERATION_TIMEOUT;
+use ecs_state_recorder::client::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -43,9 +43,9 @@ const FAULTS: [(Fault, &str, &str); 19] = [
     (Fault::CutInHalf, "duplicate", "StoreUnavailable"),
     (Fault::Trickle, "duplicate", "StoreUnavailable"),
     (Fault::Silence, "duplicate", "StoreUnavailable"),
-    // Neither of these two does the SDK try again by itself: Lambda does.
-    (Fault::NotHttp, "StoreUnavailable", "StoreUnavailable"),
-    (Fault::NotJson, "StoreUnavailable", "StoreUnavailable"),
+    // Nothing says that these pass. Lambda tries them again all the same.
+    (Fault::NotHttp, "StoreRejected", "StoreRejected"),
+    (Fault::NotJson, "StoreRejected", "StoreRejected"),
 ];
 
 /// A DynamoDB behind a proxy, and copies of the binary that reach it only through that.
@@ -123,6 +123,43 @@ async fn storm(events: usize, copies: usize, faults: Vec<Fault>, one_in: u32) {
     Verdict::of(&dynamodb, &deliveries).assert_right();
     assert!(slowest < LONGEST, "{slowest:?}");
     assert!(!lambda.log().contains("panicked"), "{}", lambda.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_and_pauses_are_those_of_the_code_whatever_the_environment_and_the_answers_ask_for() {
+    let mut running = tokio::task::JoinSet::new();
+    for variables in [
+        &[][..],
+        &[("AWS_MAX_ATTEMPTS", "1")],
+        &[("AWS_MAX_ATTEMPTS", "20"), ("AWS_RETRY_MODE", "adaptive")],
+        &[("AWS_NEW_RETRIES_2026", "true")],
+        // The SDK would panic.
+        &[("AWS_MAX_ATTEMPTS", "0"), ("AWS_RETRY_MODE", "none")],
+    ] {
+        for (fault, attempts, longest) in [
+            // The third attempt isn't cut short.
+            (Fault::Silence, ATTEMPT_TIMEOUT * ATTEMPTS, OPERATION_TIMEOUT),
+            (Fault::Postponed(503, "ServiceUnavailable"), Duration::ZERO, MAX_BACKOFF * (ATTEMPTS - 1)),
+            (Fault::Postponed(400, "ThrottlingException"), Duration::ZERO, MAX_BACKOFF * (ATTEMPTS - 1)),
+            (Fault::Refused(400, "ThrottlingException"), Duration::ZERO, MAX_BACKOFF * (ATTEMPTS - 1)),
+        ] {
+            running.spawn(async move {
+                let dynamodb = DynamoDb::start().await;
+                let proxy = Proxy::start(&dynamodb.url).await;
+                let variables = [&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str())], variables].concat();
+                let lambda = Lambda::start(BINARY, 1, &variables).await;
+                lambda.ready(0).await;
+                proxy.plan(move || Some(fault));
+                let answer = lambda.invoke(task(1).to_string()).await;
+                assert_eq!(answer.outcome(), "StoreUnavailable", "{variables:?} {fault:?}: {answer:?}");
+                assert_eq!(proxy.requests(), u64::from(ATTEMPTS), "{variables:?} {fault:?}: {answer:?}");
+                // A busy machine adds a little.
+                let longest = longest + Duration::from_secs(1);
+                assert!((attempts..longest).contains(&answer.slowest), "{variables:?} {fault:?}: {answer:?}");
+            });
+        }
+    }
+    running.join_all().await;
 }
 
 #[tokio::test]

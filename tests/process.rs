@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::event::Resource;
 use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::{logging, store};
+use ecs_state_recorder::{client, logging};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
@@ -241,8 +241,14 @@ async fn a_copy_starts_while_dynamodb_cannot_be_reached() {
     drop(nobody);
     let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     lambda.ready(0).await;
-    assert_eq!((lambda.deaths(), lambda.log()), (0, String::new()));
     assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "StoreUnavailable");
+    assert_eq!(lambda.deaths(), 0);
+    // Said once, before the first event.
+    let warning = "no connection to DynamoDB before the first event: the connection to DynamoDB failed (connection \
+                   refused); check the endpoint, and the route to it";
+    let log = lines(&lambda.log());
+    assert_eq!(steady(log[0].clone()), json!({"level": "WARN", "message": warning}));
+    assert!(log[1..].iter().all(|line| line["level"] != "WARN"), "{log:?}");
 }
 
 #[tokio::test]
@@ -252,8 +258,8 @@ async fn a_copy_waits_no_longer_than_a_second_for_a_dynamodb_that_is_silent() {
     let url = format!("http://{}", silent.local_addr().unwrap());
     let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     let (_, init) = lambda.ready(0).await;
-    assert!(init >= store::CONNECT_TIMEOUT && init < store::ATTEMPT_TIMEOUT, "{init:?}");
-    assert_eq!((lambda.deaths(), lambda.log()), (0, String::new()));
+    assert!(init >= client::CONNECT_TIMEOUT && init < client::ATTEMPT_TIMEOUT, "{init:?}");
+    assert_eq!(lambda.deaths(), 0);
 }
 
 #[tokio::test]
@@ -274,7 +280,7 @@ async fn one_process_serves_eight_events_at_once_where_lambda_asks_for_it() {
         .collect();
     let answers: Vec<_> = events.iter().map(|event| lambda.send(event.to_string())).collect();
     while proxy.requests() < 8 {
-        assert!(start.elapsed() < store::ATTEMPT_TIMEOUT, "{} of 8 are in flight", proxy.requests());
+        assert!(start.elapsed() < client::ATTEMPT_TIMEOUT, "{} of 8 are in flight", proxy.requests());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for answer in answers {
@@ -307,7 +313,7 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
 async fn a_function_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
     logging::start(variable).unwrap();
-    let recorder = &Recorder::new(Config::read(variable).unwrap(), store::client().await);
+    let recorder = &Recorder::new(Config::read(variable).unwrap(), client::new().await.unwrap());
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
         assert!(invocation.payload["detail"]["version"] != 13, "a bug");
         let payload = serde_json::from_str(&invocation.payload.to_string()).unwrap();
@@ -337,6 +343,8 @@ fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
         (&[("RETENTION_DAYS", "-1")], "RETENTION_DAYS must be a whole number of days from 0"),
         (&[("RETENTION_DAYS", "1.5")], "RETENTION_DAYS must be a whole number of days from 0"),
         (&[("RETENTION_DAYS", "36501")], "(rows stay for ever) to 36500; it is \"36501\""),
+        (&[("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000")], "AWS_ENDPOINT_URL_DYNAMODB must be a URL"),
+        (&[("AWS_REGION", "eu-west")], "AWS_REGION must be an AWS region, such as eu-west-1; found"),
         (&[("REDACT_ENVIRONMENT", "")], "REDACT_ENVIRONMENT must be true or false"),
         (&[("REDACT_ENVIRONMENT", "True")], "REDACT_ENVIRONMENT must be true or false"),
         (&[("AWS_LAMBDA_LOG_LEVEL", "LOUD")], "AWS_LAMBDA_LOG_LEVEL must be TRACE"),
@@ -350,8 +358,8 @@ fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_retention_shorter_than_an_events_longest_way_is_taken_with_a_warning() {
-    for (days, warned) in [("1", true), ("15", true), ("16", false), ("0", false), ("30", false)] {
+async fn a_retention_shorter_than_the_maximum_delivery_delay_is_accepted_with_a_warning() {
+    for (days, warned) in [("1", true), ("29", true), ("30", false), ("0", false), ("36500", false)] {
         let dynamodb = DynamoDb::start().await;
         let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()), ("RETENTION_DAYS", days)];
         let lambda = Lambda::start(BINARY, 1, &variables).await;
@@ -359,8 +367,8 @@ async fn a_retention_shorter_than_an_events_longest_way_is_taken_with_a_warning(
         let warnings: Vec<_> =
             lines(&lambda.log()).into_iter().filter(|line| line["level"] == "WARN").map(steady).collect();
         let message = format!(
-            "RETENTION_DAYS is {days}: an event can come 16 days late, and one of an earlier state then makes a row \
-             again that has expired; set it to 16 or more, or to 0"
+            "RETENTION_DAYS is {days}: an event can come up to 30 days late, and one of an earlier state then recreates \
+             a row that has expired; set it to 30 or more, or to 0"
         );
         let expected = if warned { vec![json!({"level": "WARN", "message": message})] } else { vec![] };
         assert_eq!(warnings, expected, "{days}");

@@ -704,8 +704,8 @@ async fn a_row_whose_version_is_no_number_is_an_error_and_stays() {
             json!({
                 "errorType": "StoreRejected",
                 "errorMessage": format!(
-                    "version 2 of {TASK} was not written to table ECSTaskState (trying again won't help): the row that \
-                     is there has a \"version\" that is no number; correct or delete that row"
+                    "version 2 of {TASK} was not written to table ECSTaskState (retrying won't help): the stored row has a \
+                     \"version\" that is not a number; correct or delete that row"
                 ),
             })
         );
@@ -731,30 +731,32 @@ async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mps
     (url, requests)
 }
 
-fn service_error(code: &str) -> String {
-    json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "the reason"}).to_string()
+fn service_error(code: &str, message: &str) -> String {
+    json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message}).to_string()
 }
 
 #[tokio::test]
-async fn a_fault_that_can_pass_is_store_unavailable_with_its_cause() {
-    for (status, code) in [
-        (500, "InternalServerError"),
-        (503, "ServiceUnavailable"),
-        (400, "ProvisionedThroughputExceededException"),
-        (400, "ThrottlingException"),
-        (400, "RequestLimitExceeded"),
-        (400, "RequestTimeoutException"),
-        (400, "TransactionConflictException"),
-        (400, "ReplicatedWriteConflictException"),
+async fn a_fault_that_can_pass_is_store_unavailable_with_its_code_and_advice() {
+    const THROTTLES: &str = "DynamoDB throttles; check the table's and the account's limits";
+    const UNKNOWN: &str = "look it up in DynamoDB's list of error codes";
+    for (status, code, advice) in [
+        (500, "InternalServerError", UNKNOWN),
+        (503, "ServiceUnavailable", UNKNOWN),
+        (400, "ProvisionedThroughputExceededException", THROTTLES),
+        (400, "ThrottlingException", THROTTLES),
+        (400, "RequestLimitExceeded", THROTTLES),
+        (400, "RequestTimeoutException", UNKNOWN),
+        (400, "TransactionConflictException", UNKNOWN),
+        (400, "ReplicatedWriteConflictException", UNKNOWN),
     ] {
-        let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), service_error(code)).await;
+        let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), service_error(code, "the reason")).await;
         assert_eq!(
             Function::new(&url).invoke(&task(2).to_string()).await,
             json!({
                 "errorType": "StoreUnavailable",
                 "errorMessage": format!(
-                    "version 2 of {TASK} was not written to table ECSTaskState (trying again can help): \
-                     {code}: the reason (HTTP {status})"
+                    "version 2 of {TASK} was not written to table ECSTaskState (retrying can help): \
+                     {code}: {advice} (HTTP {status})"
                 ),
             })
         );
@@ -762,14 +764,68 @@ async fn a_fault_that_can_pass_is_store_unavailable_with_its_cause() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_store_unavailable() {
-    for (status, answer) in
-        [(200, "not JSON"), (200, "{\"Attrib"), (502, "<html>"), (500, ""), (307, ""), (408, ""), (429, "")]
-    {
+async fn a_message_of_dynamodb_is_passed_on_where_no_item_can_be_in_it() {
+    const DENIED: &str = "User: arn:aws:sts::123456789012:assumed-role/recorder/recorder is not authorized to perform: \
+                          dynamodb:PutItem on resource: arn:aws:dynamodb:eu-west-1:123456789012:table/ECSTaskState";
+    let allows = "allows the dynamodb:PutItem action";
+    for (code, message) in [
+        ("AccessDeniedException", DENIED.to_owned()),
+        ("AccessDeniedException", format!("{DENIED} because no identity-based policy {allows}")),
+        ("AccessDeniedException", format!("{DENIED} because no service control policy {allows}")),
+        ("AccessDeniedException", format!("{DENIED} because no VPC endpoint policy {allows}")),
+        ("AccessDeniedException", format!("{DENIED} because no permissions boundary {allows}")),
+        ("AccessDeniedException", format!("{DENIED} with an explicit deny in an identity-based policy")),
+        ("AccessDeniedException", format!("{DENIED} with an explicit deny in a resource-based policy")),
+        ("AccessDeniedException", format!("{DENIED} with an explicit deny in a service control policy")),
+        ("AccessDeniedException", format!("{DENIED} with an explicit deny in a permissions boundary")),
+        ("ResourceNotFoundException", "Requested resource not found: Table: ECSTaskState not found".to_owned()),
+        ("ExpiredTokenException", "The security token included in the request is expired".to_owned()),
+        ("ValidationException", "Item size has exceeded the maximum allowed size".to_owned()),
+    ] {
+        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
+        let expected = format!(
+            "version 2 of {TASK} was not written to table ECSTaskState (retrying won't help): {code}: {message} (HTTP 400)"
+        );
+        assert_eq!(
+            Function::new(&url).invoke(&task(2).to_string()).await,
+            json!({"errorType": "StoreRejected", "errorMessage": expected})
+        );
+        // The same with something more in it, before it, or under another code.
+        for (code, message) in [
+            (code, format!("{message} hunter2")),
+            (code, format!("hunter2 {message}")),
+            (code, message.replacen(' ', " hunter2 ", 1)),
+            (code, message.replacen(' ', " {\"hunter2\"} ", 1)),
+            (code, "hunter2".to_owned()),
+            ("AnErrorOfTomorrow", message.clone()),
+        ] {
+            let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
+            let answer = Function::new(&url).invoke(&task(2).to_string()).await.to_string();
+            assert!(!answer.contains("hunter2") && !answer.contains(&message), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_error_code_is_store_unavailable_where_its_status_says_that_it_can_pass() {
+    for (status, answer, error_type) in [
+        (200, "not JSON", "StoreRejected"),
+        (200, "{\"Attrib", "StoreRejected"),
+        (307, "", "StoreRejected"),
+        (403, "<html>", "StoreRejected"),
+        (502, "<html>", "StoreUnavailable"),
+        (500, "", "StoreUnavailable"),
+        (408, "", "StoreUnavailable"),
+        (429, "", "StoreUnavailable"),
+    ] {
         let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), answer).await;
         let answer = Function::new(&url).invoke(&task(2).to_string()).await;
-        assert_eq!(answer["errorType"], "StoreUnavailable", "{answer}");
-        assert!(answer["errorMessage"].as_str().unwrap().ends_with(&format!(" (HTTP {status})")), "{answer}");
+        assert_eq!(answer["errorType"], error_type, "{answer}");
+        let end = format!(
+            "no error code of DynamoDB's: something other than DynamoDB may have answered; check the endpoint and the \
+             proxies on the way (HTTP {status})"
+        );
+        assert!(answer["errorMessage"].as_str().unwrap().ends_with(&end), "{answer}");
     }
 }
 
@@ -780,20 +836,32 @@ async fn a_database_that_is_not_there_is_store_unavailable() {
     drop(listener);
     let answer = Function::new(&url).invoke(&task(2).to_string()).await;
     assert_eq!(answer["errorType"], "StoreUnavailable");
-    assert!(answer["errorMessage"].as_str().unwrap().contains("Connection refused"), "{answer}");
+    assert!(answer["errorMessage"].as_str().unwrap().contains("(connection refused)"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_refusal_that_will_come_again_is_store_rejected_with_its_cause() {
-    for code in ["AccessDeniedException", "ExpiredTokenException", "ValidationException", "AnErrorOfTomorrow"] {
-        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code)).await;
+async fn a_refusal_that_will_come_again_is_store_rejected_with_its_code_and_advice() {
+    for (code, advice) in [
+        ("AccessDeniedException", "the function's role needs dynamodb:PutItem on the table, and its KMS key"),
+        ("ResourceNotFoundException", "the table does not exist in this account and region"),
+        (
+            "ExpiredTokenException",
+            "the credentials are not valid, or expired; check the function's role and environment",
+        ),
+        (
+            "ValidationException",
+            "the item breaks a limit of DynamoDB (400 KB, 32 levels, 38 digits a number, no empty name), or lacks the table's key",
+        ),
+        ("AnErrorOfTomorrow", "look it up in DynamoDB's list of error codes"),
+    ] {
+        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, "the reason")).await;
         assert_eq!(
             Function::new(&url).invoke(&task(2).to_string()).await,
             json!({
                 "errorType": "StoreRejected",
                 "errorMessage": format!(
-                    "version 2 of {TASK} was not written to table ECSTaskState (trying again won't help): \
-                     {code}: the reason (HTTP 400)"
+                    "version 2 of {TASK} was not written to table ECSTaskState (retrying won't help): \
+                     {code}: {advice} (HTTP 400)"
                 ),
             })
         );
@@ -802,7 +870,8 @@ async fn a_refusal_that_will_come_again_is_store_rejected_with_its_cause() {
 
 #[tokio::test]
 async fn a_refused_condition_without_the_row_that_was_there_is_store_rejected() {
-    let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error("ConditionalCheckFailedException")).await;
+    let (url, _) =
+        scripted(StatusCode::BAD_REQUEST, service_error("ConditionalCheckFailedException", "the reason")).await;
     assert_eq!(Function::new(&url).invoke(&task(2).to_string()).await["errorType"], "StoreRejected");
 }
 
@@ -826,7 +895,7 @@ async fn what_dynamodb_cannot_hold_is_store_rejected_and_nothing_of_it_is_stored
         (nested(300_000), "nested more than 64 levels deep"),
         ("123456789012345678901234567890123456789".to_owned(), "more than 38 significant digits"),
         ("1e400".to_owned(), "Number overflow"),
-        (r#"{"":1}"#.to_owned(), "Empty attribute name"),
+        (r#"{"":1}"#.to_owned(), "the item breaks a limit of DynamoDB"),
     ] {
         let event = task(1).to_string().replace("\"RUNNING\"", &value);
         let message = refused(&event, "StoreRejected").await;

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,6 +25,12 @@ use tokio::task::JoinHandle;
 pub(crate) enum Fault {
     /// DynamoDB refuses it, with this status and error code, and does nothing.
     Refused(u16, &'static str),
+    /// The same, and it asks for a pause of a minute.
+    Postponed(u16, &'static str),
+    /// The same as refused, with the whole request as the message; without a code, it is the code.
+    Echoed(u16, &'static str),
+    /// A proxy answers with a page that holds the whole request.
+    Page(u16),
     /// The connection is reset before DynamoDB gets the request.
     ResetBefore,
     /// DynamoDB does what is asked, and the connection is reset before the answer.
@@ -164,9 +171,19 @@ async fn answer(
         Err(Reset)
     };
     match fault {
-        Some(Fault::Refused(status, code)) => {
-            let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "by the proxy"});
-            return Ok(response(status, body.to_string().into()));
+        Some(Fault::Refused(status, code)) => return Ok(refused(status, code, "by the proxy")),
+        Some(Fault::Postponed(status, code)) => {
+            let mut postponed = refused(status, code, "by the proxy");
+            postponed.headers_mut().insert("x-amz-retry-after", HeaderValue::from_static("60000"));
+            return Ok(postponed);
+        }
+        Some(Fault::Echoed(status, code)) => {
+            let request = text(request).await;
+            return Ok(refused(status, if code.is_empty() { &request } else { code }, &request));
+        }
+        Some(Fault::Page(status)) => {
+            let page = format!("<html><h1>{status} Bad Gateway</h1><pre>{}</pre></html>", text(request).await);
+            return Ok(response(status, page.into()));
         }
         Some(Fault::ResetBefore) => return reset(),
         Some(Fault::Down(pause)) => {
@@ -196,8 +213,19 @@ async fn answer(
             });
             Ok(streamed(status, length, bytes.boxed()))
         }
-        Some(Fault::Silence | Fault::Refused(..) | Fault::ResetBefore | Fault::Down(_)) => std::future::pending().await,
+        Some(_) => std::future::pending().await,
     }
+}
+
+/// The body of a request.
+async fn text(request: Request<Incoming>) -> String {
+    let body = request.into_body().collect().await.expect("a whole request");
+    String::from_utf8(body.to_bytes().into()).expect("JSON")
+}
+
+fn refused(status: u16, code: &str, message: &str) -> Response<Body> {
+    let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message});
+    response(status, body.to_string().into())
 }
 
 async fn forward(state: &State, request: Request<Incoming>) -> Result<(u16, Bytes), reqwest::Error> {
