@@ -22,11 +22,11 @@ help: ## List the targets
 
 .PHONY: run
 run: debug $(CARGO_LAMBDA) ## Send every event of events/ through the function, and show what came of it and what is stored
-	@cargo run --quiet --locked --example local -- run
+	@$(TARGET)/debug/examples/local run
 
 .PHONY: watch
 watch: debug $(CARGO_LAMBDA) ## Keep the function and a DynamoDB running, and rebuild on every change
-	@cargo run --quiet --locked --example local -- watch
+	@$(TARGET)/debug/examples/local watch
 
 .PHONY: invoke
 invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke EVENT=events/….json
@@ -159,7 +159,9 @@ lock:
 	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > .ops/requirements.txt
 	@rm -rf .tools/lock
 
-# Two builds, since `cargo lambda watch` builds the function without what only the example needs.
+# Two builds, since `cargo lambda watch` builds the function without what only the example needs. The example is then
+# started by itself: inside `cargo run`, the cargo of `cargo lambda watch` would find cargo's own variables, which ring's
+# build script watches, and compile again what the next `cargo build` compiles back.
 .PHONY: debug
 debug:
 	@cargo build --locked --bin ecs-state-recorder

@@ -61,7 +61,7 @@ impl Resource {
 
 /// Why an event is refused. The same event would be refused again: whoever sends it has to change.
 ///
-/// No message holds anything out of the detail: it can be a secret.
+/// Of the detail, a message holds the ARN and names of fields, never another value: it can be a secret.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Refusal {
     /// The event comes from somewhere else.
@@ -111,8 +111,9 @@ impl Refusal {
 
 /// What Lambda hands over: JSON text that nobody has parsed yet.
 ///
-/// It takes anything. What the runtime can't make a payload of never reaches the handler, and is answered with the
-/// name of a Rust type; so even what isn't JSON is refused by [`Envelope::parse`] only.
+/// It accepts anything. What the runtime can't make a payload of never reaches the handler, and is answered with the
+/// name of a Rust type; so even what isn't JSON is refused by [`Envelope::parse`] only. Bytes after the JSON text are not
+/// seen: the runtime doesn't hand them over, and Lambda's Invoke accepts one JSON text and nothing after it.
 pub struct Payload(Option<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Payload {
