@@ -8,9 +8,9 @@ use std::sync::Arc;
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::Payload;
+use ecs_state_recorder::event::{Payload, Resource};
 use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::{logging, store};
+use ecs_state_recorder::{client, logging};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 
 #[tokio::main]
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(|name| env::var_os(name))?;
     let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
     if env::args().any(|argument| argument == "connect") {
-        store::connect(&client).await;
+        client::connect(&client, config.table(Resource::Task)).await?;
     }
     let recorder = Arc::new(Recorder::new(config, client));
     lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Payload>| {
