@@ -59,17 +59,19 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-def check(arn):
-    """Ends the program with one line where the key can't serve a stack here."""
+def problems(arn):
+    """Why the key can't serve a stack here."""
     parts = re.fullmatch(r"arn:[a-z-]+:kms:([a-z0-9-]+):(\d{12}):key/[A-Za-z0-9-]+", arn)
     if not parts:
-        sys.exit(f"error: KmsKeyArn must be the ARN of a KMS key (not of an alias), found {arn}")
-    region, account = parts.groups()
-    here = boto3.client("kms").meta.region_name
+        yield f"KmsKeyArn must be the ARN of a KMS key (not of an alias), found {arn}"
+        return
+    (region, account), kms = parts.groups(), boto3.client("kms")
+    here = kms.meta.region_name
     if region != here:
-        sys.exit(f"error: the key {arn} is in {region}, but the stack is in {here}: choose a key of {here}")
+        yield f"the key {arn} is in {region}, but the stack is in {here}: choose a key of {here}"
+        return
     try:
-        policy = boto3.client("kms").get_key_policy(KeyId=arn, PolicyName="default")["Policy"]
+        policy = kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"]
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":
             raise
@@ -77,12 +79,13 @@ def check(arn):
         print(f"warning: the policy of the key {arn} is not checked: {error}", file=sys.stderr)
         return
     if found := missing(json.loads(policy), region, account):
-        sys.exit(
-            f"error: the policy of the key {arn} doesn't let in {'; '.join(found)}. "
+        yield (
+            f"the policy of the key {arn} doesn't let in {'; '.join(found)}. "
             "Add the statements of the README, Encrypt with your own key"
         )
 
 
 if __name__ == "__main__":
     with stack.one_clear_line():
-        check(sys.argv[1])
+        for problem in problems(sys.argv[1]):
+            sys.exit(f"error: {problem}")
