@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -13,6 +14,7 @@ from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.models.table import Table
 from moto.server import ThreadedMotoServer
+from moto.utilities.utils import get_partition
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
@@ -62,7 +64,8 @@ class Stack:
         self.template = deepcopy(template)
         # What `sam deploy` does with the built function.
         s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
         s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
         template["Resources"]["Recorder"]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
         resolved.clear()
@@ -143,6 +146,17 @@ def recording(logical_id, resource, resources):
 
 
 parsing.parse_resource_and_generate_name = recording
+
+load_conditions = parsing.ResourceMap.load_conditions
+
+
+def load_conditions_of_partition(self):
+    """moto's partition is aws in every region."""
+    self._parsed_resources["AWS::Partition"] = get_partition(self._region_name)
+    load_conditions(self)
+
+
+parsing.ResourceMap.load_conditions = load_conditions_of_partition
 
 
 class Made:

@@ -1,6 +1,13 @@
 """What template.yaml makes, whole."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from importlib.resources import files
+from pathlib import Path
 
 import boto3
 import pytest
@@ -10,6 +17,10 @@ from .aws import ACCOUNT, PROJECT, REGION
 
 TASKS, CONTAINER_INSTANCES = "ECSTaskState", "ECSCtrInstanceState"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0b5e4a3c-1111-2222-3333-444455556666"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/governance/boundary"
+DAY = 24 * 60 * 60
+README = (PROJECT / "README.md").read_text()
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
 
@@ -21,7 +32,7 @@ def queue_attributes(url):
 def role_statements(stack):
     """All that the function's role may do."""
     role = stack.properties["RecorderRole"]
-    assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
+    assert set(role) <= {"AssumeRolePolicyDocument", "PermissionsBoundary", "Policies"}
     [policy] = role["Policies"]
     # In a list, moto leaves a null where the template has AWS::NoValue.
     return [statement for statement in policy["PolicyDocument"]["Statement"] if statement is not None]
@@ -29,8 +40,72 @@ def role_statements(stack):
 
 def test_every_resource_is_created(stack):
     assert stack.status == "CREATE_COMPLETE"
-    assert set(stack.names) == set(stack.cloudformation["Resources"])
+    assert set(stack.names) == set(stack.cloudformation["Resources"]) - {"SilenceAlarm"}
     assert set(stack.outputs) == set(stack.template["Outputs"])
+
+
+def references(value):
+    """The names that a part of a template refers to: Ref, Fn::GetAtt and Fn::Sub, in all branches of its conditions."""
+    if isinstance(value, list):
+        return set().union(*map(references, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, inner in value.items():
+        if key == "Ref":
+            found.add(inner)
+        elif key == "Fn::GetAtt":
+            found.add(inner[0] if isinstance(inner, list) else inner.split(".")[0])
+        elif key == "Fn::Sub":
+            text, *variables = inner if isinstance(inner, list) else [inner]
+            found |= {name.split(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", text)} - set(*variables)
+            found |= references(variables)
+        else:
+            found |= references(inner)
+    return found
+
+
+def dependencies(stack):
+    """What CloudFormation makes before each resource."""
+    resources = stack.cloudformation["Resources"]
+    explicit = {name: resource.get("DependsOn", []) for name, resource in resources.items()}
+    return {
+        name: (references(resource["Properties"]) & set(resources))
+        | set([explicit[name]] if isinstance(explicit[name], str) else explicit[name])
+        for name, resource in resources.items()
+    }
+
+
+def test_whatever_catches_the_rules_events_is_made_before_it_and_nothing_goes_in_a_circle(stack):
+    needed = dependencies(stack)
+    # Raises where there is a circle.
+    order = list(TopologicalSorter(needed).static_order())
+    assert set(order) == set(stack.cloudformation["Resources"])
+    before, rest = set(), {"RecorderStateChanges"}
+    while rest:
+        found = set().union(*(needed[name] for name in rest)) - before
+        before, rest = before | found, found
+    assert before == {
+        "Archive", "ContainerInstanceTable", "DeadLetterQueue", "DeadLetterQueuePolicy", "FailureQueue", "Recorder",
+        "RecorderEventInvokeConfig", "RecorderLogs", "RecorderRole", "TaskTable",
+    }
+    assert needed["RecorderStateChangesPermission"] == {"Recorder", "RecorderStateChanges"}
+
+
+def test_nothing_depends_for_its_being_on_what_a_condition_leaves_out(aws, stack):
+    # "If a resource with a condition isn't created, any resources that depend on that resource aren't created either."
+    resources = stack.cloudformation["Resources"]
+    for name, resource in resources.items():
+        explicit = resource.get("DependsOn", [])
+        for needed in [explicit] if isinstance(explicit, str) else explicit:
+            assert resources[needed].get("Condition") in (None, resource.get("Condition")), f"{name} needs {needed}"
+    # moto has no name for an archive.
+    described, function = stack.properties["RecorderStateChanges"]["Description"], stack.names["Recorder"]
+    assert re.sub("<.*>", "…", described) == f"ECS state changes, to {function}. The archive … keeps them, too."
+    without = aws.deploy("without", ArchiveDays=0, CreateTables="false")
+    assert "Archive" not in without.names
+    described, function = without.properties["RecorderStateChanges"]["Description"], without.names["Recorder"]
+    assert described == f"ECS state changes, to {function}."
 
 
 def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
@@ -96,8 +171,9 @@ def test_the_tables_have_the_names_and_keys_that_the_code_uses_and_are_kept(stac
     assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
     backups = client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
     assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
-    resource = stack.template["Resources"]["TaskTable" if table == TASKS else "ContainerInstanceTable"]
-    assert resource["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+    resource_name = "TaskTable" if table == TASKS else "ContainerInstanceTable"
+    resource = stack.template["Resources"][resource_name]
+    assert stack.properties[resource_name]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
@@ -121,6 +197,7 @@ def test_the_rule_takes_what_ecs_sends_of_tasks_and_container_instances_and_noth
 def test_the_rule_hands_over_for_a_day_and_then_keeps_the_event(stack):
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{stack.names['Recorder']}"
     assert stack.properties["RecorderStateChanges"] == {
+        "Description": stack.properties["RecorderStateChanges"]["Description"],
         "EventBusName": "default",
         "EventPattern": stack.properties["Archive"]["EventPattern"],
         "Targets": [
@@ -200,25 +277,31 @@ def test_the_queues_are_encrypted_keep_14_days_and_take_from_whom_they_should_by
 
     dead_letters = queue_arn(stack, "DeadLetterQueue")
     from_the_rule = {
-        "Sid": "FromTheRule",
+        "Sid": "FromTheAccountsRules",
         "Effect": "Allow",
         "Principal": {"Service": "events.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": dead_letters,
-        "Condition": {"ArnEquals": {"aws:SourceArn": stack.outputs["RuleArn"]}},
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/*"},
+            "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        },
     }
     for queue, expected in [
         ("FailureQueue", [tls_only(queue_arn(stack, "FailureQueue"))]),
         ("DeadLetterQueue", [tls_only(dead_letters), from_the_rule]),
     ]:
         attributes = queue_attributes(stack.names[queue])
-        assert attributes["SqsManagedSseEnabled"] == "true"
-        assert attributes["MessageRetentionPeriod"] == str(14 * 24 * 60 * 60)
+        assert attributes["SqsManagedSseEnabled"] == "true" and "KmsMasterKeyId" not in attributes
+        assert attributes["MessageRetentionPeriod"] == str(14 * DAY)
         assert json.loads(attributes["Policy"])["Statement"] == expected
 
 
+SIGNS = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+
+
 def test_each_alarm_watches_what_is_there_says_what_to_do_and_tells_the_topic(aws):
-    stack = aws.deploy("recorder", AlarmTopicArn=TOPIC)
+    stack = aws.deploy("recorder", AlarmTopicArn=TOPIC, SilenceAlarmHours=6)
     names = {physical: logical for logical, physical in stack.names.items()}
 
     def watched(metric):
@@ -233,39 +316,62 @@ def test_each_alarm_watches_what_is_there_says_what_to_do_and_tells_the_topic(aw
         found[names[alarm["AlarmName"]]] = (
             *(watched(metric) for metric in metrics),
             alarm.get("Statistic") or alarm.get("ExtendedStatistic") or "Sum",
-            f"> {alarm['Threshold']:g}",
-            f"{alarm['EvaluationPeriods']} x {alarm.get('Period', 300)} s",
+            f"{SIGNS[alarm['ComparisonOperator']]} {alarm['Threshold']:g}",
+            f"{alarm.get('DatapointsToAlarm', alarm['EvaluationPeriods'])} of {alarm['EvaluationPeriods']}"
+            f" x {alarm.get('Period', 300)} s",
+            alarm["TreatMissingData"],
         )
         assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
-        assert alarm["TreatMissingData"] == "notBreaching"
         assert len(alarm["AlarmDescription"]) > 100
+        assert "FILL" not in str(alarm) or alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
     queue = {queue: stack.properties[f"{queue}Alarm"]["Dimensions"][0]["Value"] for queue in ("FailureQueue", "DeadLetterQueue")}
     for logical, name in queue.items():
         assert stack.names[logical].endswith(f"/{name}")
     rule = stack.outputs["RuleArn"].split("/")[1]
+    good, bad = "notBreaching", "breaching"
+    waits, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     assert found == {
         "FailureQueueAlarm": (
-            ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue["FailureQueue"]), "Maximum", "> 0", "1 x 300 s"),
+            ("AWS/SQS", waits, queue["FailureQueue"]), "Maximum", "> 0", "1 of 1 x 300 s", good),
+        "FailureQueueAgeAlarm": (
+            ("AWS/SQS", age, queue["FailureQueue"]), "Maximum", f"> {10 * DAY}", "1 of 1 x 300 s", good),
         "DeadLetterQueueAlarm": (
-            ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue["DeadLetterQueue"]), "Maximum", "> 0", "1 x 300 s"),
-        "LostEventsAlarm": (
-            ("AWS/Lambda", "DestinationDeliveryFailures", "Recorder"),
-            ("AWS/Events", "InvocationsFailedToBeSentToDlq", names.get(rule, rule)),
-            "Sum", "> 0", "1 x 300 s"),
-        "ErrorsAlarm": (("AWS/Lambda", "Errors", "Recorder"), "Sum", "> 0", "3 x 300 s"),
-        "ThrottlesAlarm": (("AWS/Lambda", "Throttles", "Recorder"), "Sum", "> 0", "3 x 300 s"),
+            ("AWS/SQS", waits, queue["DeadLetterQueue"]), "Maximum", "> 0", "1 of 1 x 300 s", good),
+        "DeadLetterQueueAgeAlarm": (
+            ("AWS/SQS", age, queue["DeadLetterQueue"]), "Maximum", f"> {10 * DAY}", "1 of 1 x 300 s", good),
+        "LambdaLostEventsAlarm": (
+            ("AWS/Lambda", "DestinationDeliveryFailures", "Recorder"), "Sum", "> 0", "1 of 3 x 300 s", good),
+        "EventBridgeLostEventsAlarm": (
+            ("AWS/Events", "InvocationsFailedToBeSentToDlq", names.get(rule, rule)), "Sum", "> 0", "1 of 3 x 300 s",
+            good),
+        "ErrorsAlarm": (("AWS/Lambda", "Errors", "Recorder"), "Sum", "> 0", "3 of 3 x 300 s", good),
+        "ThrottlesAlarm": (("AWS/Lambda", "Throttles", "Recorder"), "Sum", "> 0", "3 of 3 x 300 s", good),
         "DynamoDBThrottlingAlarm": (
             ("AWS/DynamoDB", "WriteThrottleEvents", "TaskTable"),
             ("AWS/DynamoDB", "WriteThrottleEvents", "ContainerInstanceTable"),
-            "Sum", "> 0", "3 x 300 s"),
-        "LagAlarm": (("ecs-state-recorder/recorder", "Lag"), "p90", "> 60000", "3 x 300 s"),
-        "DurationAlarm": (("AWS/Lambda", "Duration", "Recorder"), "Maximum", "> 12000", "1 x 300 s"),
+            "Sum", "> 0", "3 of 4 x 300 s", good),
+        "LagAlarm": (("ecs-state-recorder/recorder", "Lag"), "p90", "> 60000", "3 of 3 x 300 s", good),
+        "DurationAlarm": (("AWS/Lambda", "Duration", "Recorder"), "Maximum", "> 12000", "1 of 1 x 300 s", good),
+        "SilenceAlarm": (("AWS/Lambda", "Invocations", "Recorder"), "Sum", "< 1", "6 of 6 x 3600 s", bad),
     }
+    # CloudWatch's own limit, for the longest silence that can be asked for.
+    assert stack.template["Parameters"]["SilenceAlarmHours"]["MaxValue"] * 3600 == 7 * DAY
+
+
+def test_the_alarm_on_silence_is_there_only_where_it_is_asked_for(stack):
+    assert "SilenceAlarm" not in stack.names
+    assert stack.template["Parameters"]["SilenceAlarmHours"]["Default"] == 0
+
+
+def test_the_age_alarms_go_off_before_the_queues_delete_what_waits(stack):
+    for queue in ("FailureQueue", "DeadLetterQueue"):
+        kept = stack.properties[queue]["MessageRetentionPeriod"]
+        assert 0 < stack.properties[f"{queue}AgeAlarm"]["Threshold"] <= kept - 4 * DAY
 
 
 def test_without_a_topic_the_alarms_are_there_and_tell_nobody(stack):
     alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert len(alarms) == 8
+    assert len(alarms) == 11
     assert all(alarm.get("AlarmActions", []) == alarm.get("OKActions", []) == [] for alarm in alarms)
 
 
@@ -294,7 +400,9 @@ def test_the_log_line_becomes_metrics(stack):
     }
 
 
-def test_the_dashboard_shows_every_alarm_every_outcome_and_both_queues(stack):
+@pytest.mark.parametrize("hours", [0, 6])
+def test_the_dashboard_shows_every_alarm_every_outcome_and_both_queues(aws, hours):
+    stack = aws.deploy("recorder", SilenceAlarmHours=hours)
     body = boto3.client("cloudwatch").get_dashboard(DashboardName=f"recorder-{REGION}")["DashboardBody"]
     widgets = {widget["properties"]["title"]: widget["properties"] for widget in json.loads(body)["widgets"]}
     assert sorted(name.split(":alarm:")[1] for name in widgets["Does anything need a person?"]["alarms"]) == sorted(
@@ -319,7 +427,27 @@ def test_the_dashboard_shows_every_alarm_every_outcome_and_both_queues(stack):
         for metric in widgets[title]["metrics"]
     )
     assert {metric[3] for metric in widgets["The tables' writes"]["metrics"]} == {TASKS, CONTAINER_INSTANCES}
-    assert f"SOURCE '{stack.names['RecorderLogs']}'" in widgets["The last errors"]["query"]
+    assert widgets["The last errors, timeouts and crashes"]["query"] == (
+        f"SOURCE '{stack.names['RecorderLogs']}' | filter level = 'ERROR'"
+        " or (type in ['platform.initReport', 'platform.report'] and record.status != 'success')"
+        " | fields @timestamp, coalesce(message, concat(type, ' ', record.status)) as what, record.errorType"
+        " | sort @timestamp desc | limit 20"
+    )
+    # Lambda writes these records, as JSON.
+    assert stack.properties["Recorder"]["LoggingConfig"]["SystemLogLevel"] == "INFO"
+
+
+@pytest.mark.parametrize("region, console", [
+    ("eu-west-1", "eu-west-1.console.aws.amazon.com"),
+    ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+    ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+])
+def test_the_dashboards_url_is_that_of_the_partitions_console(aws, monkeypatch, region, console):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    stack = aws.deploy("recorder")
+    assert stack.outputs["DashboardUrl"] == (
+        f"https://{console}/cloudwatch/home?region={region}#dashboards/dashboard/recorder-{region}"
+    )
 
 
 # Parameters.
@@ -334,14 +462,190 @@ def test_every_parameter_is_described_grouped_and_checked(stack):
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
 
 
-def test_the_readme_lists_every_parameter_with_its_default_and_every_alarm(stack):
-    lines = (PROJECT / "README.md").read_text().replace("`", "").splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+def section(heading):
+    """The README's text under a heading."""
+    return re.split("\n##+ ", README.split(f"\n{heading}\n")[1])[0]
+
+
+def readme_table(heading):
+    """The rows of the README's table under a heading."""
+    return [line for line in section(heading).replace("`", "").splitlines() if line.startswith("|")][2:]
+
+
+def test_the_readme_lists_every_parameter_with_its_default_and_every_alarm(aws):
+    stack = aws.deploy("recorder", SilenceAlarmHours=6)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme_table("## Parameters")]
     listed = {name: value for row in rows for name, value in zip(row[0].split(", "), row[-1].split(", "))}
-    parameters = {name: str(parameter["Default"]) for name, parameter in stack.template["Parameters"].items()}
-    assert {name: listed.get(name) for name in parameters} == parameters
+    assert listed == {name: str(parameter["Default"]) for name, parameter in stack.template["Parameters"].items()}
     alarms = {name.removesuffix("Alarm") for name, kind in stack.types.items() if kind == "AWS::CloudWatch::Alarm"}
-    assert alarms <= set(listed)
+    assert {line.split("|")[1].strip() for line in readme_table("### Alarms")} == alarms
+
+
+def test_the_texts_say_how_late_an_event_can_come(stack):
+    handed_over = stack.properties["RecorderStateChanges"]["Targets"][0]["RetryPolicy"]["MaximumEventAgeInSeconds"]
+    waits = stack.properties["DeadLetterQueue"]["MessageRetentionPeriod"]
+    assert waits == stack.properties["FailureQueue"]["MessageRetentionPeriod"]
+    tried = stack.properties["RecorderEventInvokeConfig"]["MaximumEventAgeInSeconds"]
+    latest, again = (handed_over + waits + tried + waits + tried) / DAY, (waits + tried) / DAY
+    assert (latest, again) == (29.5, 14.25)
+    parameters = stack.template["Parameters"]
+    described = parameters["RetentionDays"]["Description"]
+    for text in (described, " ".join(section("### How late an event can come").split())):
+        assert f"{latest:g} days" in text and f"{again:g} days" in text
+    assert "Below 30" in described
+    assert parameters["ArchiveDays"]["Default"] < latest <= parameters["RetentionDays"]["Default"]
+
+
+def test_the_texts_say_that_redaction_covers_the_rows_only(stack):
+    described = stack.template["Parameters"]["RedactEnvironment"]["Description"]
+    [row] = [line for line in README.splitlines() if line.startswith("| `RedactEnvironment` |")]
+    for text in (described, row):
+        assert "covers the rows only: the archive and the queues keep events whole" in text and "KmsKeyArn" in text
+
+
+def test_the_texts_say_which_topic_no_alarm_reaches(stack):
+    for text in (stack.template["Parameters"]["AlarmTopicArn"]["Description"], section("### The alarms' topic")):
+        assert "must be in the stack's region" in text and "alias/aws/sns" in text
+
+
+def test_a_key_encrypts_whatever_keeps_events_and_the_role_may_use_it_through_its_services(aws):
+    stack = aws.deploy("governed", KmsKeyArn=KEY)
+    encrypted = {name: properties for name, properties in stack.properties.items() if KEY in json.dumps(properties)}
+    assert set(encrypted) == {
+        "Archive", "ContainerInstanceTable", "DeadLetterQueue", "FailureQueue", "RecorderLogs", "RecorderRole",
+        "TaskTable",
+    }
+    assert encrypted["Archive"]["KmsKeyIdentifier"] == encrypted["RecorderLogs"]["KmsKeyId"] == KEY
+    for queue in ("DeadLetterQueue", "FailureQueue"):
+        assert queue_attributes(stack.names[queue])["KmsMasterKeyId"] == KEY
+        assert "SqsManagedSseEnabled" not in encrypted[queue]
+    for table in ("ContainerInstanceTable", "TaskTable"):
+        assert encrypted[table]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert [statement["Sid"] for statement in role_statements(stack)] == [
+        "WriteRows", "WriteItsLog", "KeepWhatFailed", "UseTheKey",
+    ]
+    assert role_statements(stack)[3] == {
+        "Sid": "UseTheKey",
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+        "Resource": KEY,
+        "Condition": {
+            "StringEquals": {
+                "kms:ViaService": [f"dynamodb.{REGION}.amazonaws.com", f"sqs.{REGION}.amazonaws.com"],
+            },
+        },
+    }
+
+
+def test_without_a_key_nothing_names_one(stack):
+    named = '"(KmsKeyId|KmsKeyIdentifier|KmsMasterKeyId|KMSMasterKeyId|kms:)'
+    assert [name for name, properties in stack.properties.items() if re.search(named, json.dumps(properties))] == []
+
+
+def test_a_permissions_boundary_bounds_the_role(aws, stack):
+    assert "PermissionsBoundary" not in stack.properties["RecorderRole"]
+    bounded = aws.deploy("bounded", PermissionsBoundaryArn=BOUNDARY, CreateTables="false")
+    role = boto3.client("iam").get_role(RoleName=bounded.names["RecorderRole"])["Role"]
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
+
+
+def test_cfn_lint_finds_nothing_its_informational_rules_included():
+    cfn_lint = [Path(sys.executable).parent / "cfn-lint", "--include-checks", "I", "--regions"]
+    cfn_lint += [REGION, "us-east-1", "cn-north-1", "us-gov-west-1", "--", "template.yaml"]
+    ended = subprocess.run(cfn_lint, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("", "", 0)
+
+
+def replaced_by(stack):
+    """By CloudFormation's own schemas: which parameter's change replaces which resource."""
+    resources, conditions = stack.cloudformation["Resources"], stack.cloudformation["Conditions"]
+    schemas = files("cfnlint.data.schemas")
+    here = json.loads((schemas / f"providers/{REGION}.json").read_text())
+
+    def parameters(value):
+        found = references(value)
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            if key == "Fn::If":
+                found |= references(conditions[inner[0]])
+        return found & set(stack.template["Parameters"])
+
+    found = {}
+    for name, resource in resources.items():
+        schema = json.loads((schemas / f"resources/{here[resource['Type']]}.json").read_text())
+        for path in schema.get("createOnlyProperties", []) + schema.get("conditionalCreateOnlyProperties", []):
+            for parameter in parameters(resource["Properties"].get(path.split("/")[2])):
+                found.setdefault(parameter, set()).add(name)
+    return found
+
+
+def test_the_readme_says_which_parameters_replace_what(stack):
+    assert replaced_by(stack) == {
+        "EventBusName": {"Archive", "RecorderStateChanges"},
+        "TaskTableName": {"TaskTable"},
+        "ContainerInstanceTableName": {"ContainerInstanceTable"},
+    }
+    listed = {line.split("|")[1].strip() for line in readme_table("### What an update replaces")}
+    assert listed == set(replaced_by(stack))
+
+
+# The README's commands for the AWS CLI, which nothing here installs: its words are the SDK's.
+
+
+def commands(heading):
+    """Those of the first block under a heading, each as its words."""
+    block = re.search(r"```console\n(.*?)```", section(heading), re.DOTALL)[1]
+    return [shlex.split(line)[1:] for line in block.replace("\\\n", " ").splitlines()]
+
+
+def run(aws_cli, service, *words):
+    assert aws_cli == "aws"
+    client = boto3.client(service)
+    waits = words[0] == "wait"
+    operation, *words = words[1:] if waits else words
+    options = {}
+    for word in words:
+        if word.startswith("--"):
+            # As the AWS CLI does: --no-… is false, and an option without a value true.
+            name = re.sub("^no-", "", word[2:])
+            options[name] = not word.startswith("--no-")
+        elif "=" in word:
+            options[name] = {key: {"true": True, "false": False}.get(value, value)
+                             for key, value in (pair.split("=") for pair in word.split(","))}
+        else:
+            options[name] = word
+    parameters = {"".join(part.capitalize() for part in name.split("-")): value for name, value in options.items()}
+    operation = operation.replace("-", "_")
+    call = client.get_waiter(operation).wait if waits else getattr(client, operation)
+    call(**parameters)
+
+
+def test_the_readmes_way_to_restore_a_table_ends_with_one_like_the_templates(aws, stack):
+    client = boto3.client("dynamodb")
+    client.put_item(TableName=TASKS, Item={"taskArn": {"S": "arn"}, "version": {"N": "1"}})
+    *restoring, (make, deploy, parameters) = commands("### Restore a table")
+    assert len(restoring) == 7
+    for words in restoring:
+        run(*words)
+    restored = f"{TASKS}-restored"
+
+    def settings(table):
+        made = client.describe_table(TableName=table)["Table"]
+        wanted = ("KeySchema", "AttributeDefinitions", "StreamSpecification")
+        return (
+            {name: made[name] for name in wanted},
+            client.describe_time_to_live(TableName=table)["TimeToLiveDescription"],
+            client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"][
+                "PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"],
+            client.scan(TableName=table)["Items"],
+        )
+
+    assert settings(restored) == settings(TASKS)
+    assert client.describe_table(TableName=restored)["Table"]["DeletionProtectionEnabled"]
+    assert (make, deploy) == ("make", "deploy")
+    words = dict(word.split("=") for word in parameters.removeprefix("PARAMETERS=").split())
+    taker = aws.deploy("taker", **words)
+    assert taker.outputs["TaskTableName"] == restored
+    assert taker.outputs["ContainerInstanceTableName"] == stack.outputs["ContainerInstanceTableName"]
 
 
 def test_tables_that_are_there_can_be_taken(aws):

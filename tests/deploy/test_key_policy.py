@@ -1,0 +1,137 @@
+"""The check of a KMS key's policy, against the policy that the README asks for."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import boto3
+import pytest
+
+from .aws import ACCOUNT, PROJECT, REGION
+
+EVERYBODY = {
+    "events.amazonaws.com (without a condition, for the dead-letter queue": "kms:Decrypt, kms:GenerateDataKey",
+    "events.amazonaws.com (for the archive": (
+        "kms:Decrypt, kms:GenerateDataKey, kms:DescribeKey, kms:ReEncryptFrom, kms:ReEncryptTo"
+    ),
+    f"logs.{REGION}.amazonaws.com (for the log": (
+        "kms:Decrypt, kms:GenerateDataKey, kms:DescribeKey, kms:ReEncryptFrom, kms:ReEncryptTo, kms:Encrypt"
+    ),
+    f"the account {ACCOUNT} (for the function's role, by its IAM policy": (
+        "kms:Decrypt, kms:GenerateDataKey, kms:DescribeKey, kms:ReEncryptFrom, kms:ReEncryptTo, kms:Encrypt"
+    ),
+}
+
+
+def statements():
+    """Those of the README, one by its Sid."""
+    text = (PROJECT / "README.md").read_text().split("### Encrypt with your own key\n")[1]
+    policy = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    return {statement["Sid"]: statement for statement in policy}
+
+
+@pytest.fixture
+def check(aws):
+    """Runs the check on a new key with these statements, as `make deploy` does: exit code, output, errors, the ARN."""
+
+    def check(*statements, region=REGION, arn=None, **environment):
+        policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+        arn = arn or boto3.client("kms", region_name=region).create_key(Policy=policy)["KeyMetadata"]["Arn"]
+        ended = subprocess.run(
+            [sys.executable, "-B", PROJECT / ".ops/key_policy.py", arn],
+            env=aws.environment(**environment), capture_output=True, text=True, timeout=60,
+        )
+        return ended.returncode, ended.stdout, ended.stderr, arn
+
+    return check
+
+
+@pytest.fixture
+def denying():
+    """A KMS that allows nothing."""
+
+    class Denied(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = b'{"__type": "AccessDeniedException", "message": "not authorized to perform kms:GetKeyPolicy"}'
+            self.send_response(400)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Denied)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def leaves_out(arn, *who):
+    found = "; ".join(f"{name}: {EVERYBODY[name]})" for name in EVERYBODY if name.startswith(who))
+    return (
+        f"error: the policy of the key {arn} doesn't let in {found}. "
+        "Add the statements of the README, Encrypt with your own key\n"
+    )
+
+
+def test_the_readmes_policy_lets_in_everybody(check):
+    assert check(*statements().values())[:3] == (0, "", "")
+
+
+@pytest.mark.parametrize("sid, who", [
+    ("TheAccountsIamPolicies", "the account"),
+    ("DeadLetterQueueAndArchive", "events"),
+    ("Log", "logs"),
+])
+def test_without_one_of_its_statements_the_check_names_who_is_left_out(check, sid, who):
+    code, output, errors, arn = check(*(statement for name, statement in statements().items() if name != sid))
+    assert (code, output, errors) == (1, "", leaves_out(arn, who))
+
+
+def test_a_key_that_nobody_may_use_is_one_clear_line(check):
+    denied = {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}
+    code, output, errors, arn = check(denied)
+    assert (code, output, errors) == (1, "", leaves_out(arn, *EVERYBODY))
+    assert errors.count("\n") == 1
+
+
+def test_a_condition_that_eventbridge_cannot_meet_does_not_count_for_the_dead_letter_queue(check):
+    policy = statements()
+    policy["DeadLetterQueueAndArchive"]["Condition"] = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    code, output, errors, arn = check(*policy.values())
+    assert (code, output, errors) == (1, "", leaves_out(arn, "events.amazonaws.com (without a condition"))
+
+
+def test_lists_wildcards_and_the_account_by_its_number_are_understood(check):
+    assert check(
+        {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["kms:*"], "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": ["events.amazonaws.com", f"logs.{REGION}.amazonaws.com"]},
+            "Action": ["kms:Describe*", "KMS:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            "Resource": "*",
+        },
+    )[:3] == (0, "", "")
+    assert check({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"})[0] == 1
+
+
+def test_what_cannot_be_the_key_of_a_stack_here_is_one_clear_line(check):
+    code, output, errors, arn = check(region="eu-central-1")
+    wrong = f"the key {arn} is in eu-central-1, but the stack is in {REGION}: choose a key of {REGION}"
+    assert (code, output, errors) == (1, "", f"error: {wrong}\n")
+    alias = f"arn:aws:kms:{REGION}:{ACCOUNT}:alias/mine"
+    assert check(arn=alias)[:3] == (
+        1, "", f"error: KmsKeyArn must be the ARN of a KMS key (not of an alias), found {alias}\n",
+    )
+    code, output, errors, _ = check(arn=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0b5e4a3c-1111-2222-3333-444455556666")
+    assert (code, output) == (1, "") and re.fullmatch(r"error: AWS: .*NotFoundException.*\n", errors)
+
+
+def test_who_may_not_read_the_policy_is_warned_and_can_go_on(check, denying):
+    code, output, errors, arn = check(*statements().values(), AWS_ENDPOINT_URL_KMS=denying)
+    assert (code, output) == (0, "")
+    assert re.fullmatch(f"warning: the policy of the key {arn} is not checked: .*AccessDeniedException.*\n", errors)
