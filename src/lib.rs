@@ -1,27 +1,26 @@
 //! The latest state of every Amazon ECS task and container instance, in DynamoDB.
 //!
 //! **The guarantee.** Whatever the order in which ECS's events arrive, however often each is delivered, and however
-//! many copies of the function run at once, the row of an ARN holds the event with the highest `detail.version`
-//! that was accepted for it, whole. It holds because an event is stored by one conditional write, which DynamoDB
-//! itself decides: nothing is read before it, so there is no moment in which another copy can come between.
+//! many instances of the function run at once, the row of an ARN holds the event with the highest `detail.version`
+//! that was accepted for it, whole. It holds because a state is stored by one conditional write, which DynamoDB itself
+//! decides: nothing is read before it, so there is no moment in which another instance can come between.
 //!
-//! # The way of an event
+//! # Layout
 //!
-//! 1. [`invocation`] takes what Lambda hands over, leads it through the modules below, and answers: an outcome, or
+//! - [`state`]: what a state is, as a row, and how it is written. It knows nothing of where states come from.
+//! - [`recorder`]: the flow from an event to a state.
+//! - [`config`] and [`logging`]: what a function takes from its environment, and the form of its log.
+//!
+//! # The path of an event
+//!
+//! 1. [`recorder::invocation`] gets Lambda's payload, passes it through the modules below, and answers: an outcome, or
 //!    an error of a stable type. It writes the one log line.
-//! 2. [`event`] reads what ECS sent: the envelope, then the detail, through [`json`], with its key and version. What
-//!    isn't a state change of a task or a container instance ends here.
-//! 3. [`row`] turns the detail into a DynamoDB item, losing nothing.
-//! 4. [`store`] writes the item on one condition, and tells *stored*, *stale* and *duplicate* apart.
-//!
-//! Before the first event, [`config`] reads the environment and [`logging`] sets up the log.
+//! 2. [`recorder::event`] reads what ECS sent: the envelope, then the detail, by [`state::json`], with its key and
+//!    version. What is not a state change of a task or a container instance ends here.
+//! 3. [`state::row`] turns the detail into a DynamoDB item, losing nothing.
+//! 4. [`state::store`] writes the item on one condition, and tells *stored*, *stale* and *duplicate* apart.
 
-pub mod client;
 pub mod config;
-pub mod event;
-pub mod invocation;
-pub mod json;
 pub mod logging;
-pub mod row;
-pub mod store;
-pub mod write_error;
+pub mod recorder;
+pub mod state;

@@ -3,11 +3,9 @@
 
 use serde_json::{Value, json};
 
-mod support;
-
-use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
-use support::events::{self, TASK, task};
-use support::lambda::Lambda;
+use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::events::{self, TASK, task};
+use harness::lambda::Lambda;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 

@@ -12,12 +12,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
 
-mod support;
-
-use support::documented;
-use support::dynamodb::DynamoDb;
-use support::lambda::Lambda;
-use support::storm::{Delivery, Verdict, outcomes, pour, seed};
+use harness::documented;
+use harness::dynamodb::DynamoDb;
+use harness::lambda::Lambda;
+use harness::storm::{Delivery, Verdict, outcomes, pour, seed};
 
 /// The function that is tested: the one of this build, or `FUNCTION_BINARY`.
 fn binary() -> String {

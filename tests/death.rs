@@ -8,11 +8,9 @@ use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-mod support;
-
-use support::dynamodb::DynamoDb;
-use support::lambda::Lambda;
-use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
+use harness::dynamodb::DynamoDb;
+use harness::lambda::Lambda;
+use harness::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 

@@ -8,13 +8,11 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-mod support;
-
-use support::dynamodb::{DynamoDb, TASKS};
-use support::events::{self, task};
-use support::lambda::Lambda;
-use support::proxy::{Fault, Proxy};
-use support::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
+use harness::dynamodb::{DynamoDb, TASKS};
+use harness::events::{self, task};
+use harness::lambda::Lambda;
+use harness::proxy::{Fault, Proxy};
+use harness::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 

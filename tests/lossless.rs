@@ -9,10 +9,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-mod support;
-
-use support::events::{sample, samples};
-use support::path::any_bytes;
+use harness::events::{sample, samples};
+use harness::path::any_bytes;
 
 /// A JSON value, as its writer means it.
 #[derive(Clone, Debug)]

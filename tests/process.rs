@@ -13,12 +13,10 @@ use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
 
-mod support;
-
-use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
-use support::events::{self, TASK, sample, task};
-use support::lambda::Lambda;
-use support::proxy::{Fault, Proxy};
+use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::events::{self, TASK, sample, task};
+use harness::lambda::Lambda;
+use harness::proxy::{Fault, Proxy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 

@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-mod support;
-
-use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
-use support::events::{self, TASK, sample, samples, task};
-use support::function::Function;
+use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::events::{self, TASK, sample, samples, task};
+use harness::function::Function;
 
 /// The handler, and the database that it writes to.
 async fn start() -> (DynamoDb, Function) {

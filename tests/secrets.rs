@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-mod support;
-
-use support::dynamodb::DynamoDb;
-use support::events::sample;
-use support::lambda::Lambda;
-use support::proxy::{Fault, Proxy};
-use support::tls::TlsEnd;
+use harness::dynamodb::DynamoDb;
+use harness::events::sample;
+use harness::lambda::Lambda;
+use harness::proxy::{Fault, Proxy};
+use harness::tls::TlsEnd;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
 

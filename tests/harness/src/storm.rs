@@ -8,12 +8,12 @@ use rand::Rng;
 use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 
-use crate::support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
-use crate::support::events;
-use crate::support::lambda::{Answer, Lambda};
+use crate::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use crate::events;
+use crate::lambda::{Answer, Lambda};
 
 /// `SEED`, or another one each time; printed, so that the run can be repeated.
-pub(crate) fn seed() -> u64 {
+pub fn seed() -> u64 {
     let seed = env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED is a number"));
     println!("seed {seed}: SEED={seed} repeats this run");
     seed
@@ -21,15 +21,15 @@ pub(crate) fn seed() -> u64 {
 
 /// One delivery of one version of one resource's state.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Delivery {
+pub struct Delivery {
     /// Which resource: the even ones are tasks, the odd ones container instances.
-    pub(crate) resource: u32,
-    pub(crate) version: u32,
+    pub resource: u32,
+    pub version: u32,
 }
 
 impl Delivery {
     /// Deliveries drawn at random: shuffled, some of them repeated, some versions never delivered.
-    pub(crate) fn random(count: usize, resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
+    pub fn random(count: usize, resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
         let mut one =
             || Self { resource: random.random_range(0..resources), version: random.random_range(0..versions) };
         (0..count).map(|_| one()).collect()
@@ -37,7 +37,7 @@ impl Delivery {
 
     /// Every version of every resource in bursts, as changes come: those of a few resources at a time, shuffled, a fifth
     /// of them twice.
-    pub(crate) fn bursts(resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
+    pub fn bursts(resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
         let mut deliveries = Vec::new();
         for resource in 0..resources {
             for version in 0..versions {
@@ -50,7 +50,7 @@ impl Delivery {
         deliveries
     }
 
-    pub(crate) fn table(self) -> &'static str {
+    pub fn table(self) -> &'static str {
         if self.resource.is_multiple_of(2) { TASKS } else { CONTAINER_INSTANCES }
     }
 
@@ -60,7 +60,7 @@ impl Delivery {
     }
 
     /// The event: a sample, with a content that no other version has.
-    pub(crate) fn event(self) -> Value {
+    pub fn event(self) -> Value {
         static SAMPLES: OnceLock<[Value; 2]> = OnceLock::new();
         let [task, instance] =
             SAMPLES.get_or_init(|| ["fargate-task-running", "container-instance-changed"].map(events::sample));
@@ -76,19 +76,19 @@ impl Delivery {
 
 /// What the tables hold after a storm, and how they came to it.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Rows that there should be.
-    pub(crate) rows: usize,
+    pub rows: usize,
     /// Those that are not, whole, the item of the newest event; or that should not be there.
-    pub(crate) wrong: Vec<String>,
+    pub wrong: Vec<String>,
     /// Writes that DynamoDB made.
-    pub(crate) writes: usize,
+    pub writes: usize,
     /// Those that replaced a version by a lower one, or by itself.
-    pub(crate) went_back: Vec<String>,
+    pub went_back: Vec<String>,
 }
 
 impl Verdict {
-    pub(crate) fn of(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
+    pub fn of(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
         let mut newest = BTreeMap::new();
         for delivery in deliveries {
             let newest = newest.entry(delivery.resource).or_insert(*delivery);
@@ -126,14 +126,14 @@ impl Verdict {
         verdict
     }
 
-    pub(crate) fn assert_right(&self) {
+    pub fn assert_right(&self) {
         assert!(self.wrong.is_empty(), "{} of {} rows are wrong: {:#?}", self.wrong.len(), self.rows, self.wrong);
         assert!(self.went_back.is_empty(), "{} versions went back: {:#?}", self.went_back.len(), self.went_back);
     }
 }
 
 /// Sends all events the asynchronous way, and waits for what comes of each.
-pub(crate) async fn pour(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
+pub async fn pour(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
     let sent: Vec<_> = deliveries.iter().map(|delivery| lambda.send(delivery.event().to_string())).collect();
     let mut answers = Vec::with_capacity(sent.len());
     for answer in sent {
@@ -143,7 +143,7 @@ pub(crate) async fn pour(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer
 }
 
 /// Sends all events, and those that end in the on-failure destination again, until none does. Returns all answers.
-pub(crate) async fn pour_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
+pub async fn pour_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
     let mut all = Vec::new();
     let mut left = deliveries.to_vec();
     for _ in 0..20 {
@@ -158,7 +158,7 @@ pub(crate) async fn pour_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -
 }
 
 /// How many answers had each outcome.
-pub(crate) fn outcomes(answers: &[Answer]) -> BTreeMap<String, usize> {
+pub fn outcomes(answers: &[Answer]) -> BTreeMap<String, usize> {
     let mut outcomes = BTreeMap::new();
     for answer in answers {
         *outcomes.entry(answer.outcome().to_owned()).or_default() += 1;

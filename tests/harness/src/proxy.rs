@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 /// What may happen to one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// DynamoDB refuses it, with this status and error code, and does nothing.
     Refused(u16, &'static str),
     /// The same, and it asks for a pause of a minute.
@@ -53,8 +53,8 @@ pub(crate) enum Fault {
 type Plan = Box<dyn FnMut() -> Option<Fault> + Send>;
 
 /// Serves until it is dropped.
-pub(crate) struct Proxy {
-    pub(crate) url: String,
+pub struct Proxy {
+    pub url: String,
     state: Arc<State>,
     server: JoinHandle<()>,
 }
@@ -70,7 +70,7 @@ struct State {
 
 impl Proxy {
     /// A proxy before the DynamoDB at `upstream`, without faults yet.
-    pub(crate) async fn start(upstream: &str) -> Self {
+    pub async fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let state = Arc::new(State {
@@ -86,12 +86,12 @@ impl Proxy {
     }
 
     /// From now on, `plan` decides.
-    pub(crate) fn plan(&self, plan: impl FnMut() -> Option<Fault> + Send + 'static) {
+    pub fn plan(&self, plan: impl FnMut() -> Option<Fault> + Send + 'static) {
         *self.state.plan.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(plan);
     }
 
     /// The first `count` requests from now meet this fault.
-    pub(crate) fn first(&self, count: usize, fault: Fault) {
+    pub fn first(&self, count: usize, fault: Fault) {
         let mut left = count;
         self.plan(move || {
             let hit = left > 0;
@@ -101,12 +101,12 @@ impl Proxy {
     }
 
     /// How many requests came, without those that only open a connection.
-    pub(crate) fn requests(&self) -> u64 {
+    pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
 
     /// On how many connections.
-    pub(crate) fn connections(&self) -> u64 {
+    pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::Relaxed)
     }
 }

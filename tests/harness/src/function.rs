@@ -9,18 +9,18 @@ use ecs_state_recorder::invocation::Recorder;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
-pub(crate) struct Function {
+pub struct Function {
     recorder: Recorder,
 }
 
 impl Function {
     /// Writes to the DynamoDB at `url`, without a second try.
-    pub(crate) fn new(url: &str) -> Self {
+    pub fn new(url: &str) -> Self {
         Self::configured(url, &[])
     }
 
     /// The same with `variables` in its environment.
-    pub(crate) fn configured(url: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn configured(url: &str, variables: &[(&str, &str)]) -> Self {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(url)
@@ -35,7 +35,7 @@ impl Function {
     }
 
     /// What Lambda would get: the answer, or `{"errorType": …, "errorMessage": …}`.
-    pub(crate) async fn invoke(&self, payload: &str) -> Value {
+    pub async fn invoke(&self, payload: &str) -> Value {
         let payload: Payload = serde_json::from_str(payload).expect("it takes anything");
         let answer = match self.recorder.handle(&payload).await {
             Ok(answer) => serde_json::to_value(answer),

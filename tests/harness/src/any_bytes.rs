@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Leads bytes as far as they go. They never panic, and end as a row that lacks nothing or in a message fit to read.
-pub(crate) fn any_bytes(bytes: &[u8]) -> Option<Row> {
+pub fn any_bytes(bytes: &[u8]) -> Option<Row> {
     let payload = Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("it takes anything");
     let envelope = Envelope::parse(&payload).map_err(fit_to_read).ok()?;
     let change = StateChange::of(&envelope.event).map_err(fit_to_read).ok()?;

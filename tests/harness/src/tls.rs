@@ -12,16 +12,16 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// Serves until it is dropped.
-pub(crate) struct TlsEnd {
-    pub(crate) url: String,
+pub struct TlsEnd {
+    pub url: String,
     /// The authority's certificate, and after it every root that this machine trusts, as on Lambda: for `SSL_CERT_FILE`.
-    pub(crate) roots: PathBuf,
+    pub roots: PathBuf,
     server: JoinHandle<()>,
 }
 
 impl TlsEnd {
     /// Ends TLS before the DynamoDB at `upstream`, and writes the roots into `folder`.
-    pub(crate) async fn start(upstream: &str, folder: &Path) -> Self {
+    pub async fn start(upstream: &str, folder: &Path) -> Self {
         let mut authority = CertificateParams::default();
         // A name of its own: where both certificates have the same, OpenSSL takes the second for a self-signed one.
         authority.distinguished_name.push(DnType::CommonName, "authority");

@@ -5,17 +5,17 @@ use std::fs;
 use chrono::{DateTime, Days};
 use serde_json::{Map, Value, json};
 
-pub(crate) const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
+pub const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
 /// A file of `events/`.
-pub(crate) fn sample(name: &str) -> Value {
+pub fn sample(name: &str) -> Value {
     let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The names of the files of `events/`, those of `events/refused/` left out.
-pub(crate) fn samples() -> Vec<String> {
+pub fn samples() -> Vec<String> {
     let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).expect("the folder");
     let mut names: Vec<String> = folder
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a Unicode name"))
@@ -26,7 +26,7 @@ pub(crate) fn samples() -> Vec<String> {
 }
 
 /// A task state change with little in it but what is asked for.
-pub(crate) fn task(version: u64) -> Value {
+pub fn task(version: u64) -> Value {
     json!({
         "version": "0",
         "id": format!("event-{version}"),
@@ -38,7 +38,7 @@ pub(crate) fn task(version: u64) -> Value {
 }
 
 /// The row that an event must become, as DynamoDB's JSON: the README's schema, written a second time.
-pub(crate) fn row(event: &Value) -> Value {
+pub fn row(event: &Value) -> Value {
     let mut row = Map::new();
     let status = if event["detail-type"] == "ECS Task State Change" { "lastStatus" } else { "status" };
     if ["STOPPED", "DELETED", "INACTIVE"].map(Value::from).contains(&event["detail"][status]) {

@@ -3,9 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../support/path.rs"]
-mod path;
-
 fuzz_target!(|bytes: &[u8]| {
-    path::any_bytes(bytes);
+    harness::any_bytes::read(bytes);
 });

@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub(crate) const TASKS: &str = "ECSTaskState";
-pub(crate) const CONTAINER_INSTANCES: &str = "ECSCtrInstanceState";
+pub const TASKS: &str = "ECSTaskState";
+pub const CONTAINER_INSTANCES: &str = "ECSCtrInstanceState";
 
 /// Serves until it is dropped.
-pub(crate) struct DynamoDb {
-    pub(crate) url: String,
+pub struct DynamoDb {
+    pub url: String,
     database: Database,
     server: JoinHandle<()>,
 }
 
 impl DynamoDb {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(json!({"StreamEnabled": false})).await
     }
 
     /// The same with streams, for [`DynamoDb::writes`]. They make every write slower, the more of them there are.
-    pub(crate) async fn start_recording() -> Self {
+    pub async fn start_recording() -> Self {
         Self::start_with(json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"})).await
     }
 
@@ -46,7 +46,7 @@ impl DynamoDb {
     }
 
     /// All rows of a table, as DynamoDB's own JSON: `{"version": {"N": "5"}, …}`.
-    pub(crate) fn rows(&self, table: &str) -> Vec<Value> {
+    pub fn rows(&self, table: &str) -> Vec<Value> {
         let mut rows = Vec::new();
         let mut page = json!({"TableName": table, "ConsistentRead": true});
         loop {
@@ -61,7 +61,7 @@ impl DynamoDb {
     }
 
     /// Every write to a table, in its order, from its stream: the row before it, if there was one, and after it.
-    pub(crate) fn writes(&self, table: &str) -> Vec<(Value, Value)> {
+    pub fn writes(&self, table: &str) -> Vec<(Value, Value)> {
         let streams = self.database.list_streams(request(json!({"TableName": table}))).expect("streams");
         let stream = json!(streams.streams[0].stream_arn);
         let description =
@@ -85,25 +85,25 @@ impl DynamoDb {
     }
 
     /// The one row of a table, whole.
-    pub(crate) fn row(&self, table: &str) -> Value {
+    pub fn row(&self, table: &str) -> Value {
         let mut rows = self.rows(table);
         assert_eq!(rows.len(), 1, "rows in {table}: {rows:#?}");
         rows.remove(0)
     }
 
     /// Puts a row into a table, whatever is there.
-    pub(crate) fn put(&self, table: &str, row: &Value) {
+    pub fn put(&self, table: &str, row: &Value) {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
     }
 
     /// Puts many rows into a table at once, past its stream.
-    pub(crate) fn fill(&self, table: &str, rows: Vec<Value>) {
+    pub fn fill(&self, table: &str, rows: Vec<Value>) {
         let rows = rows.into_iter().map(request).collect();
         self.database.import_items(table, rows, ImportOptions::default()).expect("rows");
     }
 
     /// Takes all rows out of a table.
-    pub(crate) fn clear(&self, table: &str) {
+    pub fn clear(&self, table: &str) {
         let key = if table == TASKS { Resource::Task } else { Resource::ContainerInstance }.key();
         for row in self.rows(table) {
             let row = json!({"TableName": table, "Key": {key: row[key]}});
@@ -111,7 +111,7 @@ impl DynamoDb {
         }
     }
 
-    pub(crate) fn delete_table(&self, table: &str) {
+    pub fn delete_table(&self, table: &str) {
         self.database.delete_table(request(json!({"TableName": table}))).expect("a table");
     }
 }

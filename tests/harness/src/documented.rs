@@ -9,11 +9,11 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::events;
-use crate::support::storm::Delivery;
+use crate::events;
+use crate::storm::Delivery;
 
 /// Sends all events to that many copies of it.
-pub(crate) async fn pour(url: &str, copies: usize, deliveries: &[Delivery]) {
+pub async fn pour(url: &str, copies: usize, deliveries: &[Delivery]) {
     let queue: Arc<Mutex<VecDeque<Delivery>>> = Arc::new(Mutex::new(deliveries.iter().copied().collect()));
     let mut running = JoinSet::new();
     for _ in 0..copies {

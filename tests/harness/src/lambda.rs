@@ -29,20 +29,20 @@ const ASYNCHRONOUS_DELIVERIES: u32 = 3;
 
 /// What came of an event in the end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// Whether the last delivery failed, so that the event is in the on-failure destination.
-    pub(crate) failed: bool,
+    pub failed: bool,
     /// The function's answer, or its error.
-    pub(crate) body: Value,
+    pub body: Value,
     /// How often the event was delivered.
-    pub(crate) deliveries: u32,
+    pub deliveries: u32,
     /// How long the slowest delivery took, from the function's taking it to its answer.
-    pub(crate) slowest: Duration,
+    pub slowest: Duration,
 }
 
 impl Answer {
     /// The outcome, or the error's type.
-    pub(crate) fn outcome(&self) -> &str {
+    pub fn outcome(&self) -> &str {
         self.body["outcome"].as_str().or(self.body["errorType"].as_str()).unwrap_or("no outcome")
     }
 }
@@ -58,7 +58,7 @@ struct Invocation {
 }
 
 /// Runs copies of a function until it is dropped.
-pub(crate) struct Lambda {
+pub struct Lambda {
     service: Arc<Service>,
     copies: Vec<(Arc<Environment>, JoinHandle<()>)>,
 }
@@ -89,12 +89,12 @@ struct Environment {
 
 impl Lambda {
     /// Starts copies of a function, with `variables` beside those that Lambda sets.
-    pub(crate) async fn start(program: &str, copies: usize, variables: &[(&str, &str)]) -> Self {
+    pub async fn start(program: &str, copies: usize, variables: &[(&str, &str)]) -> Self {
         Self::start_command(&[program], copies, variables).await
     }
 
     /// The same for a function that takes arguments.
-    pub(crate) async fn start_command(command: &[&str], copies: usize, variables: &[(&str, &str)]) -> Self {
+    pub async fn start_command(command: &[&str], copies: usize, variables: &[(&str, &str)]) -> Self {
         let concurrency = variables.iter().find(|(name, _)| *name == "AWS_LAMBDA_MAX_CONCURRENCY");
         let service = Arc::new(Service {
             concurrency: concurrency.map_or(1, |(_, value)| value.parse().expect("a number")),
@@ -122,17 +122,17 @@ impl Lambda {
     }
 
     /// Invokes the function once, and waits for its answer.
-    pub(crate) async fn invoke(&self, payload: impl Into<Bytes>) -> Answer {
+    pub async fn invoke(&self, payload: impl Into<Bytes>) -> Answer {
         self.finished(self.service.enqueue(payload.into(), 1)).await
     }
 
     /// Sends an event the asynchronous way: delivered again, twice, where it fails.
-    pub(crate) fn send(&self, payload: impl Into<Bytes>) -> oneshot::Receiver<Answer> {
+    pub fn send(&self, payload: impl Into<Bytes>) -> oneshot::Receiver<Answer> {
         self.service.enqueue(payload.into(), ASYNCHRONOUS_DELIVERIES)
     }
 
     /// Waits for what comes of an event.
-    pub(crate) async fn finished(&self, answer: oneshot::Receiver<Answer>) -> Answer {
+    pub async fn finished(&self, answer: oneshot::Receiver<Answer>) -> Answer {
         let Ok(answer) = tokio::time::timeout(Duration::from_mins(2), answer).await else {
             panic!("no answer within two minutes; the function's log:\n{}", self.log());
         };
@@ -140,7 +140,7 @@ impl Lambda {
     }
 
     /// Sends a signal to the process of one copy, if it lives.
-    pub(crate) fn signal(&self, copy: usize, signal: Signal) {
+    pub fn signal(&self, copy: usize, signal: Signal) {
         if let Some(process) = *lock(&self.copies[copy].0.process) {
             // It may be gone by now, and that is as good.
             let _ = kill(process, signal);
@@ -149,7 +149,7 @@ impl Lambda {
 
     /// Waits until one copy is initialised: its process has asked for its first event. Says which process, and how long
     /// that took from its start.
-    pub(crate) async fn ready(&self, copy: usize) -> (Pid, Duration) {
+    pub async fn ready(&self, copy: usize) -> (Pid, Duration) {
         let environment = &self.copies[copy].0;
         let mut ready = environment.ready.subscribe();
         let Ok(ready) = tokio::time::timeout(Duration::from_mins(1), ready.wait_for(Option::is_some)).await else {
@@ -160,17 +160,17 @@ impl Lambda {
     }
 
     /// How many processes have ended.
-    pub(crate) fn deaths(&self) -> usize {
+    pub fn deaths(&self) -> usize {
         lock(&self.service.deaths).len()
     }
 
     /// How many of them by this signal.
-    pub(crate) fn deaths_by(&self, signal: Signal) -> usize {
+    pub fn deaths_by(&self, signal: Signal) -> usize {
         lock(&self.service.deaths).iter().filter(|death| **death == Some(signal as i32)).count()
     }
 
     /// All that the copies wrote to standard output and standard error up to now.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         lock(&self.service.log).clone()
     }
 }

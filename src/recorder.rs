@@ -1,0 +1,4 @@
+//! From an event to a state: what ECS sends, and what an invocation answers.
+
+pub mod event;
+pub mod invocation;

@@ -1,0 +1,205 @@
+//! JSON whose numbers keep the digits they were written with, read in one pass.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// How many levels of arrays and objects a field may have. DynamoDB itself accepts [32]; this bound only keeps an event
+/// of a megabyte of brackets from using up the stack.
+///
+/// [32]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+pub const MAX_LEVELS: usize = 64;
+
+/// A JSON value. Strings without escapes are borrowed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json<'j> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as it was written.
+    Number(&'j str),
+    /// A string, without its escapes.
+    String(Cow<'j, str>),
+    /// An array.
+    Array(Vec<Self>),
+    /// An object: its fields in their order. Where a name is duplicated, the last one counts.
+    Object(Vec<(Cow<'j, str>, Self)>),
+}
+
+/// Why a JSON text has no value here. The message is a noun, as that of [`Json::kind`].
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum JsonError {
+    /// Half of a surrogate pair: JSON allows it in a string, and it is not Unicode.
+    #[error("a string with half of a surrogate pair")]
+    NotUnicode,
+    /// More than [`MAX_LEVELS`] levels of arrays and objects.
+    #[error("more than {MAX_LEVELS} levels of arrays and objects")]
+    TooDeep,
+}
+
+/// The fields of an object, each read by itself: one that has no value doesn't spoil the others.
+#[derive(Debug)]
+pub struct Fields<'j>(Vec<(Cow<'j, str>, Result<Json<'j>, JsonError>)>);
+
+impl<'j> Fields<'j> {
+    /// Reads an object.
+    ///
+    /// # Errors
+    ///
+    /// What is there instead: "a string", for example.
+    pub fn parse(json: &'j RawValue) -> Result<Self, String> {
+        let mut reader = Reader { rest: json.get() };
+        if reader.peek() != Some(b'{') {
+            return Err(kind(&reader.value(MAX_LEVELS)));
+        }
+        let mut fields = Vec::new();
+        reader
+            .object(|reader, name| {
+                let start = reader.rest;
+                let value = reader.value(MAX_LEVELS);
+                if value.is_err() {
+                    reader.rest = start;
+                    reader.skip();
+                }
+                fields.push((name, value));
+                Ok(())
+            })
+            .map_err(|error| format!("an object with a name that is {error}"))?;
+        Ok(Self(fields))
+    }
+
+    /// The field of this name; the last one, where it is duplicated.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Result<Json<'j>, JsonError>> {
+        self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
+    }
+}
+
+impl<'j> IntoIterator for Fields<'j> {
+    type Item = (Cow<'j, str>, Result<Json<'j>, JsonError>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// What sort of value a text is, which can be told without telling the value.
+#[must_use]
+pub fn kind(value: &Result<Json, JsonError>) -> String {
+    match value {
+        Ok(Json::Null) => "null",
+        Ok(Json::Bool(_)) => "a boolean",
+        Ok(Json::Number(_)) => "a number",
+        Ok(Json::String(_)) => "a string",
+        Ok(Json::Array(_)) => "an array",
+        Ok(Json::Object(_)) => "an object",
+        Err(error) => return error.to_string(),
+    }
+    .to_owned()
+}
+
+/// Goes once through text that is JSON: a [`RawValue`] holds nothing else.
+struct Reader<'j> {
+    rest: &'j str,
+}
+
+impl<'j> Reader<'j> {
+    fn value(&mut self, levels: usize) -> Result<Json<'j>, JsonError> {
+        match self.peek() {
+            Some(b'"') => self.string().map(Json::String),
+            Some(b'[') => {
+                let levels = levels.checked_sub(1).ok_or(JsonError::TooDeep)?;
+                let mut values = Vec::new();
+                self.take(1);
+                loop {
+                    match self.peek() {
+                        Some(b',') => _ = self.take(1),
+                        Some(b']') | None => break,
+                        _ => values.push(self.value(levels)?),
+                    }
+                }
+                self.take(1);
+                Ok(Json::Array(values))
+            }
+            Some(b'{') => {
+                let levels = levels.checked_sub(1).ok_or(JsonError::TooDeep)?;
+                let mut fields = Vec::new();
+                self.object(|reader, name| {
+                    fields.push((name, reader.value(levels)?));
+                    Ok(())
+                })?;
+                Ok(Json::Object(fields))
+            }
+            _ => {
+                let end = |byte: u8| b",]} \t\r\n".contains(&byte);
+                Ok(match self.take(self.rest.bytes().position(end).unwrap_or(self.rest.len())) {
+                    "null" => Json::Null,
+                    "true" => Json::Bool(true),
+                    "false" => Json::Bool(false),
+                    digits => Json::Number(digits),
+                })
+            }
+        }
+    }
+
+    /// Reads an object: `field` gets each name, and reads the value after it.
+    fn object(
+        &mut self,
+        mut field: impl FnMut(&mut Self, Cow<'j, str>) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.take(1);
+        loop {
+            match self.peek() {
+                Some(b',') => _ = self.take(1),
+                Some(b'}') | None => break,
+                _ => {
+                    let name = self.string()?;
+                    // The colon.
+                    self.peek();
+                    self.take(1);
+                    field(self, name)?;
+                }
+            }
+        }
+        self.take(1);
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<Cow<'j, str>, JsonError> {
+        let opened = self.rest.get(1..).unwrap_or_default();
+        let end = memchr2(b'"', b'\\', opened.as_bytes()).unwrap_or(opened.len());
+        let (text, rest) = opened.split_at(end);
+        match rest.strip_prefix('"') {
+            Some(rest) => {
+                self.rest = rest;
+                Ok(Cow::Borrowed(text))
+            }
+            // An escape. In JSON that is valid, half of a surrogate pair is all that can be wrong with it.
+            None => serde_json::from_str(self.skip()).map(Cow::Owned).map_err(|_| JsonError::NotUnicode),
+        }
+    }
+
+    /// Goes past a value, whatever is in it.
+    fn skip(&mut self) -> &'j str {
+        let mut values = serde_json::Deserializer::from_str(self.rest).into_iter::<IgnoredAny>();
+        values.next();
+        self.take(values.byte_offset())
+    }
+
+    /// Goes to the next byte that isn't white space, and tells it.
+    fn peek(&mut self) -> Option<u8> {
+        self.rest = self.rest.trim_ascii_start();
+        self.rest.bytes().next()
+    }
+
+    fn take(&mut self, bytes: usize) -> &'j str {
+        let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        taken
+    }
+}

@@ -1,0 +1,48 @@
+//! What a state is about: a task or a container instance.
+
+/// A kind of ECS resource whose states are recorded, each in a table of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Resource {
+    /// An ECS task.
+    Task,
+    /// A container instance: the EC2 or external instance that tasks run on.
+    ContainerInstance,
+}
+
+impl Resource {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Task, Self::ContainerInstance];
+
+    /// The `detail-type` of the events that report its changes.
+    #[must_use]
+    pub fn detail_type(self) -> &'static str {
+        match self {
+            Self::Task => "ECS Task State Change",
+            Self::ContainerInstance => "ECS Container Instance State Change",
+        }
+    }
+
+    /// The kind whose changes have this `detail-type`.
+    #[must_use]
+    pub fn from_detail_type(detail_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|resource| resource.detail_type() == detail_type)
+    }
+
+    /// The field that holds its ARN, which is also the partition key of its table.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Task => "taskArn",
+            Self::ContainerInstance => "containerInstanceArn",
+        }
+    }
+
+    /// The name of its table where no other one is configured: that of the function in Amazon's guide.
+    #[must_use]
+    pub fn default_table(self) -> &'static str {
+        match self {
+            Self::Task => "ECSTaskState",
+            Self::ContainerInstance => "ECSCtrInstanceState",
+        }
+    }
+}
