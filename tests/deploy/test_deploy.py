@@ -1,6 +1,7 @@
 """Deploying and deleting: what is said before it starts, a creation that fails, a stack in any state, and cargo-lambda."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -9,6 +10,7 @@ import pytest
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.sqs.models import SQSBackend
+from samcli.yamlhelper import yaml_parse
 
 from .aws import ACCOUNT, PROJECT, REGION
 from .function import binary
@@ -235,6 +237,13 @@ def test_sam_options_reach_sam_and_a_bucket_of_ones_own_takes_the_place_of_sams(
         ))
 
 
+def test_make_help_suggests_no_archive_that_outlives_the_rows():
+    template = yaml_parse((PROJECT / "template.yaml").read_text())
+    output = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    suggested = [int(days) for days in re.findall(r"ArchiveDays=(\d+)", output)]
+    assert suggested and max(suggested) < template["Parameters"]["RetentionDays"]["Default"]
+
+
 def line_of(text):
     lines = (PROJECT / "Makefile").read_text().splitlines()
     [number] = [number for number, line in enumerate(lines, 1) if text in line]
@@ -353,8 +362,8 @@ def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_dele
     assert refused.exists()
     function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
     assert (function["Runtime"], function["MemorySize"], function["Timeout"]) == ("provided.al2023", 128, 15)
-    role = boto3.client("iam").get_role_policy(RoleName="alone", PolicyName="record")
-    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone"
+    role = boto3.client("iam").get_role_policy(RoleName=f"alone-{REGION}", PolicyName="record")
+    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone-{REGION}"
     assert role["PolicyDocument"]["Statement"] == [
         {
             "Effect": "Allow",
@@ -397,3 +406,66 @@ def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_dele
     assert events.list_rules()["Rules"] == []
     assert boto3.client("iam").list_roles()["Roles"] == []
     assert sorted(tables.list_tables()["TableNames"]) == ["ECSCtrInstanceState", TASKS]
+
+
+def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
+    regions = {
+        region: aws.environment(FUNCTION_BINARY=binary(), AWS_REGION=region, AWS_DEFAULT_REGION=region)
+        for region in (REGION, "us-east-1")
+    }
+    for environment in regions.values():
+        code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
+        assert code == 0, (lines, errors)
+
+    def rights(region):
+        """What the region's function may do, and on what."""
+        role = boto3.client("lambda", region_name=region).get_function_configuration(FunctionName="alone")["Role"]
+        policy = boto3.client("iam").get_role_policy(RoleName=role.split("/")[1], PolicyName="record")["PolicyDocument"]
+        rows, log = policy["Statement"]
+        assert boto3.client("events", region_name=region).list_targets_by_rule(Rule="alone")["Targets"]
+        return role, rows["Resource"], log["Resource"]
+
+    def expected(region):
+        return (
+            f"arn:aws:iam::{ACCOUNT}:role/alone-{region}",
+            [f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table}" for table in KEYS],
+            f"arn:aws:logs:{region}:{ACCOUNT}:log-group:/aws/lambda/alone:*",
+        )
+
+    assert {region: rights(region) for region in regions} == {region: expected(region) for region in regions}
+    assert ops("cargo_lambda.py", "delete", "alone", **regions["us-east-1"])[0] == 0
+    assert boto3.client("lambda", region_name="us-east-1").list_functions()["Functions"] == []
+    assert rights(REGION) == expected(REGION)
+    assert [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]] == [f"alone-{REGION}"]
+
+
+def test_a_role_of_an_earlier_version_is_given_up_and_left_to_the_other_regions(aws):
+    iam = boto3.client("iam")
+    policy = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+    iam.create_role(RoleName="alone", AssumeRolePolicyDocument=policy)
+    iam.put_role_policy(RoleName="alone", PolicyName="record", PolicyDocument=policy)
+    boto3.client("lambda").create_function(
+        FunctionName="alone", Role=f"arn:aws:iam::{ACCOUNT}:role/alone", Runtime="provided.al2023", Handler="bootstrap",
+        Code={"ZipFile": b"an earlier version"},
+    )
+    left = (
+        "role alone: left by an earlier version of this command. Once no region's function has it, delete it: "
+        "aws iam delete-role-policy --role-name alone --policy-name record && aws iam delete-role --role-name alone"
+    )
+    environment = aws.environment(FUNCTION_BINARY=binary())
+    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
+    assert (code, lines[-1]) == (0, left), (lines, errors)
+    function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
+    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone-{REGION}"
+    code, lines, errors = ops("cargo_lambda.py", "delete", "alone", **environment)
+    assert (code, lines[-1], errors) == (0, left, [])
+    assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["alone"]
+
+
+def test_a_name_that_is_too_long_for_a_role_is_refused_before_anything_is_made(aws):
+    name = "x" * 60
+    assert ops("cargo_lambda.py", "deploy", name, **aws.environment()) == (1, [], [
+        f"error: the role's name {name}-eu-west-1 has 70 characters, IAM allows 64: choose a shorter STACK",
+    ])
+    assert tables() == {}
