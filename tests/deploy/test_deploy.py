@@ -130,13 +130,15 @@ def test_tables_to_be_used_must_be_there_with_the_right_key(aws):
 
 def test_an_update_meets_its_own_tables_and_keeps_its_earlier_parameters(aws):
     aws.deploy("recorder", ContainerInstanceTableName="Instances")
+    # By the default name, which this stack doesn't have.
+    create_table(CONTAINER_INSTANCES, "containerInstanceArn")
     assert preflight(aws) == (0, [], [])
     create_table("Older", "taskArn")
     code, lines, [error] = preflight(aws, "TaskTableName=Older")
     assert code == 1 and error.startswith("error: Older can't be created") and "Instances" not in error
     # A new stack has the defaults.
     code, lines, [error] = preflight(aws, name="second")
-    assert code == 1 and error.startswith("error: ECSTaskState can't be created")
+    assert code == 1 and error.startswith("error: ECSTaskState and ECSCtrInstanceState can't be created")
 
 
 def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
