@@ -11,6 +11,8 @@ CARGO_FUZZ_VERSION := 0.13.2
 STACK ?= ecs-state-recorder
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
+# More options of `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket my-bucket'.
+SAM_OPTIONS ?=
 
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),.tools/bin/cargo-lambda)
@@ -108,15 +110,23 @@ build: .tools/aws/installed cargo ## Build the function for Lambda: make build A
 	@$(SAM) build --build-dir $(TARGET)/sam/build --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: deploy
-deploy: signed-in build ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=30'
-	@$(SAM) deploy --template $(TARGET)/sam/build/template.yaml --stack-name '$(STACK)' --resolve-s3 \
+deploy: preflight build ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=10'
+	@$(SAM) deploy --template $(TARGET)/sam/build/template.yaml --stack-name '$(STACK)' \
+		$(if $(findstring --s3-bucket,$(SAM_OPTIONS)),,--resolve-s3) \
 		--capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
-		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)'
+		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' $(SAM_OPTIONS)
+	@$(OPS)/stack.py protect '$(STACK)'
+
+# Before the build, which takes minutes. It looks where the environment says, not where SAM_OPTIONS may.
+.PHONY: preflight
+preflight: signed-in
+	@$(if $(filter --profile% --region%,$(SAM_OPTIONS)),echo \
+		'error: SAM_OPTIONS: export AWS_PROFILE or AWS_DEFAULT_REGION instead of --profile or --region' >&2; exit 2)
+	@$(OPS)/preflight.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)'
 
 .PHONY: delete
-delete: signed-in ## Delete the stack; its two tables stay
-	@$(OPS)/stack.py '$(STACK)'
-	@$(SAM) delete --stack-name '$(STACK)' --no-prompts
+delete: signed-in ## Delete the stack, in whatever state it is; its two tables stay
+	@$(OPS)/stack.py delete '$(STACK)'
 
 .PHONY: deploy-cargo-lambda
 deploy-cargo-lambda: signed-in cargo ## Deploy the function alone, by cargo-lambda, with permissions, rule and target

@@ -21,6 +21,7 @@ PATTERN = {
 def deploy(name):
     iam, dynamodb, logs = boto3.client("iam"), boto3.client("dynamodb"), boto3.client("logs")
     account, region, partition = where()
+    role_name = role_of(name, region)
 
     for table, key in TABLES.items():
         try:
@@ -49,21 +50,21 @@ def deploy(name):
 
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     try:
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))
+        iam.create_role(RoleName=role_name, AssumeRolePolicyDocument=policy(trust))
     except iam.exceptions.EntityAlreadyExistsException:
         pass
     tables = [f"arn:{partition}:dynamodb:{region}:{account}:table/{table}" for table in TABLES]
     log = f"arn:{partition}:logs:{region}:{account}:log-group:{group}:*"
     iam.put_role_policy(
-        RoleName=name,
+        RoleName=role_name,
         PolicyName="record",
         PolicyDocument=policy(
             {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": tables},
             {"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": log},
         ),
     )
-    role = iam.get_role(RoleName=name)["Role"]["Arn"]
-    print(f"role {name}: may put items into the two tables, and write its log")
+    role = iam.get_role(RoleName=role_name)["Role"]["Arn"]
+    print(f"role {role_name}: may put items into the two tables, and write its log")
 
     binary = os.environ.get("FUNCTION_BINARY")
     command = ["cargo", "lambda", "deploy", "--role", role, "--memory", "128", "--timeout", "15"]
@@ -102,18 +103,19 @@ def deploy(name):
     if refused:
         sys.exit(f"error: the rule {name} doesn't take its target: {refused[0]['ErrorMessage']}")
     print(f"rule {name}: ECS's state changes invoke {function}")
+    mention_old_role(name)
 
 
 def delete(name):
     """The other way round: first what invokes the function. The tables stay."""
     iam, lambda_, events = boto3.client("iam"), boto3.client("lambda"), boto3.client("events")
-    logs = boto3.client("logs")
+    logs, role = boto3.client("logs"), role_of(name, stack.region())
     for step, missing in [
         (lambda: events.remove_targets(Rule=name, Ids=[name]), events.exceptions.ResourceNotFoundException),
         (lambda: events.delete_rule(Name=name), events.exceptions.ResourceNotFoundException),
         (lambda: lambda_.delete_function(FunctionName=name), lambda_.exceptions.ResourceNotFoundException),
-        (lambda: iam.delete_role_policy(RoleName=name, PolicyName="record"), iam.exceptions.NoSuchEntityException),
-        (lambda: iam.delete_role(RoleName=name), iam.exceptions.NoSuchEntityException),
+        (lambda: iam.delete_role_policy(RoleName=role, PolicyName="record"), iam.exceptions.NoSuchEntityException),
+        (lambda: iam.delete_role(RoleName=role), iam.exceptions.NoSuchEntityException),
         (
             lambda: logs.delete_log_group(logGroupName=f"/aws/lambda/{name}"),
             logs.exceptions.ResourceNotFoundException,
@@ -123,13 +125,35 @@ def delete(name):
             step()
         except missing:
             pass
-    print(f"rule, function, role and log group {name}: deleted; the tables {' and '.join(TABLES)} stay")
+    print(f"rule, function and log group {name}, role {role}: deleted; the tables {' and '.join(TABLES)} stay")
+    mention_old_role(name)
+
+
+def role_of(name, region):
+    """A role is the account's, not the region's: without the region in its name, two regions would share it."""
+    role = f"{name}-{region}"
+    if len(role) > 64:
+        sys.exit(f"error: the role's name {role} has {len(role)} characters, IAM allows 64: choose a shorter STACK")
+    return role
+
+
+def mention_old_role(name):
+    """Earlier versions made one role for all regions. It isn't deleted: another region's function may still have it."""
+    iam = boto3.client("iam")
+    try:
+        iam.get_role_policy(RoleName=name, PolicyName="record")
+    except iam.exceptions.NoSuchEntityException:
+        return
+    print(
+        f"role {name}: left by an earlier version of this command. Once no region's function has it, delete it: "
+        f"aws iam delete-role-policy --role-name {name} --policy-name record && aws iam delete-role --role-name {name}"
+    )
 
 
 def where():
     arn = boto3.client("sts").get_caller_identity()["Arn"]
     _, partition, _, _, account, _ = arn.split(":", 5)
-    return account, boto3.session.Session().region_name, partition
+    return account, stack.region(), partition
 
 
 def policy(*statements):

@@ -10,8 +10,10 @@ from urllib.request import Request, urlopen
 
 import boto3
 from moto.cloudformation import parsing
-from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.models import CloudFormationBackend, Event
+from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
+from moto.core.responses import ActionResult
 from moto.dynamodb.models.table import Table
 from moto.server import ThreadedMotoServer
 from moto.utilities.utils import get_partition
@@ -105,8 +107,93 @@ def with_macro(create):
     return created
 
 
+delete_resources = parsing.ResourceMap.delete
+
+
+def delete_or_keep_resources(self):
+    """moto knows no RetainExceptOnCreate, which is Retain but for the rollback of a creation."""
+    for resource in self._resource_json_map.values():
+        if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+            resource["DeletionPolicy"] = "Retain"
+    delete_resources(self)
+
+
+parsing.ResourceMap.delete = delete_or_keep_resources
+
+
+def report(stack, logical, status, reason):
+    kind = stack.template_dict["Resources"][logical]["Type"]
+    physical = getattr(stack.resource_map._parsed_resources.get(logical), "physical_resource_id", "")
+    stack.events.append(Event(stack.stack_id, stack.name, logical, physical, kind, status, reason, None))
+
+
+def keep_what_is_made(stack):
+    """A stack that failed has no outputs; and asked for a resource that isn't made, moto would make it."""
+    resources, made = stack.resource_map._resource_json_map, stack.resource_map._parsed_resources
+    stack.resource_map._resource_json_map = {name: json for name, json in resources.items() if made.get(name)}
+    stack.output_map._output_json_map = {}
+
+
+create, delete = CloudFormationBackend.create_stack, CloudFormationBackend.delete_stack
+
+
+def create_or_roll_back(self, **given):
+    """moto stops in the middle where a resource can't be created."""
+    if given["name"] in [stack.name for stack in self.stacks.values()]:
+        return create(self, **given)
+    try:
+        return create(self, **given)
+    except Exception as error:
+        [stack] = [stack for stack in self.stacks.values() if stack.name == given["name"]]
+        report(stack, list(resolved)[-1], "CREATE_FAILED", str(error))
+        stack._add_stack_event("ROLLBACK_IN_PROGRESS")
+        keep_what_is_made(stack)
+        for resource in stack.resource_map._resource_json_map.values():
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+                resource["DeletionPolicy"] = "Delete"
+        delete_or_fail(stack, stack.resource_map.delete, "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+        stack._add_stack_event(stack.status)
+        return stack
+
+
+def delete_or_fail(stack, delete, complete, failed):
+    try:
+        delete()
+        stack.status = complete
+    except Exception as error:
+        stack.status = failed
+        keep_what_is_made(stack)
+        for logical, resource in stack.resource_map._resource_json_map.items():
+            if resource.get("DeletionPolicy") != "Retain":
+                report(stack, logical, "DELETE_FAILED", str(error))
+    keep_what_is_made(stack)
+
+
+def delete_stack(self, name_or_stack_id):
+    """moto loses a stack that can't be deleted."""
+    stack = self.get_stack(name_or_stack_id)
+    delete_or_fail(stack, lambda: delete(self, stack.stack_id), "DELETE_COMPLETE", "DELETE_FAILED")
+    if stack.status == "DELETE_FAILED":
+        stack._add_stack_event("DELETE_FAILED")
+        self.stacks[stack.stack_id] = stack
+
+
+CloudFormationBackend.create_stack, CloudFormationBackend.delete_stack = create_or_roll_back, delete_stack
+
 for name in ("create_stack", "create_change_set"):
     setattr(CloudFormationBackend, name, with_macro(getattr(CloudFormationBackend, name)))
+
+get_template = CloudFormationResponse.get_template
+
+
+def get_template_of_stack_or_change_set(self):
+    name = self._get_param("ChangeSetName")
+    if name:
+        return ActionResult({"TemplateBody": self.cloudformation_backend.describe_change_set(name).template})
+    return get_template(self)
+
+
+CloudFormationResponse.get_template = get_template_of_stack_or_change_set
 
 update = CloudFormationBackend.execute_change_set
 
@@ -138,6 +225,8 @@ def recording(logical_id, resource, resources):
     assert made, f"{resource['Type']} is unknown to moto and to {__file__}"
     # moto's own models write into it.
     properties = made[1]["Properties"]
+    # The last one is the one being created.
+    resolved.pop(logical_id, None)
     resolved[logical_id] = deepcopy(properties)
     if resource["Type"] == "AWS::Events::Archive":
         # moto's archive takes text, where CloudFormation has an object.

@@ -1,15 +1,13 @@
-"""The commands around the stack: redrive, invoke-remote, deploy-cargo-lambda, and what they say where something is missing."""
+"""The commands around the stack: redrive, invoke-remote, and what they say where something is missing."""
 
 import json
-import shutil
 import subprocess
 import sys
 
 import boto3
 import pytest
 
-from .aws import ACCOUNT, PROJECT, REGION
-from .function import binary
+from .aws import PROJECT
 
 TASKS = "ECSTaskState"
 TASK = "arn:aws:ecs:eu-west-1:123456789012:task/demo/{}"
@@ -156,7 +154,7 @@ def test_invoke_remote_shows_the_answer_and_the_row(stack, environment):
 
 def test_what_is_missing_is_said_in_one_line(aws):
     environment = aws.environment()
-    for program in (["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "other"]):
+    for program in (["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"]):
         assert ops(*program, **environment) == (
             1, [], ["error: there is no stack other in eu-west-1: `make deploy` makes it, STACK=… names another one"],
         )
@@ -171,65 +169,3 @@ def test_what_is_missing_is_said_in_one_line(aws):
     unreachable = {**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
     code, lines, [error] = ops("stack.py", **unreachable)
     assert (code, lines) == (1, []) and error.startswith("error: AWS: Could not connect")
-
-
-def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_delete_takes_them_away(aws, tmp_path):
-    environment = aws.environment(FUNCTION_BINARY=binary())
-    # Lambda refuses a role that is new for some seconds; moto doesn't, so this cargo does it, once.
-    refused, cargo = tmp_path / "refused", tmp_path / "cargo"
-    cargo.write_text(
-        f"#!/bin/sh\n[ -f {refused} ] && exec {shutil.which('cargo')} \"$@\"\ntouch {refused}\n"
-        "echo 'The role defined for the function cannot be assumed by Lambda.' >&2; exit 1\n"
-    )
-    cargo.chmod(0o755)
-    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
-    for _ in range(2):
-        code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
-        assert code == 0, (lines, errors)
-    assert refused.exists()
-    function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
-    assert (function["Runtime"], function["MemorySize"], function["Timeout"]) == ("provided.al2023", 128, 15)
-    role = boto3.client("iam").get_role_policy(RoleName="alone", PolicyName="record")
-    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone"
-    assert role["PolicyDocument"]["Statement"] == [
-        {
-            "Effect": "Allow",
-            "Action": "dynamodb:PutItem",
-            "Resource": [
-                f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in (TASKS, "ECSCtrInstanceState")
-            ],
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/alone:*",
-        },
-    ]
-    events = boto3.client("events")
-    rule = events.describe_rule(Name="alone")
-    assert json.loads(rule["EventPattern"]) == {
-        "source": ["aws.ecs"],
-        "detail-type": ["ECS Task State Change", "ECS Container Instance State Change"],
-    }
-    [target] = events.list_targets_by_rule(Rule="alone")["Targets"]
-    assert target == {
-        "Id": "alone",
-        "Arn": function["FunctionArn"],
-        "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
-    }
-    # moto takes the same permission twice, Lambda doesn't.
-    permission, again = json.loads(boto3.client("lambda").get_policy(FunctionName="alone")["Policy"])["Statement"]
-    assert permission == again
-    assert permission["Principal"] == {"Service": "events.amazonaws.com"}
-    assert permission["Condition"] == {"ArnLike": {"AWS:SourceArn": rule["Arn"]}}
-    tables = boto3.client("dynamodb")
-    for table, key in [(TASKS, "taskArn"), ("ECSCtrInstanceState", "containerInstanceArn")]:
-        assert tables.describe_table(TableName=table)["Table"]["KeySchema"] == [{"AttributeName": key, "KeyType": "HASH"}]
-
-    for _ in range(2):
-        code, lines, errors = ops("cargo_lambda.py", "delete", "alone", **environment)
-        assert (code, errors) == (0, []), errors
-    assert boto3.client("lambda").list_functions()["Functions"] == []
-    assert events.list_rules()["Rules"] == []
-    assert boto3.client("iam").list_roles()["Roles"] == []
-    assert sorted(tables.list_tables()["TableNames"]) == ["ECSCtrInstanceState", TASKS]

@@ -35,6 +35,7 @@ def test_from_deploy_to_delete(aws, tmp_path):
     code, output, errors = make("deploy", 'PARAMETERS=ArchiveDays=0 TaskTableName=""')
     assert code == 0, output + errors
     assert "Successfully created/updated stack - journey in eu-west-1" in output
+    assert "table ECSCtrInstanceState: protected from deletion" in output
     [stack] = boto3.client("cloudformation").describe_stacks(StackName="journey")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     assert "ArchiveArn" not in outputs and outputs["TaskTableName"].startswith("journey-TaskTable-")
@@ -60,6 +61,8 @@ def test_from_deploy_to_delete(aws, tmp_path):
     assert row["event_id"] == {"S": json.loads(dead_letter)["id"]}
 
     code, output, errors = make("delete")
-    assert code == 0 and "Deleted successfully" in output, output + errors
+    kept = {outputs["TaskTableName"], outputs["ContainerInstanceTableName"]}
+    assert code == 0 and "stack journey: deleted; the tables " in output and all(name in output for name in kept), errors
+    assert set(boto3.client("dynamodb").list_tables()["TableNames"]) == kept
     code, output, errors = make("delete")
     assert code == 2 and errors.startswith(missing), errors

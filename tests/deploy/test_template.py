@@ -163,7 +163,8 @@ def test_the_tables_have_the_names_and_keys_that_the_code_uses_and_are_kept(stac
         "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
         "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
-        "DeletionProtectionEnabled": True,
+        # `make deploy` turns it on: test_deploy.py.
+        "DeletionProtectionEnabled": False,
         "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     }
     assert {name: made[name] for name in wanted} == wanted
@@ -174,7 +175,7 @@ def test_the_tables_have_the_names_and_keys_that_the_code_uses_and_are_kept(stac
     resource_name = "TaskTable" if table == TASKS else "ContainerInstanceTable"
     resource = stack.template["Resources"][resource_name]
     assert stack.properties[resource_name]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def takes(pattern, event):

@@ -1,0 +1,132 @@
+"""What would make a deployment fail, said before minutes of building: the stack's state, its parameters, the policy of its
+key, and the tables.
+A stack whose creation failed and was rolled back is deleted here, so that it can be created again."""
+
+import sys
+from pathlib import Path
+
+import boto3
+import click
+from samcli.cli.types import CfnParameterOverridesType
+from samcli.yamlhelper import yaml_parse
+
+import key_policy
+import stack
+
+TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
+
+WAIT = "wait until that ends, then deploy again"
+DELETE = "it can't be updated: run `make delete`, then deploy again"
+# The states in which CloudFormation takes no deployment.
+ADVICE = {
+    "CREATE_FAILED": DELETE,
+    "ROLLBACK_FAILED": DELETE,
+    "DELETE_FAILED": DELETE,
+    "UPDATE_FAILED": "run `aws cloudformation rollback-stack --stack-name {}`, then deploy again",
+    "UPDATE_ROLLBACK_FAILED": "fix what stopped the rollback, run "
+    "`aws cloudformation continue-update-rollback --stack-name {}`, then deploy again",
+}
+# SAM creates these, and so takes no value from an earlier deployment.
+NEVER_CREATED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
+
+
+def state(found):
+    """What is wrong with the state of the stack."""
+    name, status = found["StackName"], found["StackStatus"]
+    advice = ADVICE.get(status, WAIT if status.endswith("_IN_PROGRESS") and status not in NEVER_CREATED else None)
+    if advice:
+        reasons = "".join(f"\n  {failure}" for failure in stack.failures(found))
+        yield f"the stack {name} is {status}: {advice.format(name)}{reasons}"
+
+
+def parameters(template, given, found):
+    """The values that the deployment will have."""
+    values = {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
+    if found and found["StackStatus"] not in NEVER_CREATED:
+        earlier = {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+        values |= {name: value for name, value in earlier.items() if name in values}
+    return values | given
+
+
+def unknown(template, given):
+    """SAM ignores a parameter that the template doesn't have."""
+    for name in given:
+        if name not in template["Parameters"]:
+            yield f"template.yaml has no parameter {name}"
+
+
+def alarm_topic(values):
+    topic, here = values["AlarmTopicArn"], stack.region()
+    if topic and topic.count(":") == 5 and topic.split(":")[3] != here:
+        yield f"AlarmTopicArn is a topic in {topic.split(':')[3]}, the stack is in {here}: alarms need one in their region"
+
+
+def owned(found):
+    return stack.tables(found) if found and found["StackStatus"] not in NEVER_CREATED else []
+
+
+def tables(values, owned):
+    names = {values[parameter]: (parameter, key) for parameter, key in KEYS.items()}
+    found = {name: table for name in names if name and (table := describe(name))}
+    fit = {name for name, table in found.items() if has_key(table, names[name][1])}
+    if values["CreateTables"] == "false":
+        for name, (parameter, key) in names.items():
+            if not name:
+                yield f"CreateTables=false needs {parameter}, the name of a table that exists"
+            elif name not in found:
+                yield f"CreateTables=false, but there is no table {name} in {stack.region()}: check {parameter}"
+            elif name not in fit:
+                yield f"the table {name} can't be used: its key must be {key}, a string, without a sort key"
+        return
+    taken = [name for name in names if name in found and name not in owned]
+    if taken:
+        ways = [f"name {'others' if len(taken) > 1 else 'another one'} by " + " ".join(f"{names[name][0]}=…" for name in taken)]
+        if len(fit) == len(KEYS):
+            ways.insert(0, "use both by CreateTables=false")
+        yield (
+            f"{' and '.join(taken)} can't be created in {stack.region()}: there "
+            f"{'are tables of these names' if len(taken) > 1 else 'is a table of this name'} that the stack doesn't own. "
+            f"In PARAMETERS, {', or '.join(ways)}"
+        )
+
+
+def describe(name):
+    dynamodb = boto3.client("dynamodb")
+    try:
+        return dynamodb.describe_table(TableName=name)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return None
+
+
+def has_key(table, key):
+    return (
+        table["KeySchema"] == [{"AttributeName": key, "KeyType": "HASH"}]
+        and {"AttributeName": key, "AttributeType": "S"} in table["AttributeDefinitions"]
+    )
+
+
+def check(name, overrides):
+    try:
+        given = CfnParameterOverridesType().convert((overrides,), None, None)
+    except click.BadParameter as error:
+        sys.exit(f"error: PARAMETERS: {error.message}")
+    template = yaml_parse(TEMPLATE.read_text())
+    found = stack.find(name)
+    problems = [*state(found)] if found else []
+    if not problems:
+        values = parameters(template, given, found)
+        key = values["KmsKeyArn"]
+        problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
+        problems += tables(values, owned(found))
+    if problems:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+    if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
+        for failure in stack.failures(found):
+            print(f"stack {name}: its creation failed before: {failure}")
+        stack.delete(found)
+
+
+if __name__ == "__main__":
+    with stack.one_clear_line():
+        check(*sys.argv[1:])

@@ -1,0 +1,481 @@
+"""Deploying and deleting: what is said before it starts, a creation that fails, a stack in any state, and cargo-lambda."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import boto3
+import pytest
+from moto.cloudformation.models import cloudformation_backends
+from moto.cloudwatch.models import CloudWatchBackend
+from moto.sqs.models import SQSBackend
+from samcli.yamlhelper import yaml_parse
+
+from .aws import ACCOUNT, PROJECT, REGION
+from .function import binary
+from .test_commands import ops
+
+TASKS, CONTAINER_INSTANCES = "ECSTaskState", "ECSCtrInstanceState"
+KEYS = {TASKS: "taskArn", CONTAINER_INSTANCES: "containerInstanceArn"}
+
+
+def preflight(aws, parameters="", name="recorder"):
+    return ops("preflight.py", name, f"Architecture=arm64 {parameters}", **aws.environment())
+
+
+def create_table(name, key, kind="S", **more):
+    boto3.client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind}],
+        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        **more,
+    )
+
+
+def tables():
+    """The tables that are there, and whether they are protected from deletion."""
+    client = boto3.client("dynamodb")
+    described = [client.describe_table(TableName=name)["Table"] for name in client.list_tables()["TableNames"]]
+    return {table["TableName"]: table["DeletionProtectionEnabled"] for table in described}
+
+
+def model(name):
+    """moto's own stack, whose state can be set."""
+    return cloudformation_backends[ACCOUNT][REGION].get_stack(name)
+
+
+def status(name="recorder"):
+    stacks = [stack for stack in boto3.client("cloudformation").describe_stacks()["Stacks"] if stack["StackName"] == name]
+    return stacks[0]["StackStatus"] if stacks else None
+
+
+@pytest.fixture
+def make(aws, tmp_path):
+    """Runs make's deploy or delete, by the real SAM CLI. What `make build` would build is there already."""
+    built = tmp_path / "target/sam/build"
+    (built / "Recorder").mkdir(parents=True)
+    (built / "Recorder/bootstrap").write_text("the built function")
+    template = (PROJECT / "template.yaml").read_text()
+    assert "CodeUri: .\n" in template
+    (built / "template.yaml").write_text(template.replace("CodeUri: .\n", "CodeUri: Recorder\n"))
+    # Only by this name moto finds a template that SAM has put into its S3; only by path the SDK finds a bucket at it.
+    configuration = tmp_path / "config"
+    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
+    environment = aws.environment(
+        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"), AWS_CONFIG_FILE=str(configuration),
+        CARGO_TARGET_DIR=str(tmp_path / "target"), SAM_CLI_POLL_DELAY="1",
+    )
+
+    def run(*words):
+        command = ["make", "--old-file=build", *words, "STACK=recorder"]
+        ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    return run
+
+
+# What is said before it starts.
+
+
+def test_a_first_deployment_with_nothing_in_its_way_starts_without_a_word(aws):
+    assert preflight(aws) == (0, [], [])
+    # Another region's tables are not in the way.
+    boto3.client("dynamodb", region_name="us-east-1").create_table(
+        TableName=TASKS, AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}], BillingMode="PAY_PER_REQUEST",
+    )
+    assert preflight(aws) == (0, [], [])
+
+
+def test_a_key_whose_policy_lets_nobody_in_is_said(aws):
+    policy = json.dumps({"Version": "2012-10-17", "Statement": []})
+    arn = boto3.client("kms").create_key(Policy=policy)["KeyMetadata"]["Arn"]
+    code, output, [error] = preflight(aws, f"KmsKeyArn={arn}")
+    assert (code, output) == (1, [])
+    assert error.startswith(f"error: the policy of the key {arn} doesn't let in events.amazonaws.com (without a condition")
+
+
+def test_tables_that_are_in_the_way_are_named_with_what_to_do(aws):
+    create_table(TASKS, "taskArn")
+    assert preflight(aws) == (1, [], [
+        "error: ECSTaskState can't be created in eu-west-1: there is a table of this name that the stack doesn't own. "
+        "In PARAMETERS, name another one by TaskTableName=…",
+    ])
+    create_table(CONTAINER_INSTANCES, "containerInstanceArn")
+    assert preflight(aws) == (1, [], [
+        "error: ECSTaskState and ECSCtrInstanceState can't be created in eu-west-1: there are tables of these names that "
+        "the stack doesn't own. In PARAMETERS, use both by CreateTables=false, or name others by TaskTableName=… "
+        "ContainerInstanceTableName=…",
+    ])
+    for parameters in (
+        "CreateTables=false",
+        "TaskTableName=NewTasks ContainerInstanceTableName=NewInstances",
+        'TaskTableName="" ContainerInstanceTableName=""',
+    ):
+        assert preflight(aws, parameters) == (0, [], [])
+
+
+def test_tables_to_be_used_must_be_there_with_the_right_key(aws):
+    create_table("Numbers", "taskArn", "N")
+    create_table("Others", "id")
+    names = "CreateTables=false TaskTableName={} ContainerInstanceTableName={}"
+    assert preflight(aws, names.format("Numbers", "Others")) == (1, [], [
+        "error: the table Numbers can't be used: its key must be taskArn, a string, without a sort key",
+        "error: the table Others can't be used: its key must be containerInstanceArn, a string, without a sort key",
+    ])
+    assert preflight(aws, names.format("None", "''")) == (1, [], [
+        "error: CreateTables=false, but there is no table None in eu-west-1: check TaskTableName",
+        "error: CreateTables=false needs ContainerInstanceTableName, the name of a table that exists",
+    ])
+    # One that can't be used is no way out either.
+    create_table(TASKS, "id")
+    create_table(CONTAINER_INSTANCES, "id")
+    code, lines, [error] = preflight(aws)
+    assert code == 1 and "CreateTables=false" not in error and "name others by TaskTableName=…" in error
+
+
+def test_an_update_meets_its_own_tables_and_keeps_its_earlier_parameters(aws):
+    aws.deploy("recorder", ContainerInstanceTableName="Instances")
+    # By the default name, which this stack doesn't have.
+    create_table(CONTAINER_INSTANCES, "containerInstanceArn")
+    assert preflight(aws) == (0, [], [])
+    create_table("Older", "taskArn")
+    code, lines, [error] = preflight(aws, "TaskTableName=Older")
+    assert code == 1 and error.startswith("error: Older can't be created") and "Instances" not in error
+    # A new stack has the defaults.
+    code, lines, [error] = preflight(aws, name="second")
+    assert code == 1 and error.startswith("error: ECSTaskState and ECSCtrInstanceState can't be created")
+
+
+def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:on-call"
+    assert preflight(aws, f"AlarmTopicArn={topic} ArchiveDay=3") == (1, [], [
+        "error: template.yaml has no parameter ArchiveDay",
+        "error: AlarmTopicArn is a topic in us-east-1, the stack is in eu-west-1: alarms need one in their region",
+    ])
+    assert preflight(aws, f"AlarmTopicArn={topic.replace('us-east-1', REGION)} ArchiveDays=3") == (0, [], [])
+    assert ops("preflight.py", "recorder", "file://none.yaml", **aws.environment()) == (
+        1, [], ["error: PARAMETERS: file://none.yaml was not found or is a directory"],
+    )
+
+
+@pytest.mark.parametrize("state, advice", [
+    ("CREATE_IN_PROGRESS", "wait until that ends, then deploy again"),
+    ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "wait until that ends, then deploy again"),
+    ("DELETE_IN_PROGRESS", "wait until that ends, then deploy again"),
+    ("CREATE_FAILED", "it can't be updated: run `make delete`, then deploy again"),
+    ("ROLLBACK_FAILED", "it can't be updated: run `make delete`, then deploy again"),
+    ("DELETE_FAILED", "it can't be updated: run `make delete`, then deploy again"),
+    ("UPDATE_FAILED", "run `aws cloudformation rollback-stack --stack-name recorder`, then deploy again"),
+    ("UPDATE_ROLLBACK_FAILED", "fix what stopped the rollback, run `aws cloudformation continue-update-rollback "
+     "--stack-name recorder`, then deploy again"),
+])
+def test_a_state_that_takes_no_deployment_is_said_with_what_to_do(aws, state, advice):
+    aws.deploy("recorder")
+    model("recorder").status = state
+    assert preflight(aws) == (1, [], [f"error: the stack recorder is {state}: {advice}"])
+    assert status() == state
+
+
+@pytest.mark.parametrize("state", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_state_that_takes_a_deployment_is_left_as_it_is(aws, state):
+    aws.deploy("recorder")
+    model("recorder").status = state
+    assert preflight(aws) == (0, [], [])
+    assert status() == state
+
+
+# A creation that fails.
+
+
+def test_a_creation_that_fails_does_not_block_the_next_one(aws, make, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("no more dashboards in this account")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CloudWatchBackend, "put_dashboard", refuse)
+        code, output, errors = make("deploy")
+        assert code == 2 and "Failed to create/update the stack: recorder" in errors, output + errors
+    assert (status(), tables()) == ("ROLLBACK_COMPLETE", {})
+    assert ops("redrive.py", "recorder", **aws.environment()) == (
+        1, [], ["error: the stack recorder is ROLLBACK_COMPLETE and has no function: run `make deploy`"],
+    )
+
+    code, output, errors = make("deploy")
+    assert code == 0, output + errors
+    assert output.splitlines()[:3] == [
+        "stack recorder: its creation failed before: Dashboard is CREATE_FAILED: no more dashboards in this account",
+        "stack recorder (ROLLBACK_COMPLETE): deleting it …",
+        "  recorder: DELETE_COMPLETE",
+    ]
+    assert output.endswith(
+        f"table {TASKS}: protected from deletion\ntable {CONTAINER_INSTANCES}: protected from deletion\n"
+    )
+    assert (status(), tables()) == ("CREATE_COMPLETE", {TASKS: True, CONTAINER_INSTANCES: True})
+
+    # Where they are protected already, nothing is done or said.
+    assert ops("stack.py", "protect", "recorder", **aws.environment()) == (0, [], [])
+
+
+def test_what_is_in_the_way_stops_make_before_sam_starts_and_leaves_a_failed_stack_alone(aws, make):
+    aws.deploy("recorder", TaskTableName="Older")
+    model("recorder").status = "ROLLBACK_COMPLETE"
+    code, output, errors = make("deploy")
+    # The container instances' table is left of the failed creation, as versions before this one left it.
+    assert (code, output) == (2, "") and errors.startswith("error: ECSCtrInstanceState can't be created in eu-west-1")
+    assert status() == "ROLLBACK_COMPLETE"
+
+
+def test_sam_options_reach_sam_and_a_bucket_of_ones_own_takes_the_place_of_sams(aws, make):
+    boto3.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
+    options = "--s3-bucket mine --s3-prefix recorder --tags team=platform 'cost center=4 2'"
+    code, output, errors = make("deploy", f"SAM_OPTIONS={options}")
+    assert code == 0, output + errors
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName="recorder")["Stacks"]
+    assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == {"team": "platform", "cost center": "4 2"}
+    assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["mine"]
+    objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
+    assert len(objects) == 2 and all(each["Key"].startswith("recorder/") for each in objects)
+
+    # The other programs would look somewhere else.
+    for option in ("--profile work", "--region=us-east-1"):
+        assert make("deploy", f"SAM_OPTIONS={option}")[1:] == ("", (
+            "error: SAM_OPTIONS: export AWS_PROFILE or AWS_DEFAULT_REGION instead of --profile or --region\n"
+            "make: *** [Makefile:{}: preflight] Error 2\n".format(line_of("error: SAM_OPTIONS") - 1)
+        ))
+
+
+def test_make_help_suggests_no_archive_that_outlives_the_rows():
+    template = yaml_parse((PROJECT / "template.yaml").read_text())
+    output = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    suggested = [int(days) for days in re.findall(r"ArchiveDays=(\d+)", output)]
+    assert suggested and max(suggested) < template["Parameters"]["RetentionDays"]["Default"]
+
+
+def line_of(text):
+    lines = (PROJECT / "Makefile").read_text().splitlines()
+    [number] = [number for number, line in enumerate(lines, 1) if text in line]
+    return number
+
+
+# Deleting.
+
+
+@pytest.mark.parametrize("state", [
+    "CREATE_COMPLETE", "UPDATE_COMPLETE", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED",
+    "UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE",
+])
+def test_a_stack_is_deleted_in_any_state_and_its_tables_stay(aws, state):
+    aws.deploy("recorder")
+    model("recorder").status = state
+    if "COMPLETE" not in state or state == "ROLLBACK_COMPLETE":
+        model("recorder").output_map._output_json_map = {}
+    # In moto, each resource has its stack's state: here, the tables' creation has failed too.
+    kept = "" if state == "CREATE_FAILED" else f"; the tables {TASKS} and {CONTAINER_INSTANCES} stay"
+    assert ops("stack.py", "delete", "recorder", **aws.environment()) == (0, [
+        f"stack recorder ({state}): deleting it …",
+        "  recorder: DELETE_COMPLETE",
+        f"stack recorder: deleted{kept}",
+    ], [])
+    assert status() is None and set(tables()) == {TASKS, CONTAINER_INSTANCES}
+    assert boto3.client("lambda").list_functions()["Functions"] == []
+
+
+def review(template):
+    """A change set that nobody has executed: the stack has a name, and nothing else."""
+    boto3.client("cloudformation").create_change_set(
+        StackName="recorder", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=template,
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    assert status() == "REVIEW_IN_PROGRESS"
+
+
+def test_a_stack_that_was_only_reviewed_is_deleted_and_is_not_in_the_way(aws):
+    review(json.dumps({"Description": "ecs-state-recorder: all of it", "Resources": {
+        "Queue": {"Type": "AWS::SQS::Queue"}}}))
+    assert preflight(aws) == (0, [], [])
+    assert status() == "REVIEW_IN_PROGRESS"
+    assert ops("stack.py", "protect", "recorder", **aws.environment()) == (0, [], [])
+    assert ops("stack.py", "delete", "recorder", **aws.environment()) == (0, [
+        "stack recorder (REVIEW_IN_PROGRESS): deleting it …",
+        "  recorder: DELETE_COMPLETE",
+        "stack recorder: deleted",
+    ], [])
+    assert status() is None
+
+
+OTHER = json.dumps({"Description": "Another project's", "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+
+
+@pytest.mark.parametrize("state", ["CREATE_COMPLETE", "ROLLBACK_COMPLETE", "DELETE_FAILED", "REVIEW_IN_PROGRESS"])
+def test_another_projects_stack_is_refused_in_any_state(aws, state):
+    if state == "REVIEW_IN_PROGRESS":
+        review(OTHER)
+    else:
+        boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=OTHER)
+        model("recorder").status = state
+    refusal = [f"error: the stack recorder ({state}) is not one of this project's template.yaml"]
+    assert ops("stack.py", "delete", "recorder", **aws.environment()) == (1, [], refusal)
+    assert ops("stack.py", "protect", "recorder", **aws.environment()) == (1, [], refusal)
+    assert preflight(aws) == (1, [], refusal)
+    assert status() == state
+
+
+def test_a_deletion_that_fails_says_what_failed_and_why_and_the_next_one_tries_again(aws, monkeypatch):
+    stack = aws.deploy("recorder")
+
+    def refuse(*_, **__):
+        raise RuntimeError("not authorized to perform: sqs:DeleteQueue")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SQSBackend, "delete_queue", refuse)
+        for state in ("CREATE_COMPLETE", "DELETE_FAILED"):
+            code, lines, errors = ops("stack.py", "delete", "recorder", **aws.environment())
+            assert (code, lines[0]) == (1, f"stack recorder ({state}): deleting it …")
+            assert lines[-1] == "  recorder: DELETE_FAILED"
+            assert errors == [
+                "error: the stack recorder could not be deleted:",
+                "  FailureQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
+                "  DeadLetterQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
+                "Fix that, then run `make delete` again",
+            ]
+            assert status() == "DELETE_FAILED"
+    code, lines, errors = preflight(aws)
+    assert code == 1 and errors[:2] == [
+        "error: the stack recorder is DELETE_FAILED: it can't be updated: run `make delete`, then deploy again",
+        "  FailureQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
+    ]
+    code, lines, errors = ops("stack.py", "delete", "recorder", **aws.environment())
+    assert (code, errors, status()) == (0, [], None)
+    assert boto3.client("sqs").list_queues().get("QueueUrls", []) == []
+    assert stack.names["TaskTable"] in tables()
+
+
+# With cargo-lambda.
+
+
+def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_delete_takes_them_away(aws, tmp_path):
+    environment = aws.environment(FUNCTION_BINARY=binary())
+    # Lambda refuses a role that is new for some seconds; moto doesn't, so this cargo does it, once.
+    refused, cargo = tmp_path / "refused", tmp_path / "cargo"
+    cargo.write_text(
+        f"#!/bin/sh\n[ -f {refused} ] && exec {shutil.which('cargo')} \"$@\"\ntouch {refused}\n"
+        "echo 'The role defined for the function cannot be assumed by Lambda.' >&2; exit 1\n"
+    )
+    cargo.chmod(0o755)
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    for _ in range(2):
+        code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
+        assert code == 0, (lines, errors)
+    assert refused.exists()
+    function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
+    assert (function["Runtime"], function["MemorySize"], function["Timeout"]) == ("provided.al2023", 128, 15)
+    role = boto3.client("iam").get_role_policy(RoleName=f"alone-{REGION}", PolicyName="record")
+    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone-{REGION}"
+    assert role["PolicyDocument"]["Statement"] == [
+        {
+            "Effect": "Allow",
+            "Action": "dynamodb:PutItem",
+            "Resource": [
+                f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in (TASKS, "ECSCtrInstanceState")
+            ],
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/alone:*",
+        },
+    ]
+    events = boto3.client("events")
+    rule = events.describe_rule(Name="alone")
+    assert json.loads(rule["EventPattern"]) == {
+        "source": ["aws.ecs"],
+        "detail-type": ["ECS Task State Change", "ECS Container Instance State Change"],
+    }
+    [target] = events.list_targets_by_rule(Rule="alone")["Targets"]
+    assert target == {
+        "Id": "alone",
+        "Arn": function["FunctionArn"],
+        "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
+    }
+    # moto takes the same permission twice, Lambda doesn't.
+    permission, again = json.loads(boto3.client("lambda").get_policy(FunctionName="alone")["Policy"])["Statement"]
+    assert permission == again
+    assert permission["Principal"] == {"Service": "events.amazonaws.com"}
+    assert permission["Condition"] == {"ArnLike": {"AWS:SourceArn": rule["Arn"]}}
+    tables = boto3.client("dynamodb")
+    for table, key in [(TASKS, "taskArn"), ("ECSCtrInstanceState", "containerInstanceArn")]:
+        assert tables.describe_table(TableName=table)["Table"]["KeySchema"] == [{"AttributeName": key, "KeyType": "HASH"}]
+
+    for _ in range(2):
+        code, lines, errors = ops("cargo_lambda.py", "delete", "alone", **environment)
+        assert (code, errors) == (0, []), errors
+    assert boto3.client("lambda").list_functions()["Functions"] == []
+    assert events.list_rules()["Rules"] == []
+    assert boto3.client("iam").list_roles()["Roles"] == []
+    assert sorted(tables.list_tables()["TableNames"]) == ["ECSCtrInstanceState", TASKS]
+
+
+def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
+    regions = {
+        region: aws.environment(FUNCTION_BINARY=binary(), AWS_REGION=region, AWS_DEFAULT_REGION=region)
+        for region in (REGION, "us-east-1")
+    }
+    for environment in regions.values():
+        code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
+        assert code == 0, (lines, errors)
+
+    def rights(region):
+        """What the region's function may do, and on what."""
+        role = boto3.client("lambda", region_name=region).get_function_configuration(FunctionName="alone")["Role"]
+        policy = boto3.client("iam").get_role_policy(RoleName=role.split("/")[1], PolicyName="record")["PolicyDocument"]
+        rows, log = policy["Statement"]
+        assert boto3.client("events", region_name=region).list_targets_by_rule(Rule="alone")["Targets"]
+        return role, rows["Resource"], log["Resource"]
+
+    def expected(region):
+        return (
+            f"arn:aws:iam::{ACCOUNT}:role/alone-{region}",
+            [f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table}" for table in KEYS],
+            f"arn:aws:logs:{region}:{ACCOUNT}:log-group:/aws/lambda/alone:*",
+        )
+
+    assert {region: rights(region) for region in regions} == {region: expected(region) for region in regions}
+    assert ops("cargo_lambda.py", "delete", "alone", **regions["us-east-1"])[0] == 0
+    assert boto3.client("lambda", region_name="us-east-1").list_functions()["Functions"] == []
+    assert rights(REGION) == expected(REGION)
+    assert [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]] == [f"alone-{REGION}"]
+
+
+def test_a_role_of_an_earlier_version_is_given_up_and_left_to_the_other_regions(aws):
+    iam = boto3.client("iam")
+    policy = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+    iam.create_role(RoleName="alone", AssumeRolePolicyDocument=policy)
+    iam.put_role_policy(RoleName="alone", PolicyName="record", PolicyDocument=policy)
+    boto3.client("lambda").create_function(
+        FunctionName="alone", Role=f"arn:aws:iam::{ACCOUNT}:role/alone", Runtime="provided.al2023", Handler="bootstrap",
+        Code={"ZipFile": b"an earlier version"},
+    )
+    left = (
+        "role alone: left by an earlier version of this command. Once no region's function has it, delete it: "
+        "aws iam delete-role-policy --role-name alone --policy-name record && aws iam delete-role --role-name alone"
+    )
+    environment = aws.environment(FUNCTION_BINARY=binary())
+    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
+    assert (code, lines[-1]) == (0, left), (lines, errors)
+    function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
+    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone-{REGION}"
+    code, lines, errors = ops("cargo_lambda.py", "delete", "alone", **environment)
+    assert (code, lines[-1], errors) == (0, left, [])
+    assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["alone"]
+
+
+def test_a_name_that_is_too_long_for_a_role_is_refused_before_anything_is_made(aws):
+    name = "x" * 60
+    assert ops("cargo_lambda.py", "deploy", name, **aws.environment()) == (1, [], [
+        f"error: the role's name {name}-eu-west-1 has 70 characters, IAM allows 64: choose a shorter STACK",
+    ])
+    assert tables() == {}
