@@ -98,7 +98,7 @@ check: ## Check format and lints, warnings as errors
 # The tools of .tools/aws, before all others: its python3 is how cargo-lambda finds its zig.
 AWS := PATH='$(CURDIR)/.tools/aws/bin':"$$PATH" SAM_CLI_TELEMETRY=0
 SAM := $(AWS) sam
-OPS := .tools/aws/bin/python .ops
+OPS := .tools/aws/bin/python ops
 
 .PHONY: validate
 validate: .tools/aws/installed ## Check template.yaml: SAM's own check and cfn-lint, no finding
@@ -155,18 +155,18 @@ signed-in: .tools/aws/installed
 	@$(OPS)/stack.py
 
 # Pinned to the last dependency: a deployment is the same in a year.
-.tools/aws/installed: .ops/requirements.txt
+.tools/aws/installed: ops/requirements.txt
 	@command -v python3 >/dev/null || { echo 'error: python3 is missing: install Python 3.10 or newer' >&2; exit 1; }
-	@echo 'Installing the AWS SAM CLI and what else .ops/requirements.txt names into .tools/aws/ …'
+	@echo 'Installing the AWS SAM CLI and what else ops/requirements.txt names into .tools/aws/ …'
 	@python3 -m venv .tools/aws || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
-	@.tools/aws/bin/pip install --quiet --disable-pip-version-check --requirement .ops/requirements.txt
+	@.tools/aws/bin/pip install --quiet --disable-pip-version-check --requirement ops/requirements.txt
 	@touch $@
 
 .PHONY: lock
 lock:
 	@rm -rf .tools/lock && python3 -m venv .tools/lock
-	@.tools/lock/bin/pip install --quiet --disable-pip-version-check --requirement .ops/requirements.in
-	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > .ops/requirements.txt
+	@.tools/lock/bin/pip install --quiet --disable-pip-version-check --requirement ops/requirements.in
+	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > ops/requirements.txt
 	@rm -rf .tools/lock
 
 # Two builds, since `cargo lambda watch` builds the function without what only the example needs. The example is then

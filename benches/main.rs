@@ -20,21 +20,18 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
-use ecs_state_recorder::store;
+use ecs_state_recorder::state::store;
 use nix::unistd::Pid;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 use serde_json::json;
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
-use support::dynamodb::{DynamoDb, TASKS};
-use support::events::sample;
-use support::lambda::Lambda;
-use support::proxy::Proxy;
-use support::tls::TlsEnd;
+use harness::dynamodb::{DynamoDb, TASKS};
+use harness::events::sample;
+use harness::lambda::Lambda;
+use harness::proxy::Proxy;
+use harness::tls::TlsEnd;
 
 /// Measures the function beside its peers: cold start, cost of an event, memory, size, growth.
 #[derive(Parser)]

@@ -1,10 +1,11 @@
-//! What the function takes from its environment, read once, at start.
+//! What a function takes from its environment, read once, at start.
 
 use std::ffi::OsString;
 
 use thiserror::Error;
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::event::Resource;
+use crate::state::resource::Resource;
 
 /// The names of the two tables, and what the operator decides about the rows in them.
 ///
@@ -46,14 +47,14 @@ impl Config {
     /// # Errors
     ///
     /// A variable that is set but holds no table name, by [DynamoDB's naming rules], or both that hold the same one; no
-    /// whole number of days; neither `true` nor `false`.
+    /// integer of days; neither `true` nor `false`.
     ///
     /// [DynamoDB's naming rules]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
         let text = |name: &'static str| match variable(name).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "is not UTF-8 text".to_owned() }),
+            Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "must be UTF-8".to_owned() }),
         };
         let table = |name: &'static str, default: &str| match text(name)? {
             None => Ok(default.to_owned()),
@@ -61,7 +62,7 @@ impl Config {
             Some(value) => Err(InvalidVariable {
                 variable: name,
                 problem: format!(
-                    "must be the name of a DynamoDB table (3 to 255 of a-z A-Z 0-9 _ . -); it is {value:?}"
+                    "must be the name of a DynamoDB table (3 to 255 of a-z A-Z 0-9 _ . -), found {value:?}"
                 ),
             }),
         };
@@ -71,8 +72,7 @@ impl Config {
                 value.parse().ok().filter(|days| *days <= MAX_RETENTION_DAYS).ok_or_else(|| InvalidVariable {
                     variable: RETENTION_DAYS,
                     problem: format!(
-                        "must be a whole number of days from 0 (rows stay for ever) to {MAX_RETENTION_DAYS}; it is \
-                         {value:?}"
+                        "must be an integer from 0 (rows stay forever) to {MAX_RETENTION_DAYS}, found {value:?}"
                     ),
                 })?
             }
@@ -83,13 +83,16 @@ impl Config {
             Some(other) => {
                 return Err(InvalidVariable {
                     variable: REDACT_ENVIRONMENT,
-                    problem: format!("must be true or false; it is {other:?}"),
+                    problem: format!("must be true or false, found {other:?}"),
                 });
             }
         };
         let config = Self {
-            task_table: table(TASK_TABLE_NAME, "ECSTaskState")?,
-            container_instance_table: table(CONTAINER_INSTANCE_TABLE_NAME, "ECSCtrInstanceState")?,
+            task_table: table(TASK_TABLE_NAME, Resource::Task.default_table())?,
+            container_instance_table: table(
+                CONTAINER_INSTANCE_TABLE_NAME,
+                Resource::ContainerInstance.default_table(),
+            )?,
             retention_days,
             redact_environment,
         };
@@ -131,6 +134,53 @@ impl Config {
             "{RETENTION_DAYS} is {days}: an event can come up to {LATEST_EVENT_DAYS} days late, and one of an earlier \
              state then recreates a row that has expired; set it to {LATEST_EVENT_DAYS} or more, or to 0"
         ))
+    }
+}
+
+/// The form of the log, and the least level of its lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LogConfig {
+    /// Whether a line is a JSON object.
+    pub json: bool,
+    /// Lines below it are not written.
+    pub level: LevelFilter,
+}
+
+impl LogConfig {
+    /// Reads what [Lambda's logging controls] ask for: `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and
+    /// `AWS_LAMBDA_LOG_LEVEL` (`TRACE` to `FATAL`; `INFO` is the default).
+    ///
+    /// # Errors
+    ///
+    /// A variable with another value.
+    ///
+    /// [Lambda's logging controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
+        let text = |name| variable(name).unwrap_or_default().to_string_lossy().to_ascii_uppercase();
+        let json = match text("AWS_LAMBDA_LOG_FORMAT").as_str() {
+            "" | "TEXT" => false,
+            "JSON" => true,
+            other => {
+                return Err(InvalidVariable {
+                    variable: "AWS_LAMBDA_LOG_FORMAT",
+                    problem: format!("must be JSON or Text, found {other:?}"),
+                });
+            }
+        };
+        let level = match text("AWS_LAMBDA_LOG_LEVEL").as_str() {
+            "" | "INFO" => LevelFilter::INFO,
+            "TRACE" => LevelFilter::TRACE,
+            "DEBUG" => LevelFilter::DEBUG,
+            "WARN" => LevelFilter::WARN,
+            "ERROR" | "FATAL" => LevelFilter::ERROR,
+            other => {
+                return Err(InvalidVariable {
+                    variable: "AWS_LAMBDA_LOG_LEVEL",
+                    problem: format!("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL, found {other:?}"),
+                });
+            }
+        };
+        Ok(Self { json, level })
     }
 }
 

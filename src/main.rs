@@ -4,17 +4,19 @@ use std::env;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::{Payload, Resource};
-use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::{client, logging};
+use ecs_state_recorder::config::{Config, LogConfig};
+use ecs_state_recorder::logging;
+use ecs_state_recorder::recorder::event::Payload;
+use ecs_state_recorder::recorder::invocation::Recorder;
+use ecs_state_recorder::state::client;
+use ecs_state_recorder::state::resource::Resource;
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("a panic has to unwind: lambda_runtime then reports it as that one event's error, and serves the next");
 
-// One thread: a copy has one event at a time, and 128 MB come with a fourteenth of a core. Where a copy has several
+// One thread: an instance has one event at a time, and 128 MB come with a fourteenth of a core. Where it has several
 // events, on managed instances, they wait for DynamoDB side by side.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -22,9 +24,12 @@ async fn main() -> ExitCode {
         eprintln!("ecs-state-recorder is an AWS Lambda function: Lambda starts it. To try it here, use `make run`.");
         return ExitCode::FAILURE;
     }
-    if let Err(error) = logging::start(|name| env::var_os(name)) {
-        eprintln!("{error}");
-        return ExitCode::FAILURE;
+    match LogConfig::read(|name| env::var_os(name)) {
+        Ok(config) => logging::start(config),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
     }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,

@@ -100,33 +100,33 @@ fn cases() -> Vec<Case> {
 
     // No envelope.
     for (payload, says) in [
-        ("null", "it is null"),
-        ("true", "it is a boolean"),
-        ("-1.5", "it is a number"),
-        ("1e400", "it is a number"),
-        ("\"\"", "it is text"),
-        (r#""\ud800""#, "it is text that is not Unicode"),
-        ("[]", "it is a list"),
-        (r#"[{"source": "aws.ecs"}]"#, "it is a list"),
-        (&nested(400_000), "it is a list"),
-        (r#"{"\udc00": 1}"#, "it is an object with a name that is not Unicode"),
+        ("null", "found null"),
+        ("true", "found a boolean"),
+        ("-1.5", "found a number"),
+        ("1e400", "found a number"),
+        ("\"\"", "found a string"),
+        (r#""\ud800""#, "found a string with half of a surrogate pair"),
+        ("[]", "found an array"),
+        (r#"[{"source": "aws.ecs"}]"#, "found an array"),
+        (&nested(400_000), "found more than 64 levels of arrays and objects"),
+        (r#"{"\udc00": 1}"#, "found an object with a name that is a string with half of a surrogate pair"),
     ] {
         cases.refused(&payload[..payload.len().min(40)], payload, "InvalidEvent", says);
     }
-    cases.refused("an empty object", "{}", "UnsupportedSource", "it is missing");
-    cases.refused("a detail without its envelope", task(1)["detail"].to_string(), "UnsupportedSource", "it is missing");
-    cases.refused("an event inside a text", json!(task(1).to_string()).to_string(), "InvalidEvent", "it is text");
+    cases.refused("an empty object", "{}", "UnsupportedSource", "found nothing");
+    cases.refused("a detail without its envelope", task(1)["detail"].to_string(), "UnsupportedSource", "found nothing");
+    cases.refused("an event inside a text", json!(task(1).to_string()).to_string(), "InvalidEvent", "found a string");
     cases.refused(
         "an event inside Lambda's on-failure record",
         json!({"version": "1.0", "requestPayload": task(1)}).to_string(),
         "UnsupportedSource",
-        "it is missing",
+        "found nothing",
     );
 
     // Fields of the envelope.
-    cases.refused("no source", without_envelope("source"), "UnsupportedSource", "it is missing");
-    cases.refused("no detail-type", without_envelope("detail-type"), "UnsupportedDetailType", "it is missing");
-    cases.refused("no detail", without_envelope("detail"), "InvalidEvent", "detail must be an object; it is missing");
+    cases.refused("no source", without_envelope("source"), "UnsupportedSource", "found nothing");
+    cases.refused("no detail-type", without_envelope("detail-type"), "UnsupportedDetailType", "found nothing");
+    cases.refused("no detail", without_envelope("detail"), "InvalidEvent", "detail must be an object, found nothing");
     for field in ["version", "id", "time"] {
         cases.stored(&format!("no {field}"), without_envelope(field));
     }
@@ -134,12 +134,12 @@ fn cases() -> Vec<Case> {
         cases.stored(&format!("{field} null"), with_envelope(field, "null"));
     }
     for (json, says) in [
-        ("null", "it is null"),
-        ("7", "it is a number"),
-        ("[\"aws.ecs\"]", "it is a list"),
-        ("\"aws.ecs \"", "it is \"aws.ecs \""),
-        ("\"AWS.ECS\"", "it is \"AWS.ECS\""),
-        (r#""\ud800""#, "it is text that is not Unicode"),
+        ("null", "found null"),
+        ("7", "found a number"),
+        ("[\"aws.ecs\"]", "found an array"),
+        ("\"aws.ecs \"", "found \"aws.ecs \""),
+        ("\"AWS.ECS\"", "found \"AWS.ECS\""),
+        (r#""\ud800""#, "found a string with half of a surrogate pair"),
     ] {
         cases.refused(&format!("source {json}"), with_envelope("source", json), "UnsupportedSource", says);
         cases.refused(
@@ -150,18 +150,18 @@ fn cases() -> Vec<Case> {
         );
     }
     let long = format!("\"{}\"", "aws.ecs".repeat(100_000));
-    cases.refused("a source of 700 KB", with_envelope("source", &long), "UnsupportedSource", "it is \"aws.ecsaws.ecs");
+    cases.refused("a source of 700 KB", with_envelope("source", &long), "UnsupportedSource", "found \"aws.ecsaws.ecs");
     for (field, json, says) in [
-        ("version", "0", "version must be text; it is a number"),
-        ("id", "{}", "id must be text; it is an object"),
-        ("id", r#""\ud800""#, "id must be text; it is text that is not Unicode"),
-        ("time", "1772442868", "time must be an RFC 3339 time; it is a number"),
-        ("time", "\"yesterday\"", "time must be an RFC 3339 time; it is text"),
-        ("time", "\"2026-13-45T25:61:00Z\"", "time must be an RFC 3339 time; it is text"),
-        ("account", "123456789012", "account must be text; it is a number"),
-        ("region", "true", "region must be text; it is a boolean"),
-        ("resources", "\"arn\"", "resources must be a list of text; it is text"),
-        ("resources", "[null]", "resources must be a list of text; it is a list"),
+        ("version", "0", "version must be a string, found a number"),
+        ("id", "{}", "id must be a string, found an object"),
+        ("id", r#""\ud800""#, "id must be a string, found a string with half of a surrogate pair"),
+        ("time", "1772442868", "time must be an RFC 3339 time, found a number"),
+        ("time", "\"yesterday\"", "time must be an RFC 3339 time, found a string"),
+        ("time", "\"2026-13-45T25:61:00Z\"", "time must be an RFC 3339 time, found a string"),
+        ("account", "123456789012", "account must be a string, found a number"),
+        ("region", "true", "region must be a string, found a boolean"),
+        ("resources", "\"arn\"", "resources must be an array of strings, found a string"),
+        ("resources", "[null]", "resources must be an array of strings, found an array"),
     ] {
         cases.refused(&format!("{field} {json}"), with_envelope(field, json), "InvalidEvent", says);
     }
@@ -176,12 +176,12 @@ fn cases() -> Vec<Case> {
 
     // The detail.
     for (json, says) in [
-        ("null", "it is null"),
-        ("[]", "it is a list"),
-        ("\"{}\"", "it is text"),
-        ("0", "it is a number"),
-        ("false", "it is a boolean"),
-        (r#"{"\ud800": 1}"#, "it is an object with a name that is not Unicode"),
+        ("null", "found null"),
+        ("[]", "found an array"),
+        ("\"{}\"", "found a string"),
+        ("0", "found a number"),
+        ("false", "found a boolean"),
+        (r#"{"\ud800": 1}"#, "found an object with a name that is a string with half of a surrogate pair"),
     ] {
         cases.refused(&format!("detail {json}"), with_envelope("detail", json), "InvalidEvent", says);
     }
@@ -190,14 +190,14 @@ fn cases() -> Vec<Case> {
     // The key.
     let long = |bytes: usize| format!("\"{}\"", "k".repeat(bytes));
     for (json, says) in [
-        ("null", "it is null"),
+        ("null", "found null"),
         ("\"\"", "it is empty"),
-        ("5", "it is a number"),
-        ("[\"arn\"]", "it is a list"),
-        ("{\"S\": \"arn\"}", "it is an object"),
-        (r#""\ud83d""#, "it is text that is not Unicode"),
-        (&long(2049), "it is text of 2049 bytes"),
-        (&long(900_000), "it is text of 900000 bytes"),
+        ("5", "found a number"),
+        ("[\"arn\"]", "found an array"),
+        ("{\"S\": \"arn\"}", "found an object"),
+        (r#""\ud83d""#, "found a string with half of a surrogate pair"),
+        (&long(2049), "found a string of 2049 bytes"),
+        (&long(900_000), "found a string of 900000 bytes"),
     ] {
         let what = format!("key {}", &json[..json.len().min(40)]);
         cases.refused(&what, with_detail("taskArn", json), "InvalidEvent", says);
@@ -208,17 +208,17 @@ fn cases() -> Vec<Case> {
 
     // The version.
     for (json, says) in [
-        ("null", "it is null"),
-        ("\"5\"", "it is text"),
-        ("true", "it is a boolean"),
-        ("[5]", "it is a list"),
-        ("{\"N\": \"5\"}", "it is an object"),
-        ("-1", "it is a negative number"),
-        ("-9223372036854775809", "it is a negative number"),
-        ("5.0", "it is a number with a fraction or an exponent"),
-        ("0.5", "it is a number with a fraction or an exponent"),
-        ("1e2", "it is a number with a fraction or an exponent"),
-        ("1e400", "it is a number with a fraction or an exponent"),
+        ("null", "found null"),
+        ("\"5\"", "found a string"),
+        ("true", "found a boolean"),
+        ("[5]", "found an array"),
+        ("{\"N\": \"5\"}", "found an object"),
+        ("-1", "found a negative number"),
+        ("-9223372036854775809", "found a negative number"),
+        ("5.0", "found a number with a fraction or an exponent"),
+        ("0.5", "found a number with a fraction or an exponent"),
+        ("1e2", "found a number with a fraction or an exponent"),
+        ("1e400", "found a number with a fraction or an exponent"),
         ("18446744073709551616", "it is greater than that"),
         ("100000000000000000000000000000000000000", "it is greater than that"),
     ] {

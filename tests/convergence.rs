@@ -45,7 +45,7 @@ fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_e
                 let lambda = Lambda::start(&binary(), copies, &url).await;
                 let answers = pour(&lambda, &history).await;
                 events.fetch_add(history.len(), Ordering::Relaxed);
-                Verdict::of(&dynamodb, &history).assert_right();
+                Verdict::new(&dynamodb, &history).assert_right();
                 assert!(answers.iter().all(|answer| !answer.failed), "{:?}", outcomes(&answers));
             });
             Ok(())
@@ -61,13 +61,13 @@ async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under
     let storm = Delivery::bursts(250, 6, &mut StdRng::seed_from_u64(seed()));
     let dynamodb = DynamoDb::start_recording().await;
     documented::pour(&dynamodb.url, 8, &storm).await;
-    let theirs = Verdict::of(&dynamodb, &storm);
+    let theirs = Verdict::new(&dynamodb, &storm);
     assert!(!theirs.wrong.is_empty() && !theirs.went_back.is_empty(), "the test can't tell: {theirs:?}");
 
     let dynamodb = DynamoDb::start_recording().await;
     let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     pour(&lambda, &storm).await;
-    let ours = Verdict::of(&dynamodb, &storm);
+    let ours = Verdict::new(&dynamodb, &storm);
     ours.assert_right();
 
     for (who, verdict) in [("read, compare, write", theirs), ("this function", ours)] {
@@ -93,7 +93,7 @@ async fn a_hundred_thousand_events() {
     let start = Instant::now();
     let answers = pour(&lambda, &storm).await;
     let took = start.elapsed().as_secs_f64();
-    let verdict = Verdict::of(&dynamodb, &storm);
+    let verdict = Verdict::new(&dynamodb, &storm);
     println!("{}", json!(outcomes(&answers)));
     println!("{EVENTS} events to 8 copies in {took:.1} s: {:.0} a second", f64::from(EVENTS) / took);
     println!("{} of {} rows wrong, {} writes went back", verdict.wrong.len(), verdict.rows, verdict.went_back.len());

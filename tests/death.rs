@@ -50,7 +50,7 @@ async fn storm_of(signal: Signal, kills: usize) {
         outcomes(&answers)
     );
     assert_eq!(lambda.deaths_by(signal), lambda.deaths(), "a process ended by itself: {}", lambda.log());
-    Verdict::of(&dynamodb, &deliveries).assert_right();
+    Verdict::new(&dynamodb, &deliveries).assert_right();
     assert!(died_with_an_event > 0, "no process died with an event in its hands");
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ecs_state_recorder::client::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
+use ecs_state_recorder::state::client::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -118,7 +118,7 @@ async fn storm(events: usize, copies: usize, faults: Vec<Fault>, one_in: u32) {
         proxy.requests(),
         outcomes(&answers)
     );
-    Verdict::of(&dynamodb, &deliveries).assert_right();
+    Verdict::new(&dynamodb, &deliveries).assert_right();
     assert!(slowest < LONGEST, "{slowest:?}");
     assert!(!lambda.log().contains("panicked"), "{}", lambda.log());
 }

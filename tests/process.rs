@@ -5,10 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::Resource;
-use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::{client, logging};
+use ecs_state_recorder::config::{Config, LogConfig};
+use ecs_state_recorder::logging;
+use ecs_state_recorder::recorder::invocation::Recorder;
+use ecs_state_recorder::state::client;
+use ecs_state_recorder::state::resource::Resource;
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
@@ -310,7 +311,7 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
 #[ignore = "a function: the test above starts it"]
 async fn a_function_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
-    logging::start(variable).unwrap();
+    logging::start(LogConfig::read(variable).unwrap());
     let recorder = &Recorder::new(Config::read(variable).unwrap(), client::new().await.unwrap());
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
         assert!(invocation.payload["detail"]["version"] != 13, "a bug");
@@ -337,10 +338,10 @@ fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
         (&[("TASK_TABLE_NAME", "no spaces please")], "TASK_TABLE_NAME must be the name of a DynamoDB table"),
         (&[("CONTAINER_INSTANCE_TABLE_NAME", "ab")], "CONTAINER_INSTANCE_TABLE_NAME must be the name"),
         (&[("CONTAINER_INSTANCE_TABLE_NAME", "ECSTaskState")], "must name another table than TASK_TABLE_NAME"),
-        (&[("RETENTION_DAYS", "")], "RETENTION_DAYS must be a whole number of days from 0"),
-        (&[("RETENTION_DAYS", "-1")], "RETENTION_DAYS must be a whole number of days from 0"),
-        (&[("RETENTION_DAYS", "1.5")], "RETENTION_DAYS must be a whole number of days from 0"),
-        (&[("RETENTION_DAYS", "36501")], "(rows stay for ever) to 36500; it is \"36501\""),
+        (&[("RETENTION_DAYS", "")], "RETENTION_DAYS must be an integer from 0"),
+        (&[("RETENTION_DAYS", "-1")], "RETENTION_DAYS must be an integer from 0"),
+        (&[("RETENTION_DAYS", "1.5")], "RETENTION_DAYS must be an integer from 0"),
+        (&[("RETENTION_DAYS", "36501")], "(rows stay forever) to 36500, found \"36501\""),
         (&[("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000")], "AWS_ENDPOINT_URL_DYNAMODB must be a URL"),
         (&[("AWS_REGION", "eu-west")], "AWS_REGION must be an AWS region, such as eu-west-1; found"),
         (&[("REDACT_ENVIRONMENT", "")], "REDACT_ENVIRONMENT must be true or false"),

@@ -15,10 +15,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
-use support::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -1,4 +1,4 @@
-//! What ECS sends: from Lambda's payload to one resource's change of state.
+//! What ECS sends: from Lambda's payload to one resource's state.
 //!
 //! The rules are those of [the function in Amazon's guide][guide]; the fields are those of the [ECS events].
 //!
@@ -13,75 +13,44 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::json::Json;
+use crate::state::State;
+use crate::state::json::{Fields, Json, JsonError, kind, truncate};
+use crate::state::resource::Resource;
 
-/// The one `source` that is taken.
+/// The one `source` that is accepted.
 pub const SOURCE: &str = "aws.ecs";
 
-/// The longest key that DynamoDB takes, in bytes.
+/// The longest key that DynamoDB accepts, in bytes.
 ///
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub const MAX_KEY_BYTES: usize = 2048;
-
-/// How many levels of lists and objects a detail is read with. DynamoDB itself decides at [32 levels] what it takes;
-/// this bound only keeps an event of a megabyte of brackets from using up the stack.
-///
-/// [32 levels]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-pub const MAX_LEVELS: usize = 64;
-
-/// What a state change is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Resource {
-    /// An ECS task.
-    Task,
-    /// A container instance: the EC2 or external instance that tasks run on.
-    ContainerInstance,
-}
-
-impl Resource {
-    /// The resource whose changes bear this `detail-type`.
-    #[must_use]
-    pub fn of_detail_type(detail_type: &str) -> Option<Self> {
-        match detail_type {
-            "ECS Task State Change" => Some(Self::Task),
-            "ECS Container Instance State Change" => Some(Self::ContainerInstance),
-            _ => None,
-        }
-    }
-
-    /// The field of the detail that holds the ARN, and the partition key of the table.
-    #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Task => "taskArn",
-            Self::ContainerInstance => "containerInstanceArn",
-        }
-    }
-}
 
 /// Why an event is refused. The same event would be refused again: whoever sends it has to change.
 ///
 /// Of the detail, a message holds the ARN and names of fields, never another value: it can be a secret.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum Refusal {
+pub enum EventError {
     /// The event comes from somewhere else.
-    #[error("the event's source must be \"aws.ecs\"; it is {found}: narrow what invokes this function to that source")]
+    #[error(
+        "the event's source must be \"aws.ecs\", found {found}: restrict the rule that invokes this function to that \
+         source"
+    )]
     UnsupportedSource {
-        /// The source, in quotes, or the kind of what stood there.
-        found: Cow<'static, str>,
+        /// The source, in quotes, or the kind of what was there.
+        found: String,
     },
     /// Another event of ECS.
     #[error(
-        "the event's detail-type must be \"ECS Task State Change\" or \"ECS Container Instance State Change\"; it is \
-         {found}: narrow what invokes this function to these two"
+        "the event's detail-type must be \"ECS Task State Change\" or \"ECS Container Instance State Change\", found \
+         {found}: restrict the rule that invokes this function to these two"
     )]
     UnsupportedDetailType {
-        /// The detail-type, in quotes, or the kind of what stood there.
-        found: Cow<'static, str>,
+        /// The detail-type, in quotes, or the kind of what was there.
+        found: String,
     },
-    /// A field isn't what ECS sends.
+    /// A field is not what ECS sends.
     #[error(
-        "{field}{} must be {expected}; it is {found}: ECS sends no such event, look at what invokes this function",
+        "{field}{} must be {expected}, found {found}: ECS sends no such event, look at what invokes this function",
         arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default()
     )]
     InvalidEvent {
@@ -89,27 +58,14 @@ pub enum Refusal {
         arn: Option<String>,
         /// Where: `detail.version`, for example.
         field: Cow<'static, str>,
-        /// What has to stand there.
+        /// What must be there.
         expected: &'static str,
-        /// The kind of what does.
-        found: Cow<'static, str>,
+        /// The kind of what is.
+        found: String,
     },
 }
 
-impl Refusal {
-    /// Tells which resource's event it is.
-    #[must_use]
-    pub fn of(self, of: &str) -> Self {
-        match self {
-            Self::InvalidEvent { field, expected, found, .. } => {
-                Self::InvalidEvent { arn: Some(of.to_owned()), field, expected, found }
-            }
-            other => other,
-        }
-    }
-}
-
-/// What Lambda hands over: JSON text that nobody has parsed yet.
+/// What Lambda hands over: an unparsed payload.
 ///
 /// It accepts anything. What the runtime can't make a payload of never reaches the handler, and is answered with the
 /// name of a Rust type; so even what isn't JSON is refused by [`Envelope::parse`] only. Bytes after the JSON text are not
@@ -122,7 +78,7 @@ impl<'de> Deserialize<'de> for Payload {
     }
 }
 
-/// The EventBridge envelope around a detail that isn't parsed yet.
+/// The EventBridge envelope around an unparsed detail.
 pub struct Envelope {
     /// The fields that every event of EventBridge has.
     pub event: EventBridgeEvent<Box<RawValue>>,
@@ -135,12 +91,39 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// The payload is no envelope, or a field of it is of the wrong kind. A wrong source is the reason that comes
-    /// first, then a wrong detail-type, whatever else is wrong.
-    pub fn parse(payload: &Payload) -> Result<Self, Refusal> {
+    /// The payload is no envelope, or a field of it is of the wrong kind. A wrong source is reported first, then a wrong
+    /// detail-type, whatever else is wrong.
+    pub fn parse(payload: &Payload) -> Result<Self, EventError> {
         let payload = payload.0.as_deref().ok_or_else(|| invalid("the payload", "JSON", "something else"))?;
         let event = serde_json::from_str(payload.get()).map_err(|_| malformed(payload))?;
         Ok(Self { event, replay_name: replay_name(payload) })
+    }
+
+    /// Reads the state in it.
+    ///
+    /// # Errors
+    ///
+    /// Another source; another detail-type; a detail that is no object, or lacks its key or its version.
+    pub fn state(&self) -> Result<State<'_>, EventError> {
+        let event = &self.event;
+        if event.source != SOURCE {
+            return Err(EventError::UnsupportedSource { found: quote(&event.source) });
+        }
+        let Some(resource) = Resource::from_detail_type(&event.detail_type) else {
+            return Err(EventError::UnsupportedDetailType { found: quote(&event.detail_type) });
+        };
+        let detail = Fields::parse(&event.detail).map_err(|found| invalid("detail", "an object", found))?;
+        let arn = arn(resource, &detail)?;
+        let version = version(&arn, &detail)?;
+        Ok(State {
+            resource,
+            arn,
+            version,
+            detail,
+            envelope_version: event.version.as_deref(),
+            event_id: event.id.as_deref(),
+            event_time: event.time,
+        })
     }
 }
 
@@ -151,7 +134,7 @@ fn replay_name(payload: &RawValue) -> Option<String> {
         #[serde(borrow, rename = "replay-name")]
         name: Option<&'p RawValue>,
     }
-    // Hardly an event has one, and it costs less to see that than to read the envelope again.
+    // It is rarely present, and it costs less to see that than to read the envelope again.
     if !payload.get().contains("\"replay-name\"") {
         return None;
     }
@@ -160,136 +143,90 @@ fn replay_name(payload: &RawValue) -> Option<String> {
 }
 
 /// Says why a payload isn't an envelope. serde's own message would quote the event.
-fn malformed(payload: &RawValue) -> Refusal {
-    let fields = match object("the event", payload) {
+fn malformed(payload: &RawValue) -> EventError {
+    let fields = match Fields::parse(payload) {
         Ok(fields) => fields,
-        Err(refusal) => return refusal,
+        Err(found) => return invalid("the event", "an object", found),
     };
-    let found = |name| field(&fields, name).map_or(Cow::Borrowed("missing"), quoted);
-    if !matches!(field(&fields, "source"), Some(Json::Text(source)) if source == SOURCE) {
-        return Refusal::UnsupportedSource { found: found("source") };
+    let is_string = |value: &Json| matches!(value, Json::String(_));
+    match fields.get("source") {
+        Some(Ok(Json::String(source))) if source == SOURCE => {}
+        other => return EventError::UnsupportedSource { found: quoted(other) },
     }
-    if !matches!(field(&fields, "detail-type"), Some(Json::Text(name)) if Resource::of_detail_type(name).is_some()) {
-        return Refusal::UnsupportedDetailType { found: found("detail-type") };
+    match fields.get("detail-type") {
+        Some(Ok(Json::String(name))) if Resource::from_detail_type(name).is_some() => {}
+        other => return EventError::UnsupportedDetailType { found: quoted(other) },
     }
-    if field(&fields, "detail").is_none() {
-        return invalid("detail", "an object", "missing");
+    if fields.get("detail").is_none() {
+        return invalid("detail", "an object", "nothing");
     }
-    let is_text = |value: &Json| matches!(value, Json::Text(_));
-    let is_time = |value: &Json| matches!(value, Json::Text(time) if time.parse::<DateTime<Utc>>().is_ok());
-    let is_list_of_text = |value: &Json| matches!(value, Json::List(values) if values.iter().all(is_text));
+    let is_time = |value: &Json| matches!(value, Json::String(time) if time.parse::<DateTime<Utc>>().is_ok());
+    let is_array_of_strings = |value: &Json| matches!(value, Json::Array(values) if values.iter().all(is_string));
     let rules = [
-        ("version", "text", &is_text as &dyn Fn(&Json) -> bool),
-        ("id", "text", &is_text),
-        ("account", "text", &is_text),
+        ("version", "a string", &is_string as &dyn Fn(&Json) -> bool),
+        ("id", "a string", &is_string),
+        ("account", "a string", &is_string),
         ("time", "an RFC 3339 time", &is_time),
-        ("region", "text", &is_text),
-        ("resources", "a list of text", &is_list_of_text),
+        ("region", "a string", &is_string),
+        ("resources", "an array of strings", &is_array_of_strings),
     ];
     for (name, expected, rule) in rules {
-        if let Some(value) = field(&fields, name).filter(|value| **value != Json::Null && !rule(value)) {
-            return invalid(name, expected, value.kind());
+        match fields.get(name) {
+            None | Some(Ok(Json::Null)) => {}
+            Some(Ok(value)) if rule(value) => {}
+            Some(other) => return invalid(name, expected, kind(other)),
         }
     }
     invalid("the event", "an EventBridge envelope with each field once", "an object that is none")
 }
 
-/// A change of one resource's state, as ECS reported it.
-pub struct StateChange<'e> {
-    /// What changed.
-    pub resource: Resource,
-    /// Its ARN, 1 to [`MAX_KEY_BYTES`] bytes of any shape: the forms differ by age and partition.
-    pub arn: String,
-    /// `detail.version`: a higher one happened later, an equal one is the same change again.
-    pub version: u64,
-    /// The fields of the detail. Where one stands twice, the last counts.
-    pub detail: Vec<(Cow<'e, str>, Json<'e>)>,
-    /// What the detail came in.
-    pub envelope: &'e EventBridgeEvent<Box<RawValue>>,
-}
-
-impl<'e> StateChange<'e> {
-    /// Reads the state change out of its envelope.
-    ///
-    /// # Errors
-    ///
-    /// Another source; another detail-type; a detail that is no object, or lacks its key or its version.
-    pub fn of(envelope: &'e EventBridgeEvent<Box<RawValue>>) -> Result<Self, Refusal> {
-        if envelope.source != SOURCE {
-            return Err(Refusal::UnsupportedSource { found: quote(&envelope.source) });
-        }
-        let Some(resource) = Resource::of_detail_type(&envelope.detail_type) else {
-            return Err(Refusal::UnsupportedDetailType { found: quote(&envelope.detail_type) });
-        };
-        let detail = object("detail", &envelope.detail)?;
-        let arn = arn(resource, field(&detail, resource.key()))?;
-        let version = version(field(&detail, "version")).map_err(|refusal| refusal.of(&arn))?;
-        Ok(Self { resource, arn, version, detail, envelope })
-    }
-}
-
-fn object<'v>(name: &'static str, value: &'v RawValue) -> Result<Vec<(Cow<'v, str>, Json<'v>)>, Refusal> {
-    match Json::read(value, 1 + MAX_LEVELS) {
-        Json::Object(fields) => Ok(fields),
-        other => Err(invalid(name, "an object", other.kind())),
-    }
-}
-
-fn field<'v, 'j>(fields: &'v [(Cow<'j, str>, Json<'j>)], name: &str) -> Option<&'v Json<'j>> {
-    fields.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
-}
-
-fn arn(resource: Resource, value: Option<&Json>) -> Result<String, Refusal> {
-    let invalid = |found| invalid(format!("detail.{}", resource.key()), "text of 1 to 2048 bytes", found);
-    match value {
-        None => Err(invalid("missing".into())),
-        Some(Json::Text(arn)) => match arn.len() {
-            0 => Err(invalid("empty".into())),
-            1..=MAX_KEY_BYTES => Ok(arn.clone().into_owned()),
-            bytes => Err(invalid(format!("text of {bytes} bytes"))),
+fn arn(resource: Resource, detail: &Fields) -> Result<String, EventError> {
+    let found = match detail.get(resource.key()) {
+        Some(Ok(Json::String(arn))) => match arn.len() {
+            0 => "an empty string".to_owned(),
+            1..=MAX_KEY_BYTES => return Ok(arn.clone().into_owned()),
+            bytes => format!("a string of {bytes} bytes"),
         },
-        Some(other) => Err(invalid(other.kind().into())),
-    }
+        other => found(other),
+    };
+    Err(invalid(format!("detail.{}", resource.key()), "a string of 1 to 2048 bytes", found))
 }
 
-fn version(value: Option<&Json>) -> Result<u64, Refusal> {
-    let invalid = |found| invalid("detail.version", "an integer from 0 to 18446744073709551615", found);
+fn version(arn: &str, detail: &Fields) -> Result<u64, EventError> {
+    let found = match detail.get("version") {
+        Some(Ok(Json::Number(digits))) => match digits.parse() {
+            Ok(version) => return Ok(version),
+            Err(_) if digits.starts_with('-') => "a negative number".to_owned(),
+            Err(_) if digits.contains(['.', 'e', 'E']) => "a number with a fraction or an exponent".to_owned(),
+            Err(_) => "a greater one".to_owned(),
+        },
+        other => found(other),
+    };
+    Err(EventError::InvalidEvent {
+        arn: Some(arn.to_owned()),
+        field: "detail.version".into(),
+        expected: "an integer from 0 to 18446744073709551615",
+        found,
+    })
+}
+
+fn invalid(field: impl Into<Cow<'static, str>>, expected: &'static str, found: impl Into<String>) -> EventError {
+    EventError::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
+}
+
+/// The kind of what is in a field.
+fn found(value: Option<&Result<Json, JsonError>>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), kind)
+}
+
+/// The same for a field of the envelope, whose strings may be told.
+fn quoted(value: Option<&Result<Json, JsonError>>) -> String {
     match value {
-        None => Err(invalid("missing")),
-        Some(Json::Number(digits)) => digits.parse().map_err(|_| {
-            invalid(if digits.starts_with('-') {
-                "a negative number"
-            } else if digits.contains(['.', 'e', 'E']) {
-                "a number with a fraction or an exponent"
-            } else {
-                "greater than that"
-            })
-        }),
-        Some(other) => Err(invalid(other.kind())),
+        Some(Ok(Json::String(text))) => quote(text),
+        other => found(other),
     }
 }
 
-fn invalid(
-    field: impl Into<Cow<'static, str>>,
-    expected: &'static str,
-    found: impl Into<Cow<'static, str>>,
-) -> Refusal {
-    Refusal::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
-}
-
-fn quoted(value: &Json) -> Cow<'static, str> {
-    match value {
-        Json::Text(text) => quote(text),
-        other => other.kind().into(),
-    }
-}
-
-fn quote(text: &str) -> Cow<'static, str> {
-    format!("{:?}", cut(text)).into()
-}
-
-/// The first 128 characters: as many as any source, detail-type or field of AWS has.
-#[must_use]
-pub fn cut(text: &str) -> &str {
-    text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
+fn quote(text: &str) -> String {
+    format!("{:?}", truncate(text))
 }

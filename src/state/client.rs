@@ -15,8 +15,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_types::retry::RetrySpec;
 use http::Uri;
 
+use super::write_error::WriteError;
 use crate::config::InvalidVariable;
-use crate::write_error::WriteError;
 
 /// How long connecting may take. Within a region it takes a few milliseconds: a second has room for one lost packet.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -103,6 +103,12 @@ pub fn kind(value: &Result<Json, JsonError>) -> String {
     .to_owned()
 }
 
+/// The first 128 characters of a string or a name: as many as any source, detail-type or field of AWS has.
+#[must_use]
+pub fn truncate(text: &str) -> &str {
+    text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
+}
+
 /// Goes once through text that is JSON: a [`RawValue`] holds nothing else.
 struct Reader<'j> {
     rest: &'j str,

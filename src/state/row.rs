@@ -7,9 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::SecondsFormat;
 use thiserror::Error;
 
+use super::State;
+use super::json::{Json, JsonError, truncate};
+use super::resource::Resource;
 use crate::config::Config;
-use crate::event::{MAX_LEVELS, Refusal, Resource, StateChange, cut};
-use crate::json::Json;
 
 /// The detail's own version, in every row: what the conditional write compares.
 pub const VERSION: &str = "version";
@@ -24,47 +25,44 @@ pub const CURRENT_STATUS: &str = "current_status";
 /// When DynamoDB may delete the row, in seconds since 1970: its time to live. Only rows in a terminal state have it.
 pub const EXPIRES_AT: &str = "expires_at";
 
-/// What stands in the place of a value that isn't stored.
+/// What is stored in place of a value that isn't.
 const REDACTED: &str = "[redacted]";
 
 /// One row, ready to be written.
 pub struct Row {
-    /// What the row is about, and so to which table it belongs.
-    pub resource: Resource,
-    /// The row's key.
-    pub arn: String,
     /// The version of the state in it.
     pub version: u64,
     /// All attributes, the key and the version among them.
     pub item: HashMap<String, AttributeValue>,
 }
 
-/// A detail that can't be a row.
-#[derive(Debug, Eq, Error, PartialEq)]
-pub enum Unstorable {
-    /// Lists and objects in one another, deeper than [`MAX_LEVELS`].
-    #[error("the detail is nested more than {MAX_LEVELS} levels deep; DynamoDB takes 32")]
-    TooDeep,
-    /// A text or a name in it isn't Unicode.
-    #[error(transparent)]
-    Invalid(#[from] Refusal),
+/// A state that can't be a row.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("detail.{} of {arn} can't be stored, since it has {error}", truncate(field))]
+pub struct RowError {
+    /// The resource.
+    pub arn: String,
+    /// The field of the detail.
+    pub field: String,
+    /// What is wrong with it.
+    pub error: JsonError,
 }
 
 impl Row {
-    /// Makes the row of a state change.
+    /// Makes the row of a state.
     ///
-    /// Nothing is lost on the way: null becomes NULL, a list stays a list (never a set, which can't be empty), and a
-    /// number keeps the digits that JSON wrote. A field of the detail that has the name of an attribute of ours gives
-    /// way to it. Where `config` asks for it, the values of overridden environment variables are left out.
+    /// Nothing is lost on the way: null becomes NULL, an array stays a list (never a set, which can't be empty), and a
+    /// number keeps the digits that JSON wrote. A field of the detail that has the name of an attribute of ours is
+    /// overwritten by it. Where `config` asks for it, the values of overridden environment variables are left out.
     ///
     /// # Errors
     ///
-    /// The detail is nested too deep, or holds text that isn't Unicode. What else DynamoDB can't hold (a number of 39
-    /// digits, an item of 401 KB) it refuses itself.
-    pub fn of(change: StateChange<'_>, config: &Config) -> Result<Self, Unstorable> {
-        let StateChange { resource, arn, version, detail, envelope } = change;
-        let mut item = HashMap::with_capacity(detail.len() + 4);
-        // From the last: where a name stands twice, that one counts.
+    /// A field is nested too deep, or is not Unicode. What else DynamoDB can't hold (a number of 39 digits, an item of
+    /// 401 KB) it refuses itself.
+    pub fn new(state: State<'_>, config: &Config) -> Result<Self, RowError> {
+        let State { resource, arn, version, detail, envelope_version, event_id, event_time } = state;
+        let mut item = HashMap::with_capacity(64);
+        // From the last: where a name is duplicated, that one counts.
         for (field, value) in detail.into_iter().rev() {
             let name = match &*field {
                 CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => continue,
@@ -72,20 +70,23 @@ impl Row {
                 other => other,
             };
             if let Entry::Vacant(entry) = item.entry(name.to_owned()) {
-                entry.insert(attribute(&field, value)?);
+                match value {
+                    Ok(value) => entry.insert(attribute(value)),
+                    Err(error) => return Err(RowError { arn, field: field.into_owned(), error }),
+                };
             }
         }
         let ours = [
-            (CW_VERSION, envelope.version.clone()),
-            (EVENT_ID, envelope.id.clone()),
-            (EVENT_TIME, envelope.time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
+            (CW_VERSION, envelope_version.map(str::to_owned)),
+            (EVENT_ID, event_id.map(str::to_owned)),
+            (EVENT_TIME, event_time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
         ];
         for (name, value) in ours {
             if let Some(value) = value {
                 item.insert(name.to_owned(), AttributeValue::S(value));
             }
         }
-        if let (Some(days), Some(time)) = (config.retention_days(), envelope.time)
+        if let (Some(days), Some(time)) = (config.retention_days(), event_time)
             && is_terminal(resource, &item)
         {
             let expires_at = time.timestamp() + i64::from(days) * 24 * 60 * 60;
@@ -94,7 +95,7 @@ impl Row {
         if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment()) {
             redact_environment(overrides);
         }
-        Ok(Self { resource, arn, version, item })
+        Ok(Self { version, item })
     }
 }
 
@@ -149,33 +150,17 @@ fn redact(value: &mut AttributeValue) {
     }
 }
 
-/// A value of the detail's `field` as DynamoDB's.
-fn attribute(field: &str, value: Json<'_>) -> Result<AttributeValue, Unstorable> {
-    Ok(match value {
+/// A JSON value as DynamoDB's.
+fn attribute(value: Json<'_>) -> AttributeValue {
+    match value {
         Json::Null => AttributeValue::Null(true),
         Json::Bool(value) => AttributeValue::Bool(value),
         Json::Number(digits) => AttributeValue::N(digits.to_owned()),
-        Json::Text(text) => AttributeValue::S(text.into_owned()),
-        Json::List(values) => {
-            AttributeValue::L(values.into_iter().map(|value| attribute(field, value)).collect::<Result<_, _>>()?)
-        }
+        Json::String(text) => AttributeValue::S(text.into_owned()),
+        Json::Array(values) => AttributeValue::L(values.into_iter().map(attribute).collect()),
         Json::Object(fields) => {
-            let mut values = HashMap::with_capacity(fields.len());
-            for (name, value) in fields.into_iter().rev() {
-                if let Entry::Vacant(entry) = values.entry(name.into_owned()) {
-                    entry.insert(attribute(field, value)?);
-                }
-            }
-            AttributeValue::M(values)
+            // A later field overwrites an earlier one of its name.
+            AttributeValue::M(fields.into_iter().map(|(name, value)| (name.into_owned(), attribute(value))).collect())
         }
-        Json::NotUnicode | Json::NameNotUnicode => {
-            return Err(Unstorable::Invalid(Refusal::InvalidEvent {
-                arn: None,
-                field: format!("detail.{}", cut(field)).into(),
-                expected: "Unicode text throughout",
-                found: "text with half of a surrogate pair".into(),
-            }));
-        }
-        Json::TooDeep => return Err(Unstorable::TooDeep),
-    })
+    }
 }

@@ -5,18 +5,16 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use serde::Serialize;
 use serde_json::Number;
 
-use crate::row::{Row, VERSION};
-use crate::write_error::{Cause, WriteError};
+use super::row::{Row, VERSION};
+use super::write_error::{Cause, WriteError};
 
 /// The condition of every write: no row, a row without a version, or one with a lower version.
 pub const CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
 
-/// What came of a write.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "outcome")]
+/// The outcome of a write.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// The row holds this state now.
     Stored,
@@ -31,6 +29,27 @@ pub enum Outcome {
         /// The version in the row.
         stored_version: Number,
     },
+}
+
+impl Outcome {
+    /// Its name, in the answer and in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Stale { .. } => "stale",
+            Self::Duplicate { .. } => "duplicate",
+        }
+    }
+
+    /// The version in the row, where the row was kept.
+    #[must_use]
+    pub fn stored_version(&self) -> Option<&Number> {
+        match self {
+            Self::Stored => None,
+            Self::Stale { stored_version } | Self::Duplicate { stored_version } => Some(stored_version),
+        }
+    }
 }
 
 /// Writes a row into a table, unless the table holds the same or a newer version of it.

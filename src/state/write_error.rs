@@ -16,8 +16,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_smithy_types::retry::ErrorKind;
 use thiserror::Error;
 
-use crate::event::MAX_LEVELS;
-use crate::row::VERSION;
+use super::row::VERSION;
 
 /// Why a row was not written.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -57,8 +56,6 @@ pub enum Cause {
         /// DynamoDB's message, where it is one of [`MESSAGES`].
         message: Option<String>,
     },
-    /// Arrays and objects in one another, deeper than [`MAX_LEVELS`]: not sent.
-    TooDeep,
     /// The stored row has a `version` that is not a number, so that nothing can be compared with it.
     NoStoredVersion,
 }
@@ -98,7 +95,6 @@ impl fmt::Display for Cause {
                 let said = message.as_deref().unwrap_or_else(|| advice(code.as_deref()));
                 write!(f, "{}: {said} (HTTP {status})", code.as_deref().unwrap_or("no error code of DynamoDB's"))
             }
-            Self::TooDeep => write!(f, "the detail is nested more than {MAX_LEVELS} levels deep; DynamoDB accepts 32"),
             Self::NoStoredVersion => write!(
                 f,
                 "the stored row has a \"{VERSION}\" that is not a number; correct or delete that row"
@@ -198,7 +194,7 @@ fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Opti
 ///
 /// [errors]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 /// [access denied messages]: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-pub const MESSAGES: [(&str, &str); 24] = [
+const MESSAGES: [(&str, &str); 24] = [
     ("AccessDeniedException", "User: * is not authorized to perform: * on resource: *"),
     (
         "AccessDeniedException",

@@ -14,8 +14,8 @@ TASK = "arn:aws:ecs:eu-west-1:123456789012:task/demo/{}"
 
 
 def ops(program, *arguments, **environment):
-    """Runs a program of .ops, as make does: its exit code, its lines, its errors."""
-    command = [sys.executable, "-B", PROJECT / ".ops" / program, *arguments]
+    """Runs a program of ops, as make does: its exit code, its lines, its errors."""
+    command = [sys.executable, "-B", PROJECT / "ops" / program, *arguments]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, cwd=PROJECT)
     return ended.returncode, ended.stdout.splitlines(), ended.stderr.splitlines()
 

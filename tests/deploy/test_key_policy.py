@@ -41,7 +41,7 @@ def check(aws):
         policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
         arn = arn or boto3.client("kms", region_name=region).create_key(Policy=policy)["KeyMetadata"]["Arn"]
         ended = subprocess.run(
-            [sys.executable, "-B", PROJECT / ".ops/key_policy.py", arn],
+            [sys.executable, "-B", PROJECT / "ops/key_policy.py", arn],
             env=aws.environment(**environment), capture_output=True, text=True, timeout=60,
         )
         return ended.returncode, ended.stdout, ended.stderr, arn

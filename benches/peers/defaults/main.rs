@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
-use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::{Payload, Resource};
-use ecs_state_recorder::invocation::Recorder;
-use ecs_state_recorder::{client, logging};
+use ecs_state_recorder::config::{Config, LogConfig};
+use ecs_state_recorder::logging;
+use ecs_state_recorder::recorder::event::Payload;
+use ecs_state_recorder::recorder::invocation::Recorder;
+use ecs_state_recorder::state::client;
+use ecs_state_recorder::state::resource::Resource;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    logging::start(|name| env::var_os(name))?;
+    logging::start(LogConfig::read(|name| env::var_os(name))?);
     let config = Config::read(|name| env::var_os(name))?;
     let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
     if env::args().any(|argument| argument == "connect") {

@@ -2,21 +2,22 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::{Envelope, MAX_KEY_BYTES, Payload, StateChange};
-use ecs_state_recorder::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, Row};
+use ecs_state_recorder::recorder::event::{Envelope, MAX_KEY_BYTES, Payload};
+use ecs_state_recorder::state::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, Row};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Leads bytes as far as they go. They never panic, and end as a row that lacks nothing or in a message fit to read.
-pub fn any_bytes(bytes: &[u8]) -> Option<Row> {
+pub fn read(bytes: &[u8]) -> Option<Row> {
     let payload = Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("it takes anything");
     let envelope = Envelope::parse(&payload).map_err(fit_to_read).ok()?;
-    let change = StateChange::of(&envelope.event).map_err(fit_to_read).ok()?;
+    let state = envelope.state().map_err(fit_to_read).ok()?;
+    let (resource, arn) = (state.resource, state.arn.clone());
     let config = Config::read(|_| None).expect("the defaults");
-    let row = Row::of(change, &config).map_err(fit_to_read).ok()?;
+    let row = Row::new(state, &config).map_err(fit_to_read).ok()?;
 
-    assert!((1..=MAX_KEY_BYTES).contains(&row.arn.len()));
-    assert_eq!(row.item[row.resource.key()], AttributeValue::S(row.arn.clone()));
+    assert!((1..=MAX_KEY_BYTES).contains(&arn.len()));
+    assert_eq!(row.item[resource.key()], AttributeValue::S(arn));
     assert_eq!(row.item["version"], AttributeValue::N(row.version.to_string()));
     assert!(!row.item.contains_key("status"));
     // What another JSON reader finds in the detail, unless there is something in it that this one can't read.

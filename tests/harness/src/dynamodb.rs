@@ -1,23 +1,27 @@
 //! A real DynamoDB engine, embedded: in memory, on a free port, with the two tables.
 
 use dynoxide::{Database, ImportOptions};
-use ecs_state_recorder::event::Resource;
+use ecs_state_recorder::state::resource::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+/// The table of tasks.
 pub const TASKS: &str = "ECSTaskState";
+/// The table of container instances.
 pub const CONTAINER_INSTANCES: &str = "ECSCtrInstanceState";
 
 /// Serves until it is dropped.
 pub struct DynamoDb {
+    /// Its endpoint.
     pub url: String,
     database: Database,
     server: JoinHandle<()>,
 }
 
 impl DynamoDb {
+    /// Starts one without streams.
     pub async fn start() -> Self {
         Self::start_with(json!({"StreamEnabled": false})).await
     }
@@ -111,6 +115,7 @@ impl DynamoDb {
         }
     }
 
+    /// Deletes a table, and all that is in it.
     pub fn delete_table(&self, table: &str) {
         self.database.delete_table(request(json!({"TableName": table}))).expect("a table");
     }

@@ -5,18 +5,19 @@ use std::fs;
 use chrono::{DateTime, Days};
 use serde_json::{Map, Value, json};
 
+/// The ARN of the task in [`task`].
 pub const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
 /// A file of `events/`.
 pub fn sample(name: &str) -> Value {
-    let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The names of the files of `events/`, those of `events/refused/` left out.
 pub fn samples() -> Vec<String> {
-    let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).expect("the folder");
+    let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events")).expect("the folder");
     let mut names: Vec<String> = folder
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a Unicode name"))
         .filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()))

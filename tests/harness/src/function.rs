@@ -4,11 +4,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::event::Payload;
-use ecs_state_recorder::invocation::Recorder;
+use ecs_state_recorder::recorder::event::Payload;
+use ecs_state_recorder::recorder::invocation::Recorder;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
+/// The handler, with a client of its own.
 pub struct Function {
     recorder: Recorder,
 }

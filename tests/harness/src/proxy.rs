@@ -54,6 +54,7 @@ type Plan = Box<dyn FnMut() -> Option<Fault> + Send>;
 
 /// Serves until it is dropped.
 pub struct Proxy {
+    /// Its endpoint.
     pub url: String,
     state: Arc<State>,
     server: JoinHandle<()>,

@@ -24,6 +24,7 @@ pub fn seed() -> u64 {
 pub struct Delivery {
     /// Which resource: the even ones are tasks, the odd ones container instances.
     pub resource: u32,
+    /// Which version of it.
     pub version: u32,
 }
 
@@ -50,6 +51,7 @@ impl Delivery {
         deliveries
     }
 
+    /// The table that the resource belongs to.
     pub fn table(self) -> &'static str {
         if self.resource.is_multiple_of(2) { TASKS } else { CONTAINER_INSTANCES }
     }
@@ -88,7 +90,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn of(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
+    /// Compares every row, whole, and every write with the one before it.
+    pub fn new(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
         let mut newest = BTreeMap::new();
         for delivery in deliveries {
             let newest = newest.entry(delivery.resource).or_insert(*delivery);
@@ -126,6 +129,7 @@ impl Verdict {
         verdict
     }
 
+    /// Panics unless all is as it should be.
     pub fn assert_right(&self) {
         assert!(self.wrong.is_empty(), "{} of {} rows are wrong: {:#?}", self.wrong.len(), self.rows, self.wrong);
         assert!(self.went_back.is_empty(), "{} versions went back: {:#?}", self.went_back.len(), self.went_back);

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// Serves until it is dropped.
 pub struct TlsEnd {
+    /// Its endpoint.
     pub url: String,
     /// The authority's certificate, and after it every root that this machine trusts, as on Lambda: for `SSL_CERT_FILE`.
     pub roots: PathBuf,
