@@ -23,12 +23,12 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: debug $(CARGO_LAMBDA) ## Send every event of events/ through the function, and show what came of it and what is stored
-	@$(TARGET)/debug/examples/local run
+run: debug $(CARGO_LAMBDA) ## Send every event of events/ through the function, and show each outcome and what is stored
+	@$(TARGET)/debug/local run
 
 .PHONY: watch
 watch: debug $(CARGO_LAMBDA) ## Keep the function and a DynamoDB running, and rebuild on every change
-	@$(TARGET)/debug/examples/local watch
+	@$(TARGET)/debug/local watch
 
 .PHONY: invoke
 invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke EVENT=events/….json
@@ -39,12 +39,15 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke
 
 .PHONY: test
 test: .tools/aws/installed ## Run every test
-	cargo test --locked
+	@# What is shipped, without the features that the tests ask of shared dependencies.
+	cargo build --locked
+	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/shipped/
+	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder cargo test --locked
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 copies of the release build, and judge every row and every write (some minutes)
-	@cargo build --locked --release --bin ecs-state-recorder
+	@cargo build --locked --release
 	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder cargo test --quiet --locked --test convergence -- \
 		--ignored --exact --nocapture a_hundred_thousand_events
 
@@ -52,10 +55,10 @@ FUZZ_SECONDS ?= 60
 
 # Without a sanitizer, which would need a nightly compiler: the function has no unsafe code that it could watch.
 .PHONY: fuzz
-fuzz: .tools/bin/cargo-fuzz ## Fuzz the way from bytes to item: make fuzz FUZZ_SECONDS=60
+fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_SECONDS=60
 	@mkdir -p $(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds
 	@cp events/*.json events/refused/*.json $(TARGET)/fuzz/seeds
-	@cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none path \
+	@cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none any_bytes \
 		$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 .PHONY: mutants
@@ -71,29 +74,25 @@ OPTIONS ?=
 
 .PHONY: bench
 bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (twenty minutes, alone)
-	@cargo build --locked --release --bin ecs-state-recorder
+	@cargo build --locked --release
+	@cargo build --locked --profile stock --package defaults
+	@cargo build --locked --profile plain --package defaults
 	@mkdir -p target/bench
-	@# A copy: what cargo bench builds for itself, by another profile, takes the place of the release build.
-	@cp $(TARGET)/release/ecs-state-recorder target/bench/ecs-state-recorder
-	@cargo build --locked --release --manifest-path benches/stock/Cargo.toml --target-dir $(TARGET)/stock
-	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/floor.rs
-	@PYTHONPATH=benches cargo bench --quiet --locked --bench bench -- \
-		--peer ours=target/bench/ecs-state-recorder \
+	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/peers/floor.rs
+	@PYTHONPATH=benches/peers cargo run --quiet --locked --profile bench --package benchmark -- \
+		--peer ours=$(TARGET)/release/ecs-state-recorder \
 		--peer floor=target/bench/floor \
-		--peer stock=$(TARGET)/stock/release/stock \
-		--peer 'stock+connect=$(TARGET)/stock/release/stock connect' \
+		--peer plain=$(TARGET)/plain/defaults \
+		--peer 'stock=$(TARGET)/stock/defaults connect' \
 		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS) $(OPTIONS)
 
 .PHONY: check
 check: ## Check format and lints, warnings as errors
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
-	@tree=$$(cargo tree --locked --edges no-dev --prefix none) || exit 1; if grep --quiet '^aws-lc' <<< "$$tree"; then \
+	@tree=$$(cargo tree --locked --package ecs-state-recorder --edges no-dev --prefix none) || exit 1; if grep --quiet '^aws-lc' <<< "$$tree"; then \
 		echo 'error: aws-lc is back: the first handshake takes 30 ms of CPU more with it (docs/performance.md)' >&2; exit 1; fi
-	@# The lock files of the packages that only make bench and make fuzz build.
-	@for package in benches/stock tests/fuzz; do \
-		cargo tree --quiet --locked --manifest-path $$package/Cargo.toml > /dev/null || exit 1; done
 
 # The tools of .tools/aws, before all others: its python3 is how cargo-lambda finds its zig.
 AWS := PATH='$(CURDIR)/.tools/aws/bin':"$$PATH" SAM_CLI_TELEMETRY=0
@@ -169,13 +168,13 @@ lock:
 	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > ops/requirements.txt
 	@rm -rf .tools/lock
 
-# Two builds, since `cargo lambda watch` builds the function without what only the example needs. The example is then
+# Two builds: the function is built without the features that the local run asks of shared dependencies. The local run is
 # started by itself: inside `cargo run`, the cargo of `cargo lambda watch` would find cargo's own variables, which ring's
 # build script watches, and compile again what the next `cargo build` compiles back.
 .PHONY: debug
 debug:
-	@cargo build --locked --bin ecs-state-recorder
-	@cargo build --locked --example local
+	@cargo build --locked
+	@cargo build --locked --package local
 
 # Without its dependency ziglang (450 MB): only a build for another platform needs it.
 .tools/bin/cargo-lambda:
@@ -184,10 +183,10 @@ debug:
 	@.tools/bin/pip install --quiet --disable-pip-version-check --no-deps cargo-lambda==$(CARGO_LAMBDA_VERSION)
 	@touch $@
 
-.tools/reference/installed: benches/requirements.txt
-	@echo 'Installing what benches/requirements.txt names into .tools/reference/ …'
+.tools/reference/installed: benches/peers/requirements.txt
+	@echo 'Installing what benches/peers/requirements.txt names into .tools/reference/ …'
 	@python3 -m venv .tools/reference || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
-	@.tools/reference/bin/pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+	@.tools/reference/bin/pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
 	@touch $@
 
 .tools/bin/cargo-fuzz:

@@ -2,12 +2,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, task};
-use harness::lambda::Lambda;
+use harness::lambda::{Lambda, binary};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 struct Case {
     what: String,
@@ -282,7 +283,7 @@ async fn every_bad_input_gets_its_answer_and_none_is_stored_half() {
     let cases = cases();
     assert!(cases.len() >= 60, "{} cases", cases.len());
     let dynamodb = DynamoDb::start().await;
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     for Case { what, payload, answer: expected } in &cases {
         dynamodb.clear(TASKS);
         let answer = lambda.invoke(payload.clone()).await;

@@ -1,7 +1,7 @@
 //! Whatever the order, the repeats and the number of copies at once, each row ends as its newest event.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::env;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -14,13 +14,10 @@ use serde_json::json;
 
 use harness::documented;
 use harness::dynamodb::DynamoDb;
-use harness::lambda::Lambda;
+use harness::lambda::{Lambda, binary};
 use harness::storm::{Delivery, Verdict, outcomes, pour, seed};
 
-/// The function that is tested: the one of this build, or `FUNCTION_BINARY`.
-fn binary() -> String {
-    env::var("FUNCTION_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ecs-state-recorder").to_owned())
-}
+static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 #[test]
 fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_each_arn() {
@@ -42,7 +39,7 @@ fn any_history_delivered_to_any_number_of_copies_ends_with_the_newest_state_of_e
             runtime.block_on(async {
                 let dynamodb = DynamoDb::start_recording().await;
                 let url = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
-                let lambda = Lambda::start(&binary(), copies, &url).await;
+                let lambda = Lambda::start(&BINARY, copies, &url).await;
                 let answers = pour(&lambda, &history).await;
                 events.fetch_add(history.len(), Ordering::Relaxed);
                 Verdict::new(&dynamodb, &history).assert_right();
@@ -65,7 +62,7 @@ async fn the_documented_way_of_read_compare_and_write_ends_with_old_states_under
     assert!(!theirs.wrong.is_empty() && !theirs.went_back.is_empty(), "the test can't tell: {theirs:?}");
 
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&BINARY, 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     pour(&lambda, &storm).await;
     let ours = Verdict::new(&dynamodb, &storm);
     ours.assert_right();
@@ -89,7 +86,7 @@ async fn a_hundred_thousand_events() {
     let mut random = StdRng::seed_from_u64(seed());
     let storm = Delivery::random(EVENTS as usize, 2_000, 40, &mut random);
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Lambda::start(&binary(), 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&BINARY, 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let start = Instant::now();
     let answers = pour(&lambda, &storm).await;
     let took = start.elapsed().as_secs_f64();

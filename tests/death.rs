@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -9,17 +10,17 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use harness::dynamodb::DynamoDb;
-use harness::lambda::Lambda;
+use harness::lambda::{Lambda, binary};
 use harness::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// Sends signals to copies at random moments of a storm, until `kills` of them ended a process.
 async fn storm_of(signal: Signal, kills: usize) {
     const COPIES: usize = 4;
     let mut random = StdRng::seed_from_u64(seed());
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Arc::new(Lambda::start(BINARY, COPIES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
+    let lambda = Arc::new(Lambda::start(&BINARY, COPIES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
 
     let killer = tokio::spawn({
         let lambda = lambda.clone();

@@ -1,6 +1,7 @@
 //! What happens to an event when DynamoDB, or the network before it, fails: through the real binary.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ecs_state_recorder::state::client::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
@@ -10,11 +11,11 @@ use rand::{Rng as _, SeedableRng as _};
 
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::{self, task};
-use harness::lambda::Lambda;
+use harness::lambda::{Lambda, binary};
 use harness::proxy::{Fault, Proxy};
 use harness::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// How long an invocation may take at the most: the operation's own limit, and what a busy machine adds.
 const LONGEST: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 2);
@@ -50,7 +51,7 @@ const FAULTS: [(Fault, &str, &str); 19] = [
 async fn start(copies: usize) -> (DynamoDb, Proxy, Lambda) {
     let dynamodb = DynamoDb::start_recording().await;
     let proxy = Proxy::start(&dynamodb.url).await;
-    let lambda = Lambda::start(BINARY, copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&BINARY, copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     (dynamodb, proxy, lambda)
 }
 
@@ -145,7 +146,7 @@ async fn attempts_and_pauses_are_those_of_the_code_whatever_the_environment_and_
                 let dynamodb = DynamoDb::start().await;
                 let proxy = Proxy::start(&dynamodb.url).await;
                 let variables = [&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str())], variables].concat();
-                let lambda = Lambda::start(BINARY, 1, &variables).await;
+                let lambda = Lambda::start(&BINARY, 1, &variables).await;
                 lambda.ready(0).await;
                 proxy.plan(move || Some(fault));
                 let answer = lambda.invoke(task(1).to_string()).await;
@@ -169,7 +170,7 @@ async fn missing_credentials_are_store_rejected() {
         ("AWS_SECRET_ACCESS_KEY", ""),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
-    let lambda = Lambda::start(BINARY, 1, &variables).await;
+    let lambda = Lambda::start(&BINARY, 1, &variables).await;
     let answer = lambda.invoke(task(1).to_string()).await;
     assert_eq!(answer.outcome(), "StoreRejected", "{answer:?}");
     assert!(answer.body["errorMessage"].as_str().unwrap().contains("credentials"), "{answer:?}");

@@ -3,6 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ecs_state_recorder::config::{Config, LogConfig};
@@ -16,10 +17,10 @@ use serde_json::{Value, json};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, sample, task};
-use harness::lambda::Lambda;
+use harness::lambda::{Lambda, binary};
 use harness::proxy::{Fault, Proxy};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// The lines of a JSON log.
 fn lines(log: &str) -> Vec<Value> {
@@ -44,7 +45,7 @@ fn steady(mut line: Value) -> Value {
 #[tokio::test]
 async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
     let dynamodb = DynamoDb::start().await;
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let mut replayed = task(2);
     replayed["replay-name"] = json!("rebuild-1");
 
@@ -160,7 +161,7 @@ async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
             ("AWS_LAMBDA_LOG_FORMAT", format),
             ("RUST_LOG", "trace"),
         ];
-        let lambda = Lambda::start(BINARY, 1, &variables).await;
+        let lambda = Lambda::start(&BINARY, 1, &variables).await;
         for (payload, outcome) in &payloads {
             let answer = lambda.invoke(payload.clone()).await;
             assert_eq!(answer.outcome(), *outcome, "{answer:?}");
@@ -189,7 +190,7 @@ async fn the_tables_are_those_that_the_environment_names() {
         ("TASK_TABLE_NAME", CONTAINER_INSTANCES),
         ("CONTAINER_INSTANCE_TABLE_NAME", TASKS),
     ];
-    let lambda = Lambda::start(BINARY, 1, &variables).await;
+    let lambda = Lambda::start(&BINARY, 1, &variables).await;
     for (event, table) in [(task(1), CONTAINER_INSTANCES), (sample("container-instance-registered"), TASKS)] {
         let answer = lambda.invoke(event.to_string()).await;
         assert_eq!(answer.outcome(), "StoreRejected");
@@ -202,7 +203,7 @@ async fn a_database_that_never_answers_is_an_error_well_before_lambdas_timeout()
     // It takes connections, and reads nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     let start = Instant::now();
     let answer = lambda.invoke(task(1).to_string()).await;
     let took = start.elapsed().as_secs_f64();
@@ -215,7 +216,7 @@ async fn a_database_that_never_answers_is_an_error_well_before_lambdas_timeout()
 async fn a_copy_opens_one_connection_to_dynamodb_and_keeps_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     for version in 0..5 {
         assert_eq!(lambda.invoke(task(version).to_string()).await.outcome(), "stored");
     }
@@ -226,7 +227,7 @@ async fn a_copy_opens_one_connection_to_dynamodb_and_keeps_it() {
 async fn the_connection_to_dynamodb_is_open_before_the_first_event() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     lambda.ready(0).await;
     assert_eq!((proxy.requests(), proxy.connections()), (0, 1));
     assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
@@ -238,7 +239,7 @@ async fn a_copy_starts_while_dynamodb_cannot_be_reached() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     lambda.ready(0).await;
     assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "StoreUnavailable");
     assert_eq!(lambda.deaths(), 0);
@@ -255,7 +256,7 @@ async fn a_copy_waits_no_longer_than_a_second_for_a_dynamodb_that_is_silent() {
     // Connections are made, and nobody takes them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let lambda = Lambda::start(BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     let (_, init) = lambda.ready(0).await;
     assert!(init >= client::CONNECT_TIMEOUT && init < client::ATTEMPT_TIMEOUT, "{init:?}");
     assert_eq!(lambda.deaths(), 0);
@@ -266,7 +267,7 @@ async fn one_process_serves_eight_events_at_once_where_lambda_asks_for_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
     let variables = [("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str()), ("AWS_LAMBDA_MAX_CONCURRENCY", "8")];
-    let lambda = Lambda::start(BINARY, 1, &variables).await;
+    let lambda = Lambda::start(&BINARY, 1, &variables).await;
     // Each first attempt is made, and gets no answer until its time limit.
     proxy.first(8, Fault::Silence);
     let start = Instant::now();
@@ -323,7 +324,7 @@ async fn a_function_with_a_bug() {
 
 /// Starts the binary as Lambda would, where it ends by itself.
 fn start(variables: &[(&str, &str)]) -> Output {
-    Command::new(BINARY)
+    Command::new(&*BINARY)
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
         .envs(variables.iter().copied())
@@ -361,7 +362,7 @@ async fn a_retention_shorter_than_the_maximum_delivery_delay_is_accepted_with_a_
     for (days, warned) in [("1", true), ("29", true), ("30", false), ("0", false), ("36500", false)] {
         let dynamodb = DynamoDb::start().await;
         let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()), ("RETENTION_DAYS", days)];
-        let lambda = Lambda::start(BINARY, 1, &variables).await;
+        let lambda = Lambda::start(&BINARY, 1, &variables).await;
         assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
         let warnings: Vec<_> =
             lines(&lambda.log()).into_iter().filter(|line| line["level"] == "WARN").map(steady).collect();
@@ -393,7 +394,7 @@ fn a_table_name_is_what_dynamodb_takes_for_one() {
 
 #[test]
 fn started_by_hand_it_says_what_it_is() {
-    let ended = Command::new(BINARY).env_clear().output().unwrap();
+    let ended = Command::new(&*BINARY).env_clear().output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(ended.stderr).unwrap(),

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,11 +11,11 @@ use tokio::net::TcpListener;
 
 use harness::dynamodb::DynamoDb;
 use harness::events::sample;
-use harness::lambda::Lambda;
+use harness::lambda::{Lambda, binary};
 use harness::proxy::{Fault, Proxy};
 use harness::tls::TlsEnd;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ecs-state-recorder");
+static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// A secret as a string, and one as a number.
 const SECRETS: [&str; 2] = ["hunter2-correct-horse", "271828182845904523"];
@@ -231,7 +232,7 @@ async fn no_faulty_set_up_tells_a_secret_and_each_tells_what_to_do() {
                 [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")];
             let variables: Vec<_> =
                 everything.into_iter().chain(variables.iter().map(|(name, value)| (*name, value.as_str()))).collect();
-            let lambda = Lambda::start(BINARY, 1, &variables).await;
+            let lambda = Lambda::start(&BINARY, 1, &variables).await;
             let answer = lambda.invoke(event().to_string()).await;
             let message = answer.body["errorMessage"].as_str().unwrap_or_default();
             let (outcome, told, retry) = match told {

@@ -15,7 +15,7 @@ DEADLINE_SECONDS = 30
 
 
 def binary():
-    """FUNCTION_BINARY, or what `cargo test` has built."""
+    """FUNCTION_BINARY, or what `cargo build` or `cargo test` has built."""
     target = os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")
     return os.environ.get("FUNCTION_BINARY", f"{target}/debug/ecs-state-recorder")
 

@@ -3,6 +3,7 @@
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 use std::collections::VecDeque;
+use std::env;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,12 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// The function that is tested: `FUNCTION_BINARY`, or the one that was built with the tests.
+#[must_use]
+pub fn binary(built: &str) -> String {
+    env::var("FUNCTION_BINARY").unwrap_or_else(|_| built.to_owned())
+}
 
 /// How often Lambda's asynchronous side delivers an event before it goes to the on-failure destination: once, and two
 /// retries.
