@@ -142,8 +142,8 @@ invoke-remote: signed-in ## Send an event to the deployed function, and show ans
 	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
 
 .PHONY: redrive
-redrive: signed-in ## Send the events of both queues to the function again: make redrive DRY_RUN=1 only shows them
-	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run)
+redrive: signed-in ## Send the events of both queues to the function again: make redrive DRY_RUN=1 only shows them, FORCE=1 sends all
+	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force)
 
 .PHONY: cargo
 cargo:

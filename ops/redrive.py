@@ -1,22 +1,34 @@
-"""Sends the events of both queues to the function again: what EventBridge couldn't hand over, and what Lambda gave up
-on. Safe at any time: an old state never replaces a newer one.
+"""Sends the events of both queues to the function again: what EventBridge couldn't deliver, and what Lambda gave up on.
+Safe at any time: an old state never replaces a newer one.
 
 In Python, since boto3 comes with the SAM CLI: in Rust it would bring three more AWS SDKs into every build."""
 
 import argparse
 import json
+import os
 import re
+import signal
 import sys
-from contextlib import suppress
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from threading import Event, Lock
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import stack
 
-# Long enough to send ten events, and so short that what an interrupted run held is soon there again.
-VISIBILITY_SECONDS = 120
+# Each receives ten messages, sends their events one by one, and deletes them.
+WORKERS = 32
+# How long what is held stays hidden, also after a redrive that is killed. SQS lets nobody hold more than some 120,000
+# messages of a queue: at 70 a second, a dry run has seen that many before the first comes again.
+VISIBILITY_MINUTES = 30
+# The README's errors that the same event always ends in.
+ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
 
 
 def members(text):
@@ -35,101 +47,285 @@ def members(text):
             at = after_space(at + 1)
 
 
-def event_of(body):
-    """The event in a message: the plain one of EventBridge, or out of the record that Lambda puts around it. None where
-    there is neither."""
-    try:
-        record = json.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(record, dict):
-        return None
-    if "requestContext" in record:
-        return dict(members(body)).get("requestPayload")
-    return body if "detail-type" in record else None
+def member(record, *path):
+    for name in path:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
 
 
-def describe(event):
-    """Which event it is, without anything out of its detail: that can be a secret."""
-    event = json.loads(event)
-    if not isinstance(event, dict):
-        return "a payload that is no event"
-    resources = event.get("resources")
-    resources = ", ".join(map(str, resources)) if isinstance(resources, list) else ""
-    return f"event {event.get('id')} of {resources or 'no resource'}"
+def error_name(value):
+    """Foreign text is shown only if it looks like an error's name: it could hold anything."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:]{1,64}", value) else None
+
+
+def code(error):
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+
+
+class Message:
+    """A message's event, and why it is in the queue: the plain event of EventBridge, or in the record that Lambda puts
+    around it."""
+
+    def __init__(self, message):
+        self.id = message["MessageId"]
+        self.sent_at = int(message["Attributes"]["SentTimestamp"]) / 1000
+        self.event, self.payload, names = None, None, [None]
+        body = message["Body"]
+        try:
+            record = json.loads(body)
+        except (ValueError, RecursionError):
+            record = None
+        if member(record, "requestContext") is not None:
+            names = [member(record, "responsePayload", "errorType"), member(record, "requestContext", "condition")]
+            if isinstance(member(record, "requestPayload"), dict):
+                self.event, self.payload = record["requestPayload"], json.dumps(record["requestPayload"])
+        elif member(record, "detail-type") is not None:
+            names = [member(message, "MessageAttributes", "ERROR_CODE", "StringValue")]
+            self.event, self.payload = record, body
+        names = [error_name(name) for name in names]
+        self.always_refused = names[0] in ALWAYS_REFUSED
+        self.why = ", ".join(filter(None, names)) or "no reason given"
+
+    def __str__(self):
+        """Which one it is, without anything out of the event's detail: that can be a secret."""
+        if self.event is None:
+            return f"message {self.id}"
+        resources = self.event.get("resources")
+        resources = ", ".join(map(str, resources)) if isinstance(resources, list) else ""
+        text = f"event {self.event.get('id')} of {resources or 'no resource'}"
+        return text if text.isprintable() else ascii(text)
+
+    def older_than(self, days):
+        """Also where its age can't be known."""
+        try:
+            at = datetime.fromisoformat(self.event["time"].replace("Z", "+00:00"))
+            return datetime.now(timezone.utc) - at > timedelta(days=days)
+        except (KeyError, AttributeError, ValueError, TypeError):
+            return True
+
+
+class Stop(Event):
+    """Set by the first Ctrl-C or SIGTERM: the workers end, and what is held is released. A second ends it at once."""
+
+    signal = None
+
+    def __init__(self):
+        super().__init__()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.interrupt)
+
+    def interrupt(self, number, _):
+        self.signal = number
+        self.set()
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Redrive:
-    def __init__(self, function, dry_run):
-        self.sqs, self.lambda_ = boto3.client("sqs"), boto3.client("lambda")
-        self.function, self.dry_run = function, dry_run
+    """Of one queue."""
 
-    def queue(self, name, url):
-        """Empties one queue. True where nothing that was in it at the start is left."""
-        sent, left, held, seen = 0, 0, [], set()
-        start = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        # By SQS's clock, and to the end of its second.
-        start = parsedate_to_datetime(start["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
-        try:
-            while messages := self.receive(url):
-                held += messages
-                # A message that stays comes again when it has been held for long enough: then all have been seen.
-                new = [message for message in messages if message["MessageId"] not in seen]
-                if not new:
-                    break
-                seen.update(message["MessageId"] for message in new)
-                for message in new:
-                    event = event_of(message["Body"])
-                    if event is None:
-                        print(f"{name}: left message {message['MessageId']}: it holds no event; look at it by hand")
-                        left += 1
-                    elif int(message["Attributes"]["SentTimestamp"]) / 1000 > start:
-                        print(f"{name}: left {describe(event)}: it came while this ran")
-                    elif self.dry_run:
-                        print(f"{name}: would send {describe(event)}")
-                        sent += 1
-                    else:
-                        self.lambda_.invoke(FunctionName=self.function, InvocationType="Event", Payload=event)
-                        self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                        held.remove(message)
-                        print(f"{name}: sent {describe(event)}")
-                        sent += 1
-        except (BotoCoreError, ClientError) as error:
-            print(f"{name}: {sent} sent; stopped: {error}")
-            print(f"{name}: what isn't sent is still in the queue: mend that, then run this again", file=sys.stderr)
-            return False
-        finally:
-            for message in held:
-                # One that has been held for long enough is free already.
-                with suppress(self.sqs.exceptions.MessageNotInflight, self.sqs.exceptions.ReceiptHandleIsInvalid):
-                    self.sqs.change_message_visibility(
-                        QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-                    )
-        print(f"{name}: {sent} {'to send' if self.dry_run else 'sent'}, {left} left")
-        return left == 0
+    def __init__(self, clients, name, url, function, retention_days, dry_run, force, stop):
+        self.sqs, self.lambda_ = clients
+        self.name, self.url, self.function = name, url, function
+        self.retention_days, self.dry_run, self.force = retention_days, dry_run, force
+        self.stop, self.error = stop, None
+        # For all below, which every worker changes.
+        self.lock = Lock()
+        # Of what is held, by the message's id: the newest receipt handle. SQS may ignore an older one.
+        self.handles = {}
+        # The ids of what Lambda has accepted.
+        self.accepted = set()
+        self.outcomes, self.groups, self.lines = Counter(), Counter(), []
 
-    def receive(self, url):
-        # Waiting at all makes SQS ask all of its servers: no message means that there is none.
-        found = self.sqs.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=VISIBILITY_SECONDS,
-            WaitTimeSeconds=1,
-            MessageSystemAttributeNames=["SentTimestamp"],
+    def run(self):
+        """Empties the queue. True if nothing is left that was in it at the start."""
+        counts = self.sqs.get_queue_attributes(
+            QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         )
+        # By SQS's clock, and to the end of its second.
+        self.start = parsedate_to_datetime(counts["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
+        visible = int(counts["Attributes"]["ApproximateNumberOfMessages"])
+        in_flight = int(counts["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+        with ThreadPoolExecutor(WORKERS) as pool:
+            began = time.monotonic()
+            show_until_done(
+                [pool.submit(self.work) for _ in range(WORKERS)],
+                lambda _: f"{self.name}: {(seen := self.outcomes.total())} of about {visible} seen, "
+                f"{seen / (time.monotonic() - began):.0f} a second",
+            )
+            undeleted = self.accepted & self.handles.keys()
+            undeleted = self.at_end(pool, "deleting", self.sqs.delete_message_batch, undeleted)
+            # What was sent but can't be deleted, too: the alarm and the next redrive have to see it.
+            held = undeleted.keys() | self.handles.keys() - self.accepted
+            unreleased = self.at_end(
+                pool, "releasing", self.sqs.change_message_visibility_batch, held, VisibilityTimeout=0
+            )
+        self.report(visible, in_flight, undeleted, unreleased)
+        seen, left = self.outcomes["sent"] + self.outcomes["left"], self.outcomes["left"]
+        return left == 0 and seen >= visible and not in_flight and not undeleted
+
+    def work(self):
+        # A batch without any that has waited since the start, and hasn't been seen, is near the end: so a redrive ends
+        # however much comes in, or comes again. A single one may be what SQS delivers twice.
+        idle = 0
+        try:
+            while idle < 3 and not self.stop.is_set() and (messages := self.receive()):
+                unseen = [Message(message) for message in messages if self.hold(message)]
+                idle = 0 if any(message.sent_at <= self.start for message in unseen) else idle + 1
+                try:
+                    for message in unseen:
+                        if not self.stop.is_set():
+                            self.decide(message)
+                finally:
+                    self.delete([message["MessageId"] for message in messages if message["MessageId"] in self.accepted])
+        except Exception as error:
+            self.error = self.error or error
+            self.stop.set()
+
+    def receive(self):
+        # Waiting at all makes SQS ask all of its servers: no message means that there is none.
+        try:
+            found = self.sqs.receive_message(
+                QueueUrl=self.url,
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=VISIBILITY_MINUTES * 60,
+                WaitTimeSeconds=1,
+                MessageSystemAttributeNames=["SentTimestamp"],
+                MessageAttributeNames=["ERROR_CODE"],
+            )
+        except self.sqs.exceptions.OverLimit:
+            # As many are held as can be; the queue's count says how many more there are.
+            return []
         return found.get("Messages", [])
+
+    def hold(self, message):
+        """True for one that hasn't been seen."""
+        with self.lock:
+            unseen = message["MessageId"] not in self.handles and message["MessageId"] not in self.accepted
+            self.handles[message["MessageId"]] = message["ReceiptHandle"]
+            return unseen
+
+    def decide(self, message):
+        outcome, why = "sent", message.why
+        if message.event is None:
+            outcome, why = "left", "no event in it: look at it by hand"
+        elif message.sent_at > self.start:
+            outcome = "came while this ran"
+        elif message.always_refused and not self.force:
+            outcome, why = "left", f"{why}: always refused; fix the sender, then delete it, or send it by FORCE=1"
+        elif self.retention_days and message.older_than(self.retention_days) and not self.force:
+            outcome = "left"
+            why += f": older than {self.retention_days} days, so it could recreate an expired row; send it by FORCE=1"
+        elif not self.dry_run:
+            try:
+                answer = self.lambda_.invoke(
+                    FunctionName=self.function, InvocationType="Event", Payload=message.payload
+                )
+                # It is empty, but unread it keeps the connection.
+                answer["Payload"].read()
+            except (
+                self.lambda_.exceptions.InvalidRequestContentException,
+                self.lambda_.exceptions.RequestTooLargeException,
+            ) as error:
+                # Only the code: the message can quote the event.
+                outcome, why = "left", f"{why}: refused by Lambda ({code(error)}); look at it by hand"
+        with self.lock:
+            self.outcomes[outcome] += 1
+            label = "to send" if self.dry_run and outcome == "sent" else outcome
+            self.groups[label, why] += 1
+            if self.dry_run:
+                self.lines.append(f"{label}: {message}: {why}")
+            elif outcome == "sent":
+                self.accepted.add(message.id)
+
+    def delete(self, ids):
+        """What can't be deleted stays held, and is tried once more at the end."""
+        if ids:
+            failed = self.batch(self.sqs.delete_message_batch, ids)
+            with self.lock:
+                for id in set(ids) - failed.keys():
+                    self.handles.pop(id, None)
+
+    def batch(self, call, ids, **more):
+        """The error codes of those that failed, by id."""
+        entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids]
+        return {failed["Id"]: failed["Code"] for failed in call(QueueUrl=self.url, Entries=entries).get("Failed", [])}
+
+    def at_end(self, pool, doing, call, ids, **more):
+        """The same, for any number of them. A call that fails doesn't stop the others."""
+
+        def ten(ids):
+            try:
+                return self.batch(call, ids, **more)
+            except (BotoCoreError, ClientError) as error:
+                return dict.fromkeys(ids, code(error))
+
+        ids = list(ids)
+        tens = [pool.submit(ten, ids[at : at + 10]) for at in range(0, len(ids), 10)]
+        show_until_done(tens, lambda done: f"{self.name}: {doing} {min(done * 10, len(ids))} of {len(ids)}")
+        return {id: code for ten in tens for id, code in ten.result().items()}
+
+    def report(self, visible, in_flight, undeleted, unreleased):
+        say = lambda text: print(f"{self.name}: {text}")
+        for line in sorted(self.lines):
+            say(line)
+        for (label, why), count in sorted(self.groups.items()):
+            say(f"{count} {label}: {why}")
+        if undeleted:
+            say(f"{len(undeleted)} of those sent could not be deleted ({codes(undeleted)}): "
+                "the next redrive sends them again, which changes no row")
+        if unreleased:
+            say(f"{len(unreleased)} could not be released ({codes(unreleased)}): "
+                f"they are in the queue again, now or within {VISIBILITY_MINUTES} minutes")
+        sent, left = self.outcomes["sent"], self.outcomes["left"]
+        if self.stop.is_set():
+            cause = signal.strsignal(self.stop.signal) if self.stop.signal else self.error
+            say(f"{0 if self.dry_run else sent} sent; stopped: {cause}")
+            hint = "run this again" if self.stop.signal else "fix that, then run this again"
+            print(f"{self.name}: what isn't sent is still in the queue: {hint}", file=sys.stderr)
+            if self.error and not isinstance(self.error, (BotoCoreError, ClientError)):
+                raise self.error
+            sys.exit(128 + self.stop.signal if self.stop.signal else 1)
+        if sent + left < visible:
+            say(f"the queue counted about {visible}, {sent + left} were seen: run this again in a minute to be sure")
+        if in_flight:
+            say(f"about {in_flight} more were held, by another redrive or one that was killed: "
+                f"they are in the queue again within {VISIBILITY_MINUTES} minutes")
+        say(f"{sent} {'to send' if self.dry_run else 'sent'}, {left} left")
+
+
+def codes(failed):
+    return ", ".join(sorted(set(failed.values())))
+
+
+def show_until_done(futures, text):
+    """Progress, on stderr: a line that is rewritten on a terminal, a new one every ten seconds elsewhere."""
+    terminal = sys.stderr.isatty()
+    while not_done := wait(futures, 0.5 if terminal else 10).not_done:
+        line = text(len(futures) - len(not_done))
+        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+    if terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("stack")
-    arguments.add_argument("--dry-run", action="store_true", help="only show what would be sent")
+    arguments.add_argument("--dry-run", action="store_true", help="send nothing, and show each event")
+    arguments.add_argument("--force", action="store_true", help="send also what is always refused, and what is too old")
     arguments = arguments.parse_args()
-    with stack.one_clear_line():
-        made = stack.outputs(arguments.stack)
-        redrive = Redrive(made["FunctionName"], arguments.dry_run)
-        emptied = [
-            redrive.queue("dead-letter queue", made["DeadLetterQueueUrl"]),
-            redrive.queue("failure queue", made["FailureQueueUrl"]),
-        ]
+    queues = [("dead-letter queue", "DeadLetterQueueUrl"), ("failure queue", "FailureQueueUrl")]
+    stop = Stop()
+    try:
+        with stack.one_clear_line():
+            made = stack.outputs(arguments.stack)
+            function, retention_days = made["FunctionName"], int(made["RetentionDays"])
+            config = Config(max_pool_connections=WORKERS)
+            clients = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
+            limits = retention_days, arguments.dry_run, arguments.force
+            emptied = [Redrive(clients, name, made[url], function, *limits, stop).run() for name, url in queues]
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `make redrive DRY_RUN=1 | head`. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(0 if all(emptied) else 1)

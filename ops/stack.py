@@ -62,9 +62,11 @@ def existing(name):
 
 
 def outputs(name):
-    """What the stack made, by the names of template.yaml's Outputs."""
+    """What the stack made, by the names of template.yaml's Outputs, and its parameters."""
     stack = existing(name)
-    found = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    found = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
+    # An output wins: it is the name that the stack gave.
+    found |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "FunctionName" not in found:
         sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no function: run `make deploy`")
     return found

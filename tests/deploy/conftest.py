@@ -27,3 +27,9 @@ def function(aws, stack):
     function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})
     yield function
     function.stop()
+
+
+@pytest.fixture
+def environment(aws, function):
+    """For a command that is to find this AWS, and the built function as its Lambda."""
+    return aws.environment(AWS_ENDPOINT_URL_LAMBDA=function.url)

@@ -14,7 +14,7 @@ from samcli.yamlhelper import yaml_parse
 
 from .aws import ACCOUNT, PROJECT, REGION
 from .function import binary
-from .test_commands import ops
+from .ops import ops
 
 TASKS, CONTAINER_INSTANCES = "ECSTaskState", "ECSCtrInstanceState"
 KEYS = {TASKS: "taskArn", CONTAINER_INSTANCES: "containerInstanceArn"}

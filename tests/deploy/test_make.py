@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from datetime import datetime, timezone
 
 import boto3
 import pytest
@@ -48,7 +49,9 @@ def test_from_deploy_to_delete(aws, tmp_path):
             "invoke-remote", "EVENT=events/fargate-task-running.json", AWS_ENDPOINT_URL_LAMBDA=function.url
         )
         assert (code, errors) == (0, "") and '"outcome": "stored"' in output
-        dead_letter = (PROJECT / "events/fargate-task-stopped.json").read_text()
+        # One older than the retention would be left.
+        dead_letter = json.loads((PROJECT / "events/fargate-task-stopped.json").read_text())
+        dead_letter = json.dumps(dead_letter | {"time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"})
         boto3.client("sqs").send_message(QueueUrl=outputs["DeadLetterQueueUrl"], MessageBody=dead_letter)
         code, output, errors = make("redrive", "DRY_RUN=1", AWS_ENDPOINT_URL_LAMBDA=function.url)
         assert (code, errors) == (0, "") and "dead-letter queue: 1 to send, 0 left" in output

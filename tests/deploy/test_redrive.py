@@ -1,0 +1,550 @@
+"""make redrive: what it sends, what it leaves, and that nothing is lost, at any size and however it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from io import BytesIO
+from threading import Lock
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
+
+from .aws import ACCOUNT, PROJECT, REGION
+from .ops import command, ops, rows
+
+TASK = "arn:aws:ecs:eu-west-1:123456789012:task/demo/{}"
+RETRIED = "StoreUnavailable, RetriesExhausted"
+ALWAYS_REFUSED = "always refused; fix the sender, then delete it, or send it by FORCE=1"
+TOO_OLD = "older than 30 days, so it could recreate an expired row; send it by FORCE=1"
+# How many messages the two tests of size take. Their bounds are half of the goal: other programs may run beside them.
+MESSAGES = int(os.environ.get("REDRIVE_MESSAGES", 2000))
+
+
+class Front:
+    """Before moto: every call to SQS and Lambda passes it, and can be delayed, refused and seen. Invoke ends here."""
+
+    def __init__(self, aws):
+        server = aws.server._server
+        self.moto, server.app = server.app, self
+        # moto's queues lose a deletion while another thread deletes.
+        self.lock = Lock()
+        self.seconds, self.calls, self.payloads = 0, Counter(), []
+        # What to answer instead, as status and JSON, by the operation and its input.
+        self.answer = lambda operation, given: None
+
+    def __call__(self, environ, start_response):
+        service, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
+        if environ["PATH_INFO"].endswith("/invocations"):
+            operation = "Invoke"
+        elif service != "AmazonSQS":
+            return self.moto(environ, start_response)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        time.sleep(self.seconds)
+        given = json.loads(body)
+        answer = self.answer(operation, given)
+        self.calls[operation] += 1
+        if operation == "Invoke" and answer is None:
+            self.payloads.append(body.decode())
+            answer = 202, None
+        if answer:
+            status, body = answer
+            start_response(f"{status} ", [("content-type", "application/json")])
+            return [json.dumps(body).encode() if body else b""]
+        wait = given.get("WaitTimeSeconds", 0)
+        if wait:
+            # moto would wait with the lock.
+            body = json.dumps(given | {"WaitTimeSeconds": 0}).encode()
+        started, found = self.call(environ, body)
+        if wait and b'"Messages"' not in found:
+            time.sleep(wait)
+            started, found = self.call(environ, body)
+        start_response(*started)
+        return [found]
+
+    def call(self, environ, body):
+        environ = environ | {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        with self.lock:
+            started = []
+            return started, b"".join(self.moto(environ, lambda *given: started.extend(given)))
+
+
+@pytest.fixture
+def front(aws, monkeypatch):
+    # moto goes through the whole queue for each message, for some calls many times. Its answers stay the same.
+    now = lambda: time.time() * 1000
+    visible = lambda queue, at: [message for message in queue._messages if message.visible_at < at]
+    monkeypatch.setattr(Queue, "messages", property(lambda queue: visible(queue, now())))
+    monkeypatch.setattr(SQSBackend, "is_message_valid_based_on_retention_period", lambda *_: True)
+    holders, receive, change = {}, Message.mark_received, SQSBackend.change_message_visibility
+
+    def mark_received(message, visibility_timeout):
+        receive(message, visibility_timeout)
+        holders[message.receipt_handle] = message
+
+    def change_message_visibility(backend, queue_name, receipt_handle, visibility_timeout):
+        queue = backend.get_queue(queue_name)
+        messages, queue._messages = queue._messages, [holders[receipt_handle]]
+        try:
+            change(backend, queue_name, receipt_handle, visibility_timeout)
+        finally:
+            queue._messages = messages
+
+    monkeypatch.setattr(Message, "mark_received", mark_received)
+    monkeypatch.setattr(SQSBackend, "change_message_visibility", change_message_visibility)
+    return Front(aws)
+
+
+@pytest.fixture
+def queues(stack):
+    return stack.outputs["DeadLetterQueueUrl"], stack.outputs["FailureQueueUrl"]
+
+
+def ago(**time):
+    return (datetime.now(timezone.utc) - timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def event(number, time=None, **detail):
+    arn = TASK.format(number)
+    return json.dumps({
+        "version": "0", "id": f"event-{number}", "detail-type": "ECS Task State Change", "source": "aws.ecs",
+        "time": time or ago(hours=1), "resources": [arn],
+        "detail": {"taskArn": arn, "version": 1, "lastStatus": "RUNNING", **detail},
+    })
+
+
+def on_failure(payload, error_type="StoreUnavailable"):
+    """The record that Lambda puts around an event it gave up on, as the Lambda guide shows it."""
+    return (
+        '{"version":"1.0","timestamp":"2026-03-02T09:17:40.012Z","requestContext":{"requestId":"e4b46cbf-b738-xmpl-8880-'
+        'a18cdf61200e","functionArn":"arn:aws:lambda:eu-west-1:123456789012:function:recorder:$LATEST","condition":'
+        '"RetriesExhausted","approximateInvokeCount":3},"requestPayload": ' + payload + ' ,"responseContext":{"statusCode"'
+        ':200,"executedVersion":"$LATEST","functionError":"Unhandled"},"responsePayload":{"errorType":'
+        + json.dumps(error_type) + ',"errorMessage":"requestPayload hunter2"}}'
+    )
+
+
+def send(url, *bodies, **attributes):
+    attributes = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    sqs = boto3.client("sqs")
+    for at in range(0, len(bodies), 10):
+        sqs.send_message_batch(QueueUrl=url, Entries=[
+            {"Id": str(number), "MessageBody": body, "MessageAttributes": attributes}
+            for number, body in enumerate(bodies[at : at + 10])
+        ])
+
+
+def put(url, bodies):
+    """Many, straight into moto: its SendMessage counts the whole queue for each."""
+    for body in bodies:
+        messages_of(url).append(Message(str(uuid4()), body))
+        messages_of(url)[-1].mark_sent()
+
+
+def waiting(url):
+    """How many are there for the next redrive, and how many are held."""
+    attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)["Attributes"]
+    return int(found[attributes[0]]), int(found[attributes[1]])
+
+
+def messages_of(url):
+    """moto's own."""
+    return sqs_backends[ACCOUNT][REGION].queues[url.rpartition("/")[2]]._messages
+
+
+def test_both_kinds_of_record_are_sent_and_both_queues_emptied(front, queues, function, environment):
+    dead_letters, failures = queues
+    digits = "0.1000000000000000055511151231257827"
+    send(dead_letters, event(1), ERROR_CODE="NO_PERMISSIONS", ERROR_MESSAGE="hunter2")
+    send(failures, on_failure(event(2).replace('"RUNNING"', f'"RUNNING", "half": {digits}')), on_failure(event(3)))
+
+    assert ops("redrive.py", "recorder", **environment) == (
+        0,
+        [
+            "dead-letter queue: 1 sent: NO_PERMISSIONS",
+            "dead-letter queue: 1 sent, 0 left",
+            f"failure queue: 2 sent: {RETRIED}",
+            "failure queue: 2 sent, 0 left",
+        ],
+        [],
+    )
+    assert [function.answers.get(timeout=30)["outcome"] for _ in range(3)] == ["stored"] * 3
+    assert set(rows()) == {TASK.format(number) for number in (1, 2, 3)}
+    assert rows()[TASK.format(2)]["half"] == {"N": digits}
+    assert waiting(dead_letters) == waiting(failures) == (0, 0)
+
+
+def test_what_lambda_refuses_in_the_middle_is_not_lost_and_the_next_redrive_sends_it(front, queues, function, environment):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(1, 6)))
+    # Accepted, accepted, then refused as often as the SDK tries.
+    function.refusals = [0, 0, 429, 429]
+
+    code, lines, errors = ops("redrive.py", "recorder", AWS_MAX_ATTEMPTS="2", **environment)
+    assert code == 1
+    assert lines[:-1] == ["dead-letter queue: 0 sent, 0 left", f"failure queue: 2 sent: {RETRIED}"]
+    assert lines[-1].startswith("failure queue: 2 sent; stopped: An error occurred (TooManyRequestsException)")
+    assert errors == ["failure queue: what isn't sent is still in the queue: fix that, then run this again"]
+    assert waiting(failures) == (3, 0)
+
+    assert function.refusals == []
+    code, lines, errors = ops("redrive.py", "recorder", **environment)
+    assert (code, lines[-1], errors) == (0, "failure queue: 3 sent, 0 left", [])
+    assert [function.answers.get(timeout=30)["outcome"] for _ in range(5)] == ["stored"] * 5
+    assert set(rows()) == {TASK.format(number) for number in range(1, 6)}
+    assert waiting(failures) == (0, 0)
+
+
+def test_a_dry_run_shows_each_event_and_why_it_is_there_and_sends_and_deletes_nothing(aws, front, queues):
+    dead_letters, failures = queues
+    send(dead_letters, event(1), ERROR_CODE="NO_PERMISSIONS")
+    send(dead_letters, event(2))
+    send(failures, on_failure(event(3)), on_failure(event(4), "InvalidEvent"), on_failure(event(5, ago(days=31))))
+    assert ops("redrive.py", "recorder", "--dry-run", **aws.environment()) == (
+        1,
+        [
+            f"dead-letter queue: to send: event event-1 of {TASK.format(1)}: NO_PERMISSIONS",
+            f"dead-letter queue: to send: event event-2 of {TASK.format(2)}: no reason given",
+            "dead-letter queue: 1 to send: NO_PERMISSIONS",
+            "dead-letter queue: 1 to send: no reason given",
+            "dead-letter queue: 2 to send, 0 left",
+            f"failure queue: left: event event-4 of {TASK.format(4)}: InvalidEvent, RetriesExhausted: {ALWAYS_REFUSED}",
+            f"failure queue: left: event event-5 of {TASK.format(5)}: {RETRIED}: {TOO_OLD}",
+            f"failure queue: to send: event event-3 of {TASK.format(3)}: {RETRIED}",
+            f"failure queue: 1 left: InvalidEvent, RetriesExhausted: {ALWAYS_REFUSED}",
+            f"failure queue: 1 left: {RETRIED}: {TOO_OLD}",
+            f"failure queue: 1 to send: {RETRIED}",
+            "failure queue: 1 to send, 2 left",
+        ],
+        [],
+    )
+    assert (waiting(dead_letters), waiting(failures)) == ((2, 0), (3, 0))
+    assert front.payloads == [] and front.calls["DeleteMessageBatch"] == 0
+
+
+def test_what_is_always_refused_is_left_unless_forced(aws, front, queues):
+    _, failures = queues
+    refused = ["UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"]
+    records = [on_failure(event(number), kind) for number, kind in enumerate(refused)]
+    send(failures, *records, on_failure(event(3), "StoreRejected"))
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    assert (code, lines[1:], errors) == (
+        1,
+        [f"failure queue: 1 left: {kind}, RetriesExhausted: {ALWAYS_REFUSED}" for kind in sorted(refused)]
+        + ["failure queue: 1 sent: StoreRejected, RetriesExhausted", "failure queue: 1 sent, 3 left"],
+        [],
+    )
+    assert [json.loads(payload)["id"] for payload in front.payloads] == ["event-3"]
+    assert waiting(failures) == (3, 0)
+
+    code, lines, errors = ops("redrive.py", "recorder", "--force", **aws.environment())
+    assert (code, lines[-1], errors) == (0, "failure queue: 3 sent, 0 left", [])
+    assert sorted(json.loads(payload)["id"] for payload in front.payloads) == [f"event-{number}" for number in range(4)]
+    assert waiting(failures) == (0, 0)
+
+
+@pytest.mark.parametrize(("days", "sent"), [(30, [1]), (0, [0, 1, 2, 3]), (60, [0, 1])])
+def test_what_is_older_than_the_retention_is_left_unless_forced(aws, front, days, sent):
+    outputs = aws.deploy("recorder", RetentionDays=days).outputs
+    dead_letters = outputs["DeadLetterQueueUrl"]
+    times = [ago(days=30, minutes=1), ago(days=29, hours=23), ago(days=90), "yesterday"]
+    send(dead_letters, *(event(number, time) for number, time in enumerate(times)), ERROR_CODE="NO_PERMISSIONS")
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    ids = lambda: sorted(json.loads(payload)["id"] for payload in front.payloads)
+    assert (code, errors, ids()) == (0 if len(sent) == 4 else 1, [], [f"event-{number}" for number in sent])
+    assert lines[-2] == f"dead-letter queue: {len(sent)} sent, {4 - len(sent)} left"
+    if len(sent) < 4:
+        why = f"NO_PERMISSIONS: older than {days} days, so it could recreate an expired row; send it by FORCE=1"
+        assert lines[0] == f"dead-letter queue: {4 - len(sent)} left: {why}"
+    assert waiting(dead_letters) == (4 - len(sent), 0)
+
+    code, lines, errors = ops("redrive.py", "recorder", "--force", **aws.environment())
+    assert (code, errors, ids()) == (0, [], [f"event-{number}" for number in range(4)])
+    assert waiting(dead_letters) == (0, 0)
+
+
+def test_what_is_no_event_stays_and_nothing_that_can_be_a_secret_is_shown(aws, front, queues):
+    dead_letters, failures = queues
+    without_payload = '{"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}}'
+    deep = '{"requestContext": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    send(failures, "hunter2", '["hunter2"]', '{"secret": "hunter2"}', without_payload, on_failure('"hunter2"'), deep)
+    secret = {"overrides": {"containerOverrides": [{"environment": [{"name": "PASSWORD", "value": "hunter2"}]}]}}
+    send(failures, on_failure(event(1, **secret)), on_failure(event(2), "It's hunter2"), on_failure(event(3), ["hunter2"]))
+    send(failures, on_failure(event(4).replace("event-4", "hidden\\u001b[2J")))
+    send(dead_letters, event(5, **secret), ERROR_CODE="it's hunter2", ERROR_MESSAGE="hunter2")
+    for arguments in (["--dry-run"], []):
+        code, lines, errors = ops("redrive.py", "recorder", *arguments, **aws.environment())
+        assert (code, errors) == (1, [])
+        label = "to send" if arguments else "sent"
+        assert lines[-4:] == [
+            "failure queue: 6 left: no event in it: look at it by hand",
+            f"failure queue: 2 {label}: RetriesExhausted",
+            f"failure queue: 2 {label}: {RETRIED}",
+            f"failure queue: 4 {label}, 6 left",
+        ]
+        assert f"dead-letter queue: 1 {label}: no reason given" in lines
+        assert "hunter2" not in "".join(lines) and all(line.isprintable() for line in lines)
+    assert waiting(failures) == (6, 0)
+
+
+def test_what_comes_while_it_runs_is_left_for_the_next_one(aws, front, queues):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(30)))
+    backend = sqs_backends[ACCOUNT][REGION]
+
+    def never_empty(operation, given):
+        if operation == "ReceiveMessage" and given["QueueUrl"] == failures:
+            backend.send_message(failures.rpartition("/")[2], on_failure(event(99)))
+            messages_of(failures)[-1].sent_timestamp += 3_600_000
+
+    front.answer = never_empty
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    assert (code, lines[2:], errors) == (
+        0, [f"failure queue: 30 sent: {RETRIED}", "failure queue: 30 sent, 0 left"], []
+    )
+    assert re.fullmatch(f"failure queue: [0-9]+ came while this ran: {RETRIED}", lines[1])
+    assert len(front.payloads) == 30 and waiting(failures) == (len(messages_of(failures)), 0)
+
+
+def test_what_sqs_delivers_twice_is_sent_once(aws, front, queues):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(40)))
+    receives = []
+
+    def again(operation, given):
+        if operation == "ReceiveMessage" and given["QueueUrl"] == failures:
+            receives.append(given)
+            # Those that are held become visible, as SQS may let them.
+            if len(receives) in (3, 5):
+                for message in list(messages_of(failures)):
+                    message.visible_at = 0
+
+    front.answer = again
+    code, lines, errors = ops("redrive.py", "recorder", "--dry-run", **aws.environment())
+    assert (code, lines[-1], errors) == (0, "failure queue: 40 to send, 0 left", [])
+    assert waiting(failures) == (40, 0)
+    receives.clear()
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    assert (code, lines[-1], errors) == (0, "failure queue: 40 sent, 0 left", [])
+    assert len(front.payloads) == len(set(front.payloads)) == 40
+    assert waiting(failures) == (0, 0)
+
+
+def test_what_is_sent_but_cannot_be_deleted_is_tried_again_then_said(aws, front, queues):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(25)))
+    failed = []
+
+    def refuse(first):
+        def answer(operation, given):
+            if operation == "DeleteMessageBatch" and len(failed) < first:
+                entry, *others = given["Entries"]
+                failed.append(entry["Id"])
+                sqs = boto3.client("sqs", endpoint_url=aws.url)
+                for other in others:
+                    sqs.delete_message(QueueUrl=failures, ReceiptHandle=other["ReceiptHandle"])
+                return 200, {
+                    "Successful": [{"Id": other["Id"]} for other in others],
+                    "Failed": [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "hunter2"}],
+                }
+        return answer
+
+    # Each of the three batches fails in part, and once more at the end.
+    front.answer = refuse(4)
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    assert (code, errors) == (1, [])
+    assert lines[-2:] == [
+        "failure queue: 1 of those sent could not be deleted (InternalError): the next redrive sends them again, which "
+        "changes no row",
+        "failure queue: 25 sent, 0 left",
+    ]
+    assert len(front.payloads) == 25 and waiting(failures) == (1, 0)
+
+    # Only the first fails, and not at the end.
+    failed.clear()
+    front.answer = refuse(1)
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    assert (code, lines[-1], errors) == (0, "failure queue: 1 sent, 0 left", [])
+    assert waiting(failures) == (0, 0)
+
+
+def test_without_the_permission_to_delete_it_stops(aws, front, queues):
+    _, failures = queues
+    put(failures, (on_failure(event(number)) for number in range(500)))
+    denied = 403, {"__type": "AccessDenied", "message": "not authorized"}
+    front.answer = lambda operation, given: denied if operation == "DeleteMessageBatch" else None
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    sent = len(front.payloads)
+    assert (code, len(errors)) == (1, 1) and sent <= 320
+    assert lines[-2:] == [
+        f"failure queue: {sent} of those sent could not be deleted (AccessDenied): the next redrive sends them again, "
+        "which changes no row",
+        f"failure queue: {sent} sent; stopped: An error occurred (AccessDenied) when calling the DeleteMessageBatch "
+        "operation: not authorized",
+    ]
+    assert waiting(failures) == (500, 0)
+
+
+def test_what_cannot_be_released_is_said_and_stops_nothing(aws, front, queues):
+    dead_letters, failures = queues
+    send(dead_letters, *(event(number) for number in range(3)))
+    send(failures, *(on_failure(event(number)) for number in range(15)))
+
+    def refuse(operation, given):
+        if operation == "ChangeMessageVisibilityBatch" and given["QueueUrl"] == dead_letters:
+            # The whole call, as moto answers where a message is 12 hours old.
+            return 400, {"__type": "InvalidParameterValue", "message": "beyond the limit [43200 seconds]"}
+        if operation == "ChangeMessageVisibilityBatch":
+            # An entry, as SQS does.
+            return 200, {"Successful": [], "Failed": [
+                {"Id": entry["Id"], "SenderFault": True, "Code": "InvalidParameterValue"} for entry in given["Entries"]
+            ]}
+
+    front.answer = refuse
+    code, lines, errors = ops("redrive.py", "recorder", "--dry-run", **aws.environment())
+    assert (code, errors) == (0, [])
+    until = "could not be released (InvalidParameterValue): they are in the queue again, now or within 30 minutes"
+    assert [line for line in lines if ": to send: " not in line] == [
+        "dead-letter queue: 3 to send: no reason given",
+        f"dead-letter queue: 3 {until}",
+        "dead-letter queue: 3 to send, 0 left",
+        f"failure queue: 15 to send: {RETRIED}",
+        f"failure queue: 15 {until}",
+        "failure queue: 15 to send, 0 left",
+    ]
+
+    # The next one sees what is held, and says so.
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    held = "more were held, by another redrive or one that was killed: they are in the queue again within 30 minutes"
+    assert (code, lines, errors) == (
+        1,
+        [
+            f"dead-letter queue: about 3 {held}", "dead-letter queue: 0 sent, 0 left",
+            f"failure queue: about 15 {held}", "failure queue: 0 sent, 0 left",
+        ],
+        [],
+    )
+
+
+def test_an_event_that_lambda_can_never_take_is_left_and_does_not_stop_the_others(aws, front, queues):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(5)))
+    refusals = [
+        (413, {"Type": "User", "message": "hunter2", "__type": "RequestTooLargeException"}),
+        (400, {"Type": "User", "message": "hunter2", "__type": "InvalidRequestContentException"}),
+    ]
+    front.answer = lambda operation, given: refusals.pop() if operation == "Invoke" and refusals else None
+    code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
+    assert (code, lines[1:], errors) == (
+        1,
+        [
+            f"failure queue: 1 left: {RETRIED}: refused by Lambda (InvalidRequestContentException); look at it by hand",
+            f"failure queue: 1 left: {RETRIED}: refused by Lambda (RequestTooLargeException); look at it by hand",
+            f"failure queue: 3 sent: {RETRIED}",
+            "failure queue: 3 sent, 2 left",
+        ],
+        [],
+    )
+    assert waiting(failures) == (2, 0)
+
+
+def test_what_was_not_seen_is_missed(aws, front, queues):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(30)))
+    receives = []
+
+    def at_the_limit(operation, given):
+        """As SQS answers once a queue's 120,000 messages are held."""
+        if operation == "ReceiveMessage" and given["QueueUrl"] == failures:
+            receives.append(given)
+            if len(receives) > 2:
+                return 403, {"__type": "OverLimit", "message": "too many"}
+
+    front.answer = at_the_limit
+    code, lines, errors = ops("redrive.py", "recorder", "--dry-run", **aws.environment())
+    assert (code, lines[-2:], errors) == (
+        1,
+        [
+            "failure queue: the queue counted about 30, 20 were seen: run this again in a minute to be sure",
+            "failure queue: 20 to send, 0 left",
+        ],
+        [],
+    )
+    assert waiting(failures) == (30, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+def test_interrupted_it_stops_releases_what_it_holds_and_says_how_far_it_got(aws, front, queues, number, arguments):
+    _, failures = queues
+    put(failures, (on_failure(event(number)) for number in range(500)))
+    front.seconds = 0.05
+    process = subprocess.Popen(
+        command("redrive.py", "recorder", *arguments), env=aws.environment(), cwd=PROJECT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 30
+    held = lambda: len(front.payloads) if not arguments else waiting(failures)[1]
+    while held() < 50:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    sent = len(front.payloads)
+    assert process.returncode == 128 + number
+    assert output.splitlines()[-1] == f"failure queue: {sent} sent; stopped: {signal.strsignal(number)}"
+    assert errors == "failure queue: what isn't sent is still in the queue: run this again\n"
+    assert 50 <= sent < 500 if not arguments else sent == 0
+    assert waiting(failures) == (500 - sent, 0)
+    assert len(set(front.payloads)) == sent
+
+
+def test_a_reader_that_has_seen_enough_leaves_nothing_held(aws, front, queues):
+    _, failures = queues
+    put(failures, (on_failure(event(number)) for number in range(2000)))
+    process = subprocess.Popen(
+        command("redrive.py", "recorder", "--dry-run"), env=aws.environment(), cwd=PROJECT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(timeout=30), waiting(failures)) == (b"", 1, (2000, 0))
+
+
+def measured(capsys, aws, *arguments):
+    began = time.monotonic()
+    code, lines, errors = ops("redrive.py", "recorder", *arguments, seconds=3600, **aws.environment())
+    seconds = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\n{lines[-1]} in {seconds:.1f} s: {MESSAGES / seconds:.0f} a second, with 50 ms added to each call")
+    return code, lines, errors, MESSAGES / seconds
+
+
+def test_a_dry_run_of_many_counts_each_once_and_leaves_all_where_they_are(capsys, aws, front, queues):
+    _, failures = queues
+    put(failures, (on_failure(event(number)) for number in range(MESSAGES)))
+    front.seconds = 0.05
+    code, lines, errors, rate = measured(capsys, aws, "--dry-run")
+    assert (code, lines[-1]) == (0, f"failure queue: {MESSAGES} to send, 0 left")
+    assert {line.split()[5] for line in lines if " event " in line} == {f"event-{number}" for number in range(MESSAGES)}
+    assert waiting(failures) == (MESSAGES, 0) and front.payloads == []
+    assert rate > 50
+
+
+def test_many_are_sent_fast_and_each_once(capsys, aws, front, queues):
+    _, failures = queues
+    events = [event(number) for number in range(MESSAGES)]
+    put(failures, map(on_failure, events))
+    front.seconds = 0.05
+    code, lines, errors, rate = measured(capsys, aws)
+    assert (code, lines[-1]) == (0, f"failure queue: {MESSAGES} sent, 0 left")
+    assert sorted(front.payloads) == sorted(events)
+    assert waiting(failures) == (0, 0)
+    assert rate > 50
