@@ -83,7 +83,8 @@ bench: .tools/reference/installed ## Measure the function beside its peers: cold
 		--peer ours=$(TARGET)/release/ecs-state-recorder \
 		--peer floor=target/bench/floor \
 		--peer plain=$(TARGET)/plain/defaults \
-		--peer 'stock=$(TARGET)/stock/defaults connect' \
+		--peer 'plain+connect=$(TARGET)/plain/defaults connect' \
+		--peer stock=$(TARGET)/stock/defaults \
 		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS) $(OPTIONS)
 
 .PHONY: check

@@ -52,9 +52,6 @@ struct Arguments {
     /// The folder for figures.json and figures.svg
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
-    /// Passed by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -156,7 +153,7 @@ fn floor_request() -> String {
     let event: serde_json::Value = serde_json::from_str(&event(1, 1)).expect("an event is JSON");
     json!({
         "TableName": TASKS,
-        "Item": support::events::row(&event),
+        "Item": harness::events::row(&event),
         "ConditionExpression": store::CONDITION,
         "ExpressionAttributeNames": {"#version": "version"},
         "ExpressionAttributeValues": {":version": {"N": "1000000000"}},

@@ -1,6 +1,6 @@
-//! The same function without its settings, as a peer for the benchmark: Cargo's defaults for the profile, the SDK's for
-//! the client, Tokio's for the runtime. As `stock`, it connects to DynamoDB at the first event, as most functions do; as
-//! `stock connect`, during initialisation, as the function itself does.
+//! The same function with the defaults of the SDK and of Tokio, as a rival for the benchmark. Built with the profile
+//! `plain`, it is what a good Rust programmer writes first; with `stock`, it has Cargo's defaults too. It connects to
+//! DynamoDB at the first event, as most functions do; with the argument `connect`, during initialisation, as ours does.
 
 use std::env;
 use std::sync::Arc;
