@@ -64,7 +64,8 @@ fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_
 .PHONY: mutants
 mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, and see the tests find it (half an hour)
 	@mkdir -p $(TARGET)
-	@cargo mutants --output $(TARGET) --cargo-test-arg=--locked -- --test rules --test process --test bad_input
+	@cargo mutants --package ecs-state-recorder --output $(TARGET) --cargo-test-arg=--locked -- \
+		--test rules --test process --test bad_input --test secrets
 
 # A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'". Options of the benchmark itself
 # (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'. The README's table and
