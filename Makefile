@@ -1,17 +1,17 @@
-# The targets that a person types, and CI with them. Each does its own set-up; `make` alone lists them.
+# The targets that people and CI use. Each installs what it needs; `make` without a target lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# A cargo-lambda of the user's own is as good; without one, a pinned one comes from PyPI into .tools/.
+# An installed cargo-lambda is used as it is; otherwise, a pinned one is installed from PyPI into .tools/.
 CARGO_LAMBDA_VERSION := 1.9.2
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_FUZZ_VERSION := 0.13.2
 
-# The stack to deploy and to work on, and its parameters: make deploy PARAMETERS='ArchiveDays=0 Tracing=Active'.
+# The stack to deploy or operate on, and its parameters: make deploy PARAMETERS='ArchiveDays=0 Tracing=Active'.
 STACK ?= ecs-state-recorder
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
-# More options of `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket my-bucket'.
+# Additional options for `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket my-bucket'.
 SAM_OPTIONS ?=
 
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -23,37 +23,37 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: debug $(CARGO_LAMBDA) ## Send every event of events/ through the function, and show each outcome and what is stored
+run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the function, and show the outcomes and the stored rows
 	@$(TARGET)/debug/local run
 
 .PHONY: watch
-watch: debug $(CARGO_LAMBDA) ## Keep the function and a DynamoDB running, and rebuild on every change
+watch: debug $(CARGO_LAMBDA) ## Keep the function and a local DynamoDB running, and rebuild on every change
 	@$(TARGET)/debug/local watch
 
 .PHONY: invoke
 invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke EVENT=events/….json
-	@test -n '$(EVENT)' || { echo 'error: which event? make invoke EVENT=events/fargate-task-running.json' >&2; exit 2; }
+	@test -n '$(EVENT)' || { echo 'error: EVENT must be set: make invoke EVENT=events/fargate-task-running.json' >&2; exit 2; }
 	@test -f '$(EVENT)' || { echo 'error: there is no file $(EVENT)' >&2; exit 2; }
 	@test -f target/local/port || { echo 'error: nothing is running; start `make watch` in another terminal' >&2; exit 1; }
 	@cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port "$$(cat target/local/port)" --data-file '$(EVENT)' ecs-state-recorder
 
 .PHONY: test
 test: .tools/aws/installed ## Run every test
-	@# What is shipped, without the features that the tests ask of shared dependencies.
+	@# Tests the binary that is shipped, without the features that the tests enable in shared dependencies.
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder cargo test --locked
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy
 
 .PHONY: storm
-storm: ## Send 100,000 events to 8 copies of the release build, and judge every row and every write (some minutes)
+storm: ## Send 100,000 events to 8 instances of the release build, and check every row and write (a few minutes)
 	@cargo build --locked --release
 	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder cargo test --quiet --locked --test convergence -- \
 		--ignored --exact --nocapture a_hundred_thousand_events
 
 FUZZ_SECONDS ?= 60
 
-# Without a sanitizer, which would need a nightly compiler: the function has no unsafe code that it could watch.
+# Without a sanitizer, which would need a nightly compiler: the function has no unsafe code for it to check.
 .PHONY: fuzz
 fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_SECONDS=60
 	@mkdir -p $(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds
@@ -62,19 +62,19 @@ fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_
 		$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 .PHONY: mutants
-mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, and see the tests find it (half an hour)
+mutants: .tools/bin/cargo-mutants ## Run mutation tests: break the function in every place, and see the tests fail (half an hour)
 	@mkdir -p $(TARGET)
 	@cargo mutants --package ecs-state-recorder --output $(TARGET) --cargo-test-arg=--locked -- \
 		--test rules --test process --test bad_input --test secrets
 
-# A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'". Options of the benchmark itself
-# (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'. The README's table and
-# docs/performance.svg are what one whole run has left in target/bench.
+# A peer is any program that speaks the Runtime API: make bench PEERS="--peer node='…'". The benchmark's own options
+# (make bench OPTIONS=--help) shorten a run: make bench OPTIONS='--only warm --events 2000'. The table and
+# docs/performance.svg are the output of one complete run, in target/bench.
 PEERS ?=
 OPTIONS ?=
 
 .PHONY: bench
-bench: .tools/reference/installed ## Measure the function beside its peers: cold, warm, memory, size, growth (twenty minutes, alone)
+bench: .tools/reference/installed ## Compare the function with its peers: cold, warm, memory, size, growth (20 minutes on an idle machine)
 	@cargo build --locked --release
 	@cargo build --locked --profile stock --package defaults
 	@cargo build --locked --profile plain --package defaults
@@ -89,20 +89,20 @@ bench: .tools/reference/installed ## Measure the function beside its peers: cold
 		--peer 'documented=.tools/reference/bin/python -m awslambdaric reference.handler' $(PEERS) $(OPTIONS)
 
 .PHONY: check
-check: ## Check format and lints, warnings as errors
+check: ## Check formatting, lints and docs; warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
 	@tree=$$(cargo tree --locked --package ecs-state-recorder --edges no-dev --prefix none) || exit 1; if grep --quiet '^aws-lc' <<< "$$tree"; then \
-		echo 'error: aws-lc is back: the first handshake takes 30 ms of CPU more with it (docs/performance.md)' >&2; exit 1; fi
+		echo 'error: the function must not depend on aws-lc: it adds 30 ms of CPU time to the first TLS handshake (docs/performance.md)' >&2; exit 1; fi
 
-# The tools of .tools/aws, before all others: its python3 is how cargo-lambda finds its zig.
+# The tools in .tools/aws come first in PATH: cargo-lambda finds zig through its python3.
 AWS := PATH='$(CURDIR)/.tools/aws/bin':"$$PATH" SAM_CLI_TELEMETRY=0
 SAM := $(AWS) sam
 OPS := .tools/aws/bin/python ops
 
 .PHONY: validate
-validate: .tools/aws/installed ## Check template.yaml: SAM's own check and cfn-lint, no finding
+validate: .tools/aws/installed ## Check template.yaml with SAM and cfn-lint
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
 	@$(AWS) cfn-lint template.yaml
 
@@ -118,33 +118,33 @@ deploy: preflight build ## Deploy the stack: make deploy STACK=… PARAMETERS='A
 		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' $(SAM_OPTIONS)
 	@$(OPS)/stack.py protect '$(STACK)'
 
-# Before the build, which takes minutes. It looks where the environment says, not where SAM_OPTIONS may.
+# Runs before the build, which takes minutes. It uses the profile and region of the environment, not of SAM_OPTIONS.
 .PHONY: preflight
 preflight: signed-in
 	@$(if $(filter --profile% --region%,$(SAM_OPTIONS)),echo \
-		'error: SAM_OPTIONS: export AWS_PROFILE or AWS_DEFAULT_REGION instead of --profile or --region' >&2; exit 2)
+		'error: SAM_OPTIONS must not contain --profile or --region: export AWS_PROFILE or AWS_DEFAULT_REGION instead' >&2; exit 2)
 	@$(OPS)/preflight.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)'
 
 .PHONY: delete
-delete: signed-in ## Delete the stack, in whatever state it is; its two tables stay
+delete: signed-in ## Delete the stack, whatever its state; its two tables are kept
 	@$(OPS)/stack.py delete '$(STACK)'
 
 .PHONY: deploy-cargo-lambda
-deploy-cargo-lambda: signed-in cargo ## Deploy the function alone, by cargo-lambda, with permissions, rule and target
+deploy-cargo-lambda: signed-in cargo ## Deploy only the function with cargo-lambda, with its role, rule and target
 	@$(AWS) cargo lambda build --locked --release --bin ecs-state-recorder $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
 	@$(AWS) $(OPS)/cargo_lambda.py deploy '$(STACK)'
 
 .PHONY: delete-cargo-lambda
-delete-cargo-lambda: signed-in ## Delete what deploy-cargo-lambda made; the tables stay
+delete-cargo-lambda: signed-in ## Delete what deploy-cargo-lambda created; the tables are kept
 	@$(OPS)/cargo_lambda.py delete '$(STACK)'
 
 .PHONY: invoke-remote
-invoke-remote: signed-in ## Send an event to the deployed function, and show answer and row: make invoke-remote EVENT=events/….json
-	@test -n '$(EVENT)' || { echo 'error: which event? make invoke-remote EVENT=events/fargate-task-running.json' >&2; exit 2; }
+invoke-remote: signed-in ## Send an event to the deployed function, and show its answer and the row: make invoke-remote EVENT=events/….json
+	@test -n '$(EVENT)' || { echo 'error: EVENT must be set: make invoke-remote EVENT=events/fargate-task-running.json' >&2; exit 2; }
 	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
 
 .PHONY: redrive
-redrive: signed-in ## Send the events of both queues to the function again: make redrive DRY_RUN=1 only shows them, FORCE=1 sends all
+redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 sends all
 	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force)
 
 .PHONY: cargo
@@ -155,10 +155,10 @@ cargo:
 signed-in: .tools/aws/installed
 	@$(OPS)/stack.py
 
-# Pinned to the last dependency: a deployment is the same in a year.
+# Every dependency is pinned, so that a deployment in a year works like one today.
 .tools/aws/installed: ops/requirements.txt
 	@command -v python3 >/dev/null || { echo 'error: python3 is missing: install Python 3.10 or newer' >&2; exit 1; }
-	@echo 'Installing the AWS SAM CLI and what else ops/requirements.txt names into .tools/aws/ …'
+	@echo 'Installing the AWS SAM CLI and the other packages in ops/requirements.txt into .tools/aws/ …'
 	@python3 -m venv .tools/aws || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
 	@.tools/aws/bin/pip install --quiet --disable-pip-version-check --requirement ops/requirements.txt
 	@touch $@
@@ -170,15 +170,15 @@ lock:
 	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > ops/requirements.txt
 	@rm -rf .tools/lock
 
-# Two builds: the function is built without the features that the local run asks of shared dependencies. The local run is
-# started by itself: inside `cargo run`, the cargo of `cargo lambda watch` would find cargo's own variables, which ring's
-# build script watches, and compile again what the next `cargo build` compiles back.
+# Two builds, so that the function is built without the features that the local run enables in shared dependencies. The
+# local run is not started by `cargo run`: that sets variables which ring's build script watches, so that the cargo inside
+# `cargo lambda watch` would recompile ring, and the next `cargo build` would do so again.
 .PHONY: debug
 debug:
 	@cargo build --locked
 	@cargo build --locked --package local
 
-# Without its dependency ziglang (450 MB): only a build for another platform needs it.
+# Without its dependency ziglang (450 MB), which only cross-compilation needs.
 .tools/bin/cargo-lambda:
 	@echo 'Installing cargo-lambda $(CARGO_LAMBDA_VERSION) into .tools/ …'
 	@python3 -m venv .tools || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
@@ -186,7 +186,7 @@ debug:
 	@touch $@
 
 .tools/reference/installed: benches/peers/requirements.txt
-	@echo 'Installing what benches/peers/requirements.txt names into .tools/reference/ …'
+	@echo 'Installing the packages in benches/peers/requirements.txt into .tools/reference/ …'
 	@python3 -m venv .tools/reference || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
 	@.tools/reference/bin/pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
 	@touch $@

@@ -31,7 +31,7 @@ use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::sample;
 use harness::lambda::Lambda;
 use harness::proxy::Proxy;
-use harness::tls::TlsEnd;
+use harness::tls::TlsProxy;
 
 /// Measures the function beside its peers: cold start, cost of an event, memory, size, growth.
 #[derive(Parser)]
@@ -232,7 +232,7 @@ fn progress(what: &str) {
 /// the whole machine, and from the first question on with the CPU share of a 128, 256 and 512 MB function.
 async fn cold(arguments: &Arguments, figures: &mut Figures) {
     let dynamodb = DynamoDb::start().await;
-    let tls = TlsEnd::start(&dynamodb.url, &arguments.output).await;
+    let tls = TlsProxy::start(&dynamodb.url, &arguments.output).await;
     let plain = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
     let secure = secure(&tls);
     let mut shares = vec![None];
@@ -370,7 +370,7 @@ async fn warm(arguments: &Arguments, figures: &mut Figures) {
         figures.add("peak memory, HTTP", "MB", peer, memory);
     }
 
-    let tls = TlsEnd::start(&dynamodb.url, &arguments.output).await;
+    let tls = TlsProxy::start(&dynamodb.url, &arguments.output).await;
     let secure = secure(&tls);
     let mut runs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for turn in 0..5 {
@@ -391,7 +391,7 @@ async fn warm(arguments: &Arguments, figures: &mut Figures) {
 }
 
 /// DynamoDB by TLS, and its roots, by the names by which the AWS SDKs and Node look for them.
-fn secure(tls: &TlsEnd) -> [(&str, &str); 4] {
+fn secure(tls: &TlsProxy) -> [(&str, &str); 4] {
     let roots = tls.roots.to_str().expect("a Unicode path");
     [
         ("AWS_ENDPOINT_URL_DYNAMODB", &tls.url),

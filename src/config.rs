@@ -1,4 +1,4 @@
-//! What a function takes from its environment, read once, at start.
+//! The settings in the function's environment variables, read once at start-up.
 
 use std::ffi::OsString;
 
@@ -7,9 +7,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::state::resource::Resource;
 
-/// The names of the two tables, and what the operator decides about the rows in them.
+/// The names of the two tables, and the operator's settings for their rows.
 ///
-/// Region, credentials and endpoint are not here: the AWS SDK reads them in its own standard way.
+/// Region, credentials and endpoint are not included: the AWS SDK reads them in its standard way.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     task_table: String,
@@ -18,11 +18,11 @@ pub struct Config {
     redact_environment: bool,
 }
 
-/// A variable of the environment that can't be used. The function doesn't start with it.
+/// An environment variable with an invalid value. It stops start-up.
 #[derive(Debug, Eq, Error, PartialEq)]
 #[error("{variable} {problem}")]
 pub struct InvalidVariable {
-    /// Its name.
+    /// The variable's name.
     pub variable: &'static str,
     /// What is wrong with its value.
     pub problem: String,
@@ -33,28 +33,28 @@ const CONTAINER_INSTANCE_TABLE_NAME: &str = "CONTAINER_INSTANCE_TABLE_NAME";
 const RETENTION_DAYS: &str = "RETENTION_DAYS";
 const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
 
-/// A hundred years: more is a mistake.
+/// A hundred years: anything more is a mistake.
 const MAX_RETENTION_DAYS: u32 = 36_500;
-/// How late an event can come: EventBridge tries for 24 hours, the event waits in the dead-letter queue for up to 14
-/// days, a redrive gives it 6 hours in Lambda's queue, the failure queue keeps it for another 14 days, and the next
-/// redrive gives it 6 hours again: 29.5 days, rounded up. Each redrive that fails adds 14 more. Where the row of a
-/// terminal state is gone before that, a late event of an earlier state recreates it.
-const LATEST_EVENT_DAYS: u32 = 30;
+/// The maximum delivery delay of an event: EventBridge retries for 24 hours, the event waits in the dead-letter queue
+/// for up to 14 days, a redrive gives it 6 hours in Lambda's queue, the failure queue keeps it for another 14 days, and
+/// the next redrive gives it 6 hours again: 29.5 days, rounded up. Each further redrive that fails adds 14.25 days. If
+/// the row of a terminal state expires sooner, a late event for an earlier state recreates it.
+const MAX_DELIVERY_DELAY_DAYS: u32 = 30;
 
 impl Config {
-    /// Reads the configuration through `variable`: [`std::env::var_os`], or a test's own look-up.
+    /// Reads the configuration through `variable`: [`std::env::var_os`], or a lookup supplied by a test.
     ///
     /// # Errors
     ///
-    /// A variable that is set but holds no table name, by [DynamoDB's naming rules], or both that hold the same one; no
-    /// integer of days; neither `true` nor `false`.
+    /// A variable is set but is not a table name by [DynamoDB's naming rules], an integer number of days, or `true` or
+    /// `false`; or both table names are the same.
     ///
     /// [DynamoDB's naming rules]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
         let text = |name: &'static str| match variable(name).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "must be UTF-8".to_owned() }),
+            Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "must be valid UTF-8".to_owned() }),
         };
         let table = |name: &'static str, default: &str| match text(name)? {
             None => Ok(default.to_owned()),
@@ -62,7 +62,7 @@ impl Config {
             Some(value) => Err(InvalidVariable {
                 variable: name,
                 problem: format!(
-                    "must be the name of a DynamoDB table (3 to 255 of a-z A-Z 0-9 _ . -), found {value:?}"
+                    "must be a DynamoDB table name (3 to 255 characters out of a-z A-Z 0-9 _ . -), found {value:?}"
                 ),
             }),
         };
@@ -72,7 +72,7 @@ impl Config {
                 value.parse().ok().filter(|days| *days <= MAX_RETENTION_DAYS).ok_or_else(|| InvalidVariable {
                     variable: RETENTION_DAYS,
                     problem: format!(
-                        "must be an integer from 0 (rows stay forever) to {MAX_RETENTION_DAYS}, found {value:?}"
+                        "must be an integer from 0 (rows never expire) to {MAX_RETENTION_DAYS}, found {value:?}"
                     ),
                 })?
             }
@@ -99,13 +99,13 @@ impl Config {
         if config.task_table == config.container_instance_table {
             return Err(InvalidVariable {
                 variable: CONTAINER_INSTANCE_TABLE_NAME,
-                problem: format!("must name another table than {TASK_TABLE_NAME}: their keys differ"),
+                problem: format!("must differ from {TASK_TABLE_NAME}, since the two tables have different keys"),
             });
         }
         Ok(config)
     }
 
-    /// The name of the table that holds resources of this kind.
+    /// The name of the table for this kind of resource.
     #[must_use]
     pub fn table(&self, resource: Resource) -> &str {
         match resource {
@@ -114,45 +114,46 @@ impl Config {
         }
     }
 
-    /// How many days after its event a row in a terminal state may be deleted; `None` where it never may.
+    /// How many days after its event a row in a terminal state expires; `None` if it never does.
     #[must_use]
     pub fn retention_days(&self) -> Option<u32> {
         (self.retention_days > 0).then_some(self.retention_days)
     }
 
-    /// Whether the values of overridden environment variables stay out of the rows.
+    /// Whether the values of overridden environment variables are kept out of the rows.
     #[must_use]
     pub fn redact_environment(&self) -> bool {
         self.redact_environment
     }
 
-    /// What the operator should know of a configuration that works.
+    /// What the operator should know about a valid configuration.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let days = self.retention_days().filter(|days| *days < LATEST_EVENT_DAYS)?;
+        let days = self.retention_days().filter(|days| *days < MAX_DELIVERY_DELAY_DAYS)?;
         Some(format!(
-            "{RETENTION_DAYS} is {days}: an event can come up to {LATEST_EVENT_DAYS} days late, and one of an earlier \
-             state then recreates a row that has expired; set it to {LATEST_EVENT_DAYS} or more, or to 0"
+            "{RETENTION_DAYS} is {days}: an event can arrive up to {MAX_DELIVERY_DELAY_DAYS} days late, and a late \
+             event for an earlier state recreates an expired row; set {RETENTION_DAYS} to {MAX_DELIVERY_DELAY_DAYS} \
+             or more, or to 0"
         ))
     }
 }
 
-/// The form of the log, and the least level of its lines.
+/// The log's format and its minimum level.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LogConfig {
-    /// Whether a line is a JSON object.
+    /// Whether each line is a JSON object.
     pub json: bool,
-    /// Lines below it are not written.
+    /// Lines below this level are not written.
     pub level: LevelFilter,
 }
 
 impl LogConfig {
-    /// Reads what [Lambda's logging controls] ask for: `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and
+    /// Reads the variables of [Lambda's logging controls]: `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and
     /// `AWS_LAMBDA_LOG_LEVEL` (`TRACE` to `FATAL`; `INFO` is the default).
     ///
     /// # Errors
     ///
-    /// A variable with another value.
+    /// A variable has any other value.
     ///
     /// [Lambda's logging controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {

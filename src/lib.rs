@@ -1,24 +1,24 @@
 //! The latest state of every Amazon ECS task and container instance, in DynamoDB.
 //!
-//! **The guarantee.** Whatever the order in which ECS's events arrive, however often each is delivered, and however
-//! many instances of the function run at once, the row of an ARN holds the event with the highest `detail.version`
-//! that was accepted for it, whole. It holds because a state is stored by one conditional write, which DynamoDB itself
-//! decides: nothing is read before it, so there is no moment in which another instance can come between.
+//! **The guarantee.** Whatever order ECS events arrive in, however often each is delivered, and however many instances
+//! of the function run at once, the row of an ARN holds the complete event with the highest `detail.version` accepted
+//! for that ARN. A state is stored by a single conditional write, and DynamoDB evaluates the condition: nothing is read
+//! first, so there is no window in which another instance could interfere.
 //!
 //! # Layout
 //!
-//! - [`state`]: what a state is, as a row, and how it is written. It knows nothing of where states come from.
+//! - [`state`]: what a state is, and how it is written as a row. It does not know where states come from.
 //! - [`recorder`]: the flow from an event to a state.
-//! - [`config`] and [`logging`]: what a function takes from its environment, and the form of its log.
+//! - [`config`] and [`logging`]: the settings read from the environment, and the log format.
 //!
 //! # The path of an event
 //!
-//! 1. [`recorder::invocation`] gets Lambda's payload, passes it through the modules below, and answers: an outcome, or
-//!    an error of a stable type. It writes the one log line.
-//! 2. [`recorder::event`] reads what ECS sent: the envelope, then the detail, by [`state::json`], with its key and
-//!    version. What is not a state change of a task or a container instance ends here.
-//! 3. [`state::row`] turns the detail into a DynamoDB item, losing nothing.
-//! 4. [`state::store`] writes the item on one condition, and tells *stored*, *stale* and *duplicate* apart.
+//! 1. [`recorder::invocation`] receives Lambda's payload, passes it through the modules below, and returns an outcome
+//!    or an error of a stable type. It writes one log line.
+//! 2. [`recorder::event`] parses what ECS sent: the envelope, then (with [`state::json`]) the detail, its key and its
+//!    version. Anything but a state change of a task or a container instance is rejected here.
+//! 3. [`state::row`] converts the detail into a DynamoDB item without losing anything.
+//! 4. [`state::store`] writes the item conditionally, and distinguishes *stored*, *stale* and *duplicate*.
 
 pub mod config;
 pub mod logging;

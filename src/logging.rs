@@ -1,4 +1,4 @@
-//! The log: its form, its level, and which lines get into it.
+//! The log: its format, its level, and which lines are let through.
 
 use std::io::IsTerminal as _;
 
@@ -9,10 +9,10 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::LogConfig;
 
-/// Sends the process's log to standard output. To be called once, before anything is logged.
+/// Sends the process's log to standard output. Call it once, before anything is logged.
 ///
-/// A JSON line is one flat object with a `timestamp` (RFC 3339) and a `level`: a line that lacks either counts as INFO
-/// for Lambda, whose own filter would then drop errors.
+/// A JSON line is one flat object with a `timestamp` (RFC 3339) and a `level`: Lambda treats a line that lacks either
+/// as INFO, and its own filter would then drop errors.
 pub fn start(config: LogConfig) {
     let lines = fmt::layer();
     let lines = if config.json {
@@ -23,9 +23,9 @@ pub fn start(config: LogConfig) {
     tracing_subscriber::registry().with(lines.with_filter(target_filter(config.level))).init();
 }
 
-/// Our own lines at `level`, and those of `lambda_runtime` capped at WARN: at TRACE, it logs each event whole. It is what
-/// writes the line of an error. No other library's lines, since nobody knows what they quote. The span that brings
-/// `requestId` into every line is the one exception, and all there is in it.
+/// Lets through our own lines at `level`, and those of `lambda_runtime` capped at WARN: it logs every failed invocation
+/// at ERROR, but at TRACE it logs whole events. All other libraries are silenced, since any of their lines might quote
+/// an event. The one exception is the span that adds `requestId` to every line, which contains nothing else.
 fn target_filter(level: LevelFilter) -> Targets {
     Targets::new()
         .with_target("lambda_runtime", level.min(LevelFilter::WARN))

@@ -14,14 +14,18 @@ use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 
 #[cfg(not(panic = "unwind"))]
-compile_error!("a panic has to unwind: lambda_runtime then reports it as that one event's error, and serves the next");
+compile_error!(
+    "panics must unwind, so that lambda_runtime reports a panic as that event's error and serves the next event"
+);
 
-// One thread: an instance has one event at a time, and 128 MB come with a fourteenth of a core. Where it has several
-// events, on managed instances, they wait for DynamoDB side by side.
+// One thread is enough: an execution environment handles one event at a time, with a fourteenth of a core at 128 MB. On
+// Lambda's managed instances it handles several, which wait for DynamoDB concurrently.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        eprintln!("ecs-state-recorder is an AWS Lambda function: Lambda starts it. To try it here, use `make run`.");
+        eprintln!(
+            "ecs-state-recorder is an AWS Lambda function, started by Lambda. To try it locally, use `make run`."
+        );
         return ExitCode::FAILURE;
     }
     match LogConfig::read(|name| env::var_os(name)) {
@@ -47,13 +51,13 @@ async fn run() -> Result<(), Error> {
     }
     let client = client::new().await?;
     if let Err(error) = client::connect(&client, config.table(Resource::Task)).await {
-        tracing::warn!("no connection to DynamoDB before the first event: {error}");
+        tracing::warn!("could not connect to DynamoDB before the first event: {error}");
     }
     let recorder = Arc::new(Recorder::new(config, client));
     let handler = service_fn(move |invocation: LambdaEvent<Payload>| {
         let recorder = recorder.clone();
         async move { recorder.handle(&invocation.payload).await.map_err(Diagnostic::from) }
     });
-    // As a task of its own: each time that something wakes the future of `main` itself, tokio writes to an eventfd.
+    // Spawned, because every wake-up of the future that `main` itself blocks on costs a write to tokio's eventfd.
     tokio::spawn(Runtime::new(handler).layer(TracingLayer::new()).run_concurrent()).await?
 }

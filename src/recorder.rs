@@ -1,4 +1,4 @@
-//! From an event to a state: what ECS sends, and what an invocation answers.
+//! From an event to a state: what ECS sends, and what an invocation returns.
 
 pub mod event;
 pub mod invocation;

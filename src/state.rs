@@ -1,7 +1,7 @@
 //! What a state is, and how it is written.
 //!
-//! A state is what one version of a [`resource`] looked like. It comes as [`json`], becomes a [`row`], and goes through
-//! the [`client`] into the [`store`], on one condition; where that fails, [`write_error`] says why.
+//! A state describes one version of a [`resource`]. It arrives as [`json`] and becomes a [`row`], which the [`store`]
+//! writes conditionally through the [`client`]; if that fails, [`write_error`] explains why.
 
 pub mod client;
 pub mod json;
@@ -17,13 +17,13 @@ use self::resource::Resource;
 
 /// One version of a resource, as ECS reported it.
 pub struct State<'s> {
-    /// What it is a state of.
+    /// The kind of resource.
     pub resource: Resource,
-    /// The resource's ARN: 1 to 2,048 bytes of any shape, since the forms differ by age and partition.
+    /// The resource's ARN: any string of 1 to 2,048 bytes, since ARN formats differ by age and partition.
     pub arn: String,
-    /// `detail.version`: a higher one happened later, an equal one is the same state again.
+    /// `detail.version`: a higher version is a later state, an equal one the same state delivered again.
     pub version: u64,
-    /// Everything that ECS says of it.
+    /// Everything that ECS reports about it.
     pub detail: Fields<'s>,
     /// The `version` of the event's envelope.
     pub envelope_version: Option<&'s str>,

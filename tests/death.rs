@@ -1,4 +1,4 @@
-//! Copies of the real binary that die at any moment: nothing is lost, nothing is wrong.
+//! Instances of the real binary that are killed at random moments: no event is lost, no row is wrong.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use rand::{Rng as _, SeedableRng as _};
 
 use harness::dynamodb::DynamoDb;
 use harness::lambda::{Lambda, binary};
-use harness::storm::{Delivery, Verdict, outcomes, pour_and_redrive, seed};
+use harness::storm::{Delivery, Verdict, outcomes, seed, send_all_and_redrive};
 
 static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
-/// Sends signals to copies at random moments of a storm, until `kills` of them ended a process.
-async fn storm_of(signal: Signal, kills: usize) {
-    const COPIES: usize = 4;
+/// Sends a signal to instances at random moments during a storm, until `kills` processes have been ended by it.
+async fn storm_with(signal: Signal, kills: usize) {
+    const INSTANCES: usize = 4;
     let mut random = StdRng::seed_from_u64(seed());
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Arc::new(Lambda::start(&BINARY, COPIES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
+    let lambda = Arc::new(Lambda::start(&BINARY, INSTANCES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
 
     let killer = tokio::spawn({
         let lambda = lambda.clone();
@@ -29,7 +29,7 @@ async fn storm_of(signal: Signal, kills: usize) {
             let deadline = Instant::now() + Duration::from_mins(2);
             while lambda.deaths() < kills {
                 assert!(Instant::now() < deadline, "only {} processes died", lambda.deaths());
-                lambda.signal(random.random_range(0..COPIES), signal);
+                lambda.signal(random.random_range(0..INSTANCES), signal);
                 tokio::time::sleep(Duration::from_millis(random.random_range(0..40))).await;
             }
         }
@@ -38,29 +38,29 @@ async fn storm_of(signal: Signal, kills: usize) {
     let mut answers = Vec::new();
     while !killer.is_finished() {
         let wave = Delivery::random(100, 60, 4 * u32::try_from(deliveries.len()).unwrap() / 100 + 8, &mut random);
-        answers.extend(pour_and_redrive(&lambda, &wave).await);
+        answers.extend(send_all_and_redrive(&lambda, &wave).await);
         deliveries.extend(wave);
     }
     killer.await.unwrap();
 
-    let died_with_an_event: usize = answers.iter().map(|answer| answer.deliveries as usize - 1).sum();
+    let redelivered: usize = answers.iter().map(|answer| answer.deliveries as usize - 1).sum();
     println!(
-        "{} events, {} processes ended by {signal}, {died_with_an_event} events delivered again: {:?}",
+        "{} events, {} processes ended by {signal}, {redelivered} events delivered again: {:?}",
         deliveries.len(),
         lambda.deaths(),
         outcomes(&answers)
     );
-    assert_eq!(lambda.deaths_by(signal), lambda.deaths(), "a process ended by itself: {}", lambda.log());
-    Verdict::new(&dynamodb, &deliveries).assert_right();
-    assert!(died_with_an_event > 0, "no process died with an event in its hands");
+    assert_eq!(lambda.deaths_by(signal), lambda.deaths(), "a process ended on its own: {}", lambda.log());
+    Verdict::new(&dynamodb, &deliveries).assert_correct();
+    assert!(redelivered > 0, "no process died while it was handling an event");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_killed_at_random_moments_lose_nothing_and_leave_nothing_wrong() {
-    storm_of(Signal::SIGKILL, 200).await;
+async fn instances_killed_at_random_moments_lose_no_event_and_leave_no_wrong_row() {
+    storm_with(Signal::SIGKILL, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_that_are_told_to_end_lose_nothing_and_leave_nothing_wrong() {
-    storm_of(Signal::SIGTERM, 50).await;
+async fn instances_terminated_at_random_moments_lose_no_event_and_leave_no_wrong_row() {
+    storm_with(Signal::SIGTERM, 50).await;
 }

@@ -1,4 +1,4 @@
-//! The way from bytes to an item, for any bytes: nothing panics, nothing is lost.
+//! From bytes to an item, for any bytes: nothing panics, nothing is lost.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use proptest::test_runner::FileFailurePersistence;
 use harness::any_bytes;
 use harness::events::{sample, samples};
 
-/// A JSON value, as its writer means it.
+/// A JSON value, independent of the parser under test.
 #[derive(Clone, Debug)]
 enum Json {
     Null,
     Bool(bool),
-    /// The digits as they stand.
+    /// The digits, as written.
     Number(String),
-    Text(String),
-    List(Vec<Json>),
+    String(String),
+    Array(Vec<Json>),
     Object(BTreeMap<String, Json>),
 }
 
@@ -30,10 +30,10 @@ impl Json {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Number(digits) => digits.clone(),
-            Self::Text(text) => write_text(text),
-            Self::List(values) => format!("[ {} ]", values.iter().map(Self::write).collect::<Vec<_>>().join(" ,\n")),
+            Self::String(text) => write_string(text),
+            Self::Array(values) => format!("[ {} ]", values.iter().map(Self::write).collect::<Vec<_>>().join(" ,\n")),
             Self::Object(values) => {
-                let fields = values.iter().map(|(name, value)| format!("{}:\t{}", write_text(name), value.write()));
+                let fields = values.iter().map(|(name, value)| format!("{}:\t{}", write_string(name), value.write()));
                 format!("{{{} }}", fields.collect::<Vec<_>>().join(","))
             }
         }
@@ -44,8 +44,8 @@ impl Json {
             Self::Null => AttributeValue::Null(true),
             Self::Bool(value) => AttributeValue::Bool(*value),
             Self::Number(digits) => AttributeValue::N(digits.clone()),
-            Self::Text(text) => AttributeValue::S(text.clone()),
-            Self::List(values) => AttributeValue::L(values.iter().map(Self::attribute).collect()),
+            Self::String(text) => AttributeValue::S(text.clone()),
+            Self::Array(values) => AttributeValue::L(values.iter().map(Self::attribute).collect()),
             Self::Object(values) => {
                 AttributeValue::M(values.iter().map(|(name, value)| (name.clone(), value.attribute())).collect())
             }
@@ -53,13 +53,13 @@ impl Json {
     }
 }
 
-/// Every other character as `\u` escapes, surrogate pairs included.
-fn write_text(text: &str) -> String {
+/// Writes every other character as `\u` escapes, including surrogate pairs.
+fn write_string(text: &str) -> String {
     let mut json = String::from('"');
     for (index, character) in text.chars().enumerate() {
         if index % 2 == 0 || character < ' ' || character == '"' || character == '\\' {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(json, "\\u{unit:04x}").expect("room in a text");
+                write!(json, "\\u{unit:04x}").expect("writing to a string never fails");
             }
         } else {
             json.push(character);
@@ -88,11 +88,11 @@ fn json() -> impl Strategy<Value = Json> {
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),
         number.prop_map(Json::Number),
-        any::<String>().prop_map(Json::Text),
+        any::<String>().prop_map(Json::String),
     ];
     leaf.prop_recursive(6, 60, 8, move |inner| {
         prop_oneof![
-            vec(inner.clone(), 0..8).prop_map(Json::List),
+            vec(inner.clone(), 0..8).prop_map(Json::Array),
             btree_map(name.clone(), inner, 0..8).prop_map(Json::Object),
         ]
     })
@@ -119,15 +119,15 @@ proptest! {
             ("ECS Task State Change", "taskArn")
         };
         let mut detail = fields;
-        detail.insert(key.to_owned(), Json::Text("arn:é".to_owned()));
+        detail.insert(key.to_owned(), Json::String("arn:é".to_owned()));
         detail.insert("version".to_owned(), Json::Number(version.to_string()));
         let event = Json::Object(BTreeMap::from([
-            ("source".to_owned(), Json::Text("aws.ecs".to_owned())),
-            ("detail-type".to_owned(), Json::Text(detail_type.to_owned())),
+            ("source".to_owned(), Json::String("aws.ecs".to_owned())),
+            ("detail-type".to_owned(), Json::String(detail_type.to_owned())),
             ("detail".to_owned(), Json::Object(detail.clone())),
         ]));
 
-        let row = any_bytes::read(event.write().as_bytes()).expect("a good event");
+        let row = any_bytes::read(event.write().as_bytes()).expect("a valid event");
 
         let mut expected: BTreeMap<String, AttributeValue> =
             detail.iter().map(|(name, value)| (name.clone(), value.attribute())).collect();
@@ -142,12 +142,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_as_a_whole_row_or_in_a_message(bytes in vec(any::<u8>(), 0..300)) {
+    fn any_bytes_become_a_complete_row_or_a_readable_error(bytes in vec(any::<u8>(), 0..300)) {
         any_bytes::read(&bytes);
     }
 
     #[test]
-    fn a_sample_event_with_bytes_changed_ends_as_a_whole_row_or_in_a_message(
+    fn a_corrupted_sample_event_becomes_a_complete_row_or_a_readable_error(
         name in prop::sample::select(samples()),
         changes in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)), 1..5),
     ) {
@@ -162,7 +162,7 @@ proptest! {
 }
 
 #[test]
-fn every_sample_event_reaches_the_row() {
+fn every_sample_event_becomes_a_row() {
     for name in samples() {
         assert!(any_bytes::read(sample(&name).to_string().as_bytes()).is_some(), "{name}");
     }

@@ -1,4 +1,4 @@
-//! The real binary, end to end, under a Runtime API: start, answers, errors and log.
+//! The real binary, end to end, under a Runtime API: start-up, results, errors and log.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,13 +27,13 @@ fn lines(log: &str) -> Vec<Value> {
     log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
-/// Takes out of a log line what differs from run to run, and checks that it is there.
-fn steady(mut line: Value) -> Value {
+/// Checks and removes the parts of a log line that vary from run to run.
+fn stable(mut line: Value) -> Value {
     let fields = line.as_object_mut().unwrap();
     let timestamp = fields.remove("timestamp").unwrap();
     assert!(chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).is_ok(), "{timestamp}");
     if let Some(lag) = fields.remove("lag_ms") {
-        // All events of this test are of one hour.
+        // All events in this file are from within the same hour.
         let time = chrono::DateTime::parse_from_rfc3339("2026-03-02T09:00:00Z").unwrap().to_utc();
         let lag = chrono::TimeDelta::milliseconds(lag.as_i64().unwrap());
         assert!((chrono::Utc::now() - (time + lag)).abs() < chrono::TimeDelta::hours(1), "{lag}");
@@ -43,7 +43,7 @@ fn steady(mut line: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
+async fn the_binary_stores_answers_refuses_and_logs_one_line_per_invocation() {
     let dynamodb = DynamoDb::start().await;
     let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let mut replayed = task(2);
@@ -94,22 +94,22 @@ async fn the_binary_stores_answers_refuses_and_logs_one_line_an_invocation() {
     assert_eq!(invocations.len(), 8, "{log}");
     for (request, mut fields) in (1..).zip(first_four) {
         fields["lag_ms"] = json!("checked");
-        assert_eq!(steady(invocations[request as usize - 1].clone()), line(request, fields));
+        assert_eq!(stable(invocations[request as usize - 1].clone()), line(request, fields));
     }
     assert_eq!(invocations[4]["outcome"], "UnsupportedDetailType");
     assert_eq!(invocations[4]["event_id"], "4d8c2b1a-9f0e-4a3b-b6c7-d8e9f0a1b2c3");
-    assert_eq!(steady(invocations[5].clone()), line(6, json!({"outcome": "UnsupportedSource"})));
+    assert_eq!(stable(invocations[5].clone()), line(6, json!({"outcome": "UnsupportedSource"})));
 
     let mut fields =
         json!({"outcome": "InvalidEvent", "arn": TASK, "event_id": "1d1a7b52-5d0c-b7a9-0e3f-6f1f9f1c2aff"});
     fields["lag_ms"] = json!("checked");
-    assert_eq!(steady(invocations[6].clone()), line(7, fields));
+    assert_eq!(stable(invocations[6].clone()), line(7, fields));
     let mut fields =
         json!({"outcome": "StoreRejected", "table": TASKS, "arn": TASK, "version": 3, "event_id": "event-3"});
     fields["lag_ms"] = json!("checked");
-    assert_eq!(steady(invocations[7].clone()), line(8, fields));
+    assert_eq!(stable(invocations[7].clone()), line(8, fields));
 
-    // Beside these, one line an error, with the reason.
+    // In addition, there is one line per error, with the reason.
     assert_eq!(others.len(), 4, "{log}");
     let error_types = ["UnsupportedDetailType", "UnsupportedSource", "InvalidEvent", "StoreRejected"];
     for (other, error_type) in others.iter().zip(error_types) {
@@ -167,7 +167,7 @@ async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
             assert_eq!(answer.outcome(), *outcome, "{answer:?}");
             assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
         }
-        // A row that can't be compared comes back from DynamoDB, whole.
+        // DynamoDB returns the whole row that the condition could not be compared with.
         let arn = &event["detail"]["taskArn"];
         dynamodb.put(TASKS, &json!({"taskArn": {"S": arn}, "version": {"S": SECRET}, "more": {"S": SECRET}}));
         let answer = lambda.invoke(event.to_string()).await;
@@ -182,9 +182,9 @@ async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
 }
 
 #[tokio::test]
-async fn the_tables_are_those_that_the_environment_names() {
+async fn the_table_names_come_from_the_environment() {
     let dynamodb = DynamoDb::start().await;
-    // The two names the wrong way round: DynamoDB refuses the key.
+    // The two names are swapped, so DynamoDB rejects the key.
     let variables = [
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
         ("TASK_TABLE_NAME", CONTAINER_INSTANCES),
@@ -199,8 +199,8 @@ async fn the_tables_are_those_that_the_environment_names() {
 }
 
 #[tokio::test]
-async fn a_database_that_never_answers_is_an_error_well_before_lambdas_timeout() {
-    // It takes connections, and reads nothing.
+async fn a_database_that_never_responds_is_an_error_well_before_lambdas_timeout() {
+    // Accepts connections but never reads from them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
@@ -213,7 +213,7 @@ async fn a_database_that_never_answers_is_an_error_well_before_lambdas_timeout()
 }
 
 #[tokio::test]
-async fn a_copy_opens_one_connection_to_dynamodb_and_keeps_it() {
+async fn an_instance_opens_one_connection_to_dynamodb_and_keeps_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
     let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
@@ -235,25 +235,25 @@ async fn the_connection_to_dynamodb_is_open_before_the_first_event() {
 }
 
 #[tokio::test]
-async fn a_copy_starts_while_dynamodb_cannot_be_reached() {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", nobody.local_addr().unwrap());
-    drop(nobody);
+async fn an_instance_starts_even_if_dynamodb_cannot_be_reached() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
     let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     lambda.ready(0).await;
     assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "StoreUnavailable");
     assert_eq!(lambda.deaths(), 0);
-    // Said once, before the first event.
-    let warning = "no connection to DynamoDB before the first event: the connection to DynamoDB failed (connection \
-                   refused); check the endpoint, and the route to it";
+    // Logged once, before the first event.
+    let warning = "could not connect to DynamoDB before the first event: the connection to DynamoDB failed (connection \
+                   refused); check the endpoint and the network route to it";
     let log = lines(&lambda.log());
-    assert_eq!(steady(log[0].clone()), json!({"level": "WARN", "message": warning}));
+    assert_eq!(stable(log[0].clone()), json!({"level": "WARN", "message": warning}));
     assert!(log[1..].iter().all(|line| line["level"] != "WARN"), "{log:?}");
 }
 
 #[tokio::test]
-async fn a_copy_waits_no_longer_than_a_second_for_a_dynamodb_that_is_silent() {
-    // Connections are made, and nobody takes them.
+async fn an_instance_waits_at_most_a_second_for_an_unresponsive_dynamodb() {
+    // The kernel completes connections, but nothing accepts them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
@@ -263,13 +263,13 @@ async fn a_copy_waits_no_longer_than_a_second_for_a_dynamodb_that_is_silent() {
 }
 
 #[tokio::test]
-async fn one_process_serves_eight_events_at_once_where_lambda_asks_for_it() {
+async fn one_process_serves_eight_events_at_once_if_lambda_asks_for_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
     let variables = [("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str()), ("AWS_LAMBDA_MAX_CONCURRENCY", "8")];
     let lambda = Lambda::start(&BINARY, 1, &variables).await;
-    // Each first attempt is made, and gets no answer until its time limit.
-    proxy.first(8, Fault::Silence);
+    // Each first attempt reaches DynamoDB but gets no response before its timeout.
+    proxy.fail_next(8, Fault::Silence);
     let start = Instant::now();
     let events: Vec<Value> = (1..=8)
         .map(|number| {
@@ -284,8 +284,8 @@ async fn one_process_serves_eight_events_at_once_where_lambda_asks_for_it() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for answer in answers {
-        // The second attempt meets the row that the first one wrote.
-        assert_eq!(lambda.finished(answer).await.outcome(), "duplicate");
+        // The second attempt finds the row that the first one wrote.
+        assert_eq!(lambda.wait_for(answer).await.outcome(), "duplicate");
     }
     let mut rows = dynamodb.rows(TASKS);
     rows.sort_by_key(|row| row["taskArn"]["S"].to_string());
@@ -309,7 +309,7 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
 
 /// The wiring of `main.rs` around a handler that panics at version 13.
 #[tokio::test]
-#[ignore = "a function: the test above starts it"]
+#[ignore = "a Lambda function, started by the test above"]
 async fn a_function_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
     logging::start(LogConfig::read(variable).unwrap());
@@ -322,7 +322,7 @@ async fn a_function_with_a_bug() {
     Runtime::new(handler).layer(TracingLayer::new()).run().await.unwrap();
 }
 
-/// Starts the binary as Lambda would, where it ends by itself.
+/// Starts the binary as Lambda would, and waits for it to exit.
 fn start(variables: &[(&str, &str)]) -> Output {
     Command::new(&*BINARY)
         .env_clear()
@@ -333,27 +333,30 @@ fn start(variables: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn a_variable_that_cannot_be_used_stops_the_start_by_its_name() {
-    for (variables, complaint) in [
-        (&[("TASK_TABLE_NAME", "")][..], "TASK_TABLE_NAME must be the name of a DynamoDB table"),
-        (&[("TASK_TABLE_NAME", "no spaces please")], "TASK_TABLE_NAME must be the name of a DynamoDB table"),
-        (&[("CONTAINER_INSTANCE_TABLE_NAME", "ab")], "CONTAINER_INSTANCE_TABLE_NAME must be the name"),
-        (&[("CONTAINER_INSTANCE_TABLE_NAME", "ECSTaskState")], "must name another table than TASK_TABLE_NAME"),
+fn an_invalid_variable_stops_start_up_and_is_named() {
+    for (variables, message) in [
+        (&[("TASK_TABLE_NAME", "")][..], "TASK_TABLE_NAME must be a DynamoDB table name"),
+        (&[("TASK_TABLE_NAME", "no spaces please")], "TASK_TABLE_NAME must be a DynamoDB table name"),
+        (&[("CONTAINER_INSTANCE_TABLE_NAME", "ab")], "CONTAINER_INSTANCE_TABLE_NAME must be a DynamoDB"),
+        (
+            &[("CONTAINER_INSTANCE_TABLE_NAME", "ECSTaskState")],
+            "CONTAINER_INSTANCE_TABLE_NAME must differ from TASK_TABLE_NAME",
+        ),
         (&[("RETENTION_DAYS", "")], "RETENTION_DAYS must be an integer from 0"),
         (&[("RETENTION_DAYS", "-1")], "RETENTION_DAYS must be an integer from 0"),
         (&[("RETENTION_DAYS", "1.5")], "RETENTION_DAYS must be an integer from 0"),
-        (&[("RETENTION_DAYS", "36501")], "(rows stay forever) to 36500, found \"36501\""),
+        (&[("RETENTION_DAYS", "36501")], "(rows never expire) to 36500, found \"36501\""),
         (&[("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000")], "AWS_ENDPOINT_URL_DYNAMODB must be a URL"),
-        (&[("AWS_REGION", "eu-west")], "AWS_REGION must be an AWS region, such as eu-west-1; found"),
+        (&[("AWS_REGION", "eu-west")], "AWS_REGION must be an AWS region such as eu-west-1, found \"eu-west\""),
         (&[("REDACT_ENVIRONMENT", "")], "REDACT_ENVIRONMENT must be true or false"),
         (&[("REDACT_ENVIRONMENT", "True")], "REDACT_ENVIRONMENT must be true or false"),
         (&[("AWS_LAMBDA_LOG_LEVEL", "LOUD")], "AWS_LAMBDA_LOG_LEVEL must be TRACE"),
         (&[("AWS_LAMBDA_LOG_FORMAT", "XML")], "AWS_LAMBDA_LOG_FORMAT must be JSON or Text"),
     ] {
-        let ended = start(variables);
-        let output = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
-        assert_eq!(ended.status.code(), Some(1), "{variables:?}: {output}");
-        assert!(output.contains(complaint), "{variables:?}: {output}");
+        let exited = start(variables);
+        let output = String::from_utf8([exited.stdout, exited.stderr].concat()).unwrap();
+        assert_eq!(exited.status.code(), Some(1), "{variables:?}: {output}");
+        assert!(output.contains(message), "{variables:?}: {output}");
     }
 }
 
@@ -365,10 +368,10 @@ async fn a_retention_shorter_than_the_maximum_delivery_delay_is_accepted_with_a_
         let lambda = Lambda::start(&BINARY, 1, &variables).await;
         assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
         let warnings: Vec<_> =
-            lines(&lambda.log()).into_iter().filter(|line| line["level"] == "WARN").map(steady).collect();
+            lines(&lambda.log()).into_iter().filter(|line| line["level"] == "WARN").map(stable).collect();
         let message = format!(
-            "RETENTION_DAYS is {days}: an event can come up to 30 days late, and one of an earlier state then recreates \
-             a row that has expired; set it to 30 or more, or to 0"
+            "RETENTION_DAYS is {days}: an event can arrive up to 30 days late, and a late event for an earlier state \
+             recreates an expired row; set RETENTION_DAYS to 30 or more, or to 0"
         );
         let expected = if warned { vec![json!({"level": "WARN", "message": message})] } else { vec![] };
         assert_eq!(warnings, expected, "{days}");
@@ -376,7 +379,7 @@ async fn a_retention_shorter_than_the_maximum_delivery_delay_is_accepted_with_a_
 }
 
 #[test]
-fn a_table_name_is_what_dynamodb_takes_for_one() {
+fn table_names_follow_dynamodbs_naming_rules() {
     let read = |value: &[u8]| {
         let value = std::ffi::OsStr::from_bytes(value).to_owned();
         Config::read(|variable| (variable == "TASK_TABLE_NAME").then(|| value.clone()))
@@ -393,11 +396,11 @@ fn a_table_name_is_what_dynamodb_takes_for_one() {
 }
 
 #[test]
-fn started_by_hand_it_says_what_it_is() {
-    let ended = Command::new(&*BINARY).env_clear().output().unwrap();
-    assert_eq!(ended.status.code(), Some(1));
+fn started_outside_lambda_it_says_what_it_is() {
+    let exited = Command::new(&*BINARY).env_clear().output().unwrap();
+    assert_eq!(exited.status.code(), Some(1));
     assert_eq!(
-        String::from_utf8(ended.stderr).unwrap(),
-        "ecs-state-recorder is an AWS Lambda function: Lambda starts it. To try it here, use `make run`.\n"
+        String::from_utf8(exited.stderr).unwrap(),
+        "ecs-state-recorder is an AWS Lambda function, started by Lambda. To try it locally, use `make run`.\n"
     );
 }

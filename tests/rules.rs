@@ -1,4 +1,4 @@
-//! Every rule of an invocation, through the handler, against a real DynamoDB engine.
+//! Every rule of an invocation, tested through the handler against a real DynamoDB engine.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use axum::Router;
@@ -11,7 +11,7 @@ use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, sample, samples, task};
 use harness::function::Function;
 
-/// The handler, and the database that it writes to.
+/// The handler and the database that it writes to.
 async fn start() -> (DynamoDb, Function) {
     let dynamodb = DynamoDb::start().await;
     let function = Function::new(&dynamodb.url);
@@ -41,7 +41,7 @@ fn without(mut event: Value, parent: &str, field: &str) -> String {
 // Rule 1: the source.
 
 #[tokio::test]
-async fn an_event_of_another_source_is_refused() {
+async fn an_event_from_another_source_is_refused() {
     let message = refused(&sample("refused/wrong-source").to_string(), "UnsupportedSource").await;
     assert_eq!(
         message,
@@ -56,7 +56,7 @@ async fn an_event_of_another_source_is_refused() {
 }
 
 #[tokio::test]
-async fn a_payload_without_an_envelope_has_no_source_and_is_refused_for_it() {
+async fn a_payload_without_an_envelope_is_refused_for_its_missing_source() {
     let detail = task(1)["detail"].to_string();
     for payload in [without(task(1), "", "source"), detail, "{}".to_owned()] {
         let message = refused(&payload, "UnsupportedSource").await;
@@ -65,7 +65,7 @@ async fn a_payload_without_an_envelope_has_no_source_and_is_refused_for_it() {
 }
 
 #[tokio::test]
-async fn the_source_is_judged_before_anything_else() {
+async fn the_source_is_checked_before_anything_else() {
     let mut event = task(1);
     event["source"] = json!("aws.ec2");
     event["detail-type"] = json!(7);
@@ -77,7 +77,7 @@ async fn the_source_is_judged_before_anything_else() {
 // Rule 2: the detail-type.
 
 #[tokio::test]
-async fn another_detail_type_is_refused() {
+async fn an_unsupported_detail_type_is_refused() {
     let message = refused(&sample("refused/service-action").to_string(), "UnsupportedDetailType").await;
     assert!(message.contains("found \"ECS Service Action\""), "{message}");
     for detail_type in [json!("ECS task state change"), json!(""), json!(null), json!(3), json!({})] {
@@ -112,7 +112,7 @@ async fn each_detail_type_has_its_own_table_and_key() {
 // Rule 3: the detail, its key and its version.
 
 #[tokio::test]
-async fn a_detail_that_is_no_object_is_refused() {
+async fn a_detail_that_is_not_an_object_is_refused() {
     for (detail, kind) in [
         (json!(null), "null"),
         (json!(true), "a boolean"),
@@ -124,7 +124,7 @@ async fn a_detail_that_is_no_object_is_refused() {
         assert_eq!(
             message,
             format!(
-                "detail must be an object, found {kind}: ECS sends no such event, look at what invokes this function"
+                "detail must be an object, found {kind}: ECS does not send such events, check what invokes this function"
             )
         );
     }
@@ -133,7 +133,7 @@ async fn a_detail_that_is_no_object_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_1_to_2048_bytes_of_text_is_refused() {
+async fn a_key_that_is_not_a_string_of_1_to_2048_bytes_is_refused() {
     let (task, instance) = (task(1), sample("container-instance-registered"));
     for (event, field) in [(&task, "taskArn"), (&instance, "containerInstanceArn")] {
         let pointer = format!("/detail/{field}");
@@ -156,7 +156,7 @@ async fn a_key_that_is_not_1_to_2048_bytes_of_text_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_is_taken_whatever_its_form() {
+async fn a_key_of_any_format_is_accepted() {
     for arn in [
         "arn:aws:ecs:us-east-1:123456789012:task/5f1b9c0e-6d7a-4f0f-8c3e-2b1a09d8c7f6",
         "arn:aws-cn:ecs:cn-north-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6",
@@ -172,7 +172,7 @@ async fn a_key_is_taken_whatever_its_form() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_no_integer_from_0_is_refused() {
+async fn a_version_that_is_not_a_non_negative_integer_is_refused() {
     for (version, found) in [
         ("null", "null"),
         ("true", "a boolean"),
@@ -183,7 +183,7 @@ async fn a_version_that_is_no_integer_from_0_is_refused() {
         ("-0", "a negative number"),
         ("3.0", "a number with a fraction or an exponent"),
         ("3e0", "a number with a fraction or an exponent"),
-        ("18446744073709551616", "a greater one"),
+        ("18446744073709551616", "a larger number"),
     ] {
         let event = task(1).to_string().replace("\"version\":1", &format!("\"version\":{version}"));
         let message = refused(&event, "InvalidEvent").await;
@@ -196,7 +196,7 @@ async fn a_version_that_is_no_integer_from_0_is_refused() {
 }
 
 #[tokio::test]
-async fn a_version_is_taken_from_0_to_the_largest() {
+async fn every_version_up_to_the_largest_u64_is_accepted() {
     for version in [0, 1, u64::MAX] {
         let (dynamodb, function) = start().await;
         assert_eq!(function.invoke(&task(version).to_string()).await["version"], version);
@@ -205,7 +205,7 @@ async fn a_version_is_taken_from_0_to_the_largest() {
 }
 
 #[tokio::test]
-async fn an_envelope_field_of_a_wrong_kind_is_refused_by_name() {
+async fn an_envelope_field_of_the_wrong_type_is_refused_by_name() {
     for (field, value, message) in [
         ("version", json!(0), "version must be a string, found a number"),
         ("id", json!(["x"]), "id must be a string, found an array"),
@@ -223,26 +223,26 @@ async fn an_envelope_field_of_a_wrong_kind_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_no_envelope_is_refused() {
+async fn a_payload_that_is_not_an_envelope_is_refused() {
     for (payload, kind) in [
         ("null", "null"),
         ("[]", "an array"),
         ("\"aws.ecs\"", "a string"),
         ("3", "a number"),
-        (r#"{"\ud800":1}"#, "an object with a name that is a string with half of a surrogate pair"),
+        (r#"{"\ud800":1}"#, "an object with a field name that is a string with an unpaired surrogate"),
     ] {
         let message = refused(payload, "InvalidEvent").await;
         assert!(message.starts_with(&format!("the event must be an object, found {kind}: ")), "{message}");
     }
-    let twice = task(1).to_string().replacen('{', "{\"source\":\"aws.ecs\",", 1);
-    let message = refused(&twice, "InvalidEvent").await;
-    assert!(message.contains("with each field once"), "{message}");
+    let duplicated = task(1).to_string().replacen('{', "{\"source\":\"aws.ecs\",", 1);
+    let message = refused(&duplicated, "InvalidEvent").await;
+    assert!(message.contains("without duplicate fields"), "{message}");
 }
 
 // Rule 4: the row.
 
 #[tokio::test]
-async fn every_sample_event_becomes_a_row_that_lacks_nothing() {
+async fn every_sample_event_becomes_a_complete_row() {
     for name in samples() {
         let (dynamodb, function) = start().await;
         let event = sample(&name);
@@ -253,7 +253,7 @@ async fn every_sample_event_becomes_a_row_that_lacks_nothing() {
 }
 
 #[tokio::test]
-async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
+async fn every_kind_of_value_is_stored_unchanged_in_known_and_unknown_fields() {
     let (dynamodb, function) = start().await;
     let event = r#"{
         "version": "0", "id": "11111111-2222-3333-4444-555555555555", "detail-type": "ECS Task State Change",
@@ -266,7 +266,7 @@ async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
             "object": {"a": {"b": {"c": "deep"}}}, "empty object": {},
             "integer": 12345678901234567890123, "thirty-eight digits": 12345678901234567890123456789012345678,
             "windows": 3221225786, "half": 0.5, "negative": -1.25, "exact": 0.1000000000000000055511151231257827,
-            "a field of tomorrow": {"x": [0.1]}
+            "an unknown field": {"x": [0.1]}
         }
     }"#;
     assert_eq!(
@@ -299,13 +299,13 @@ async fn every_kind_of_value_is_stored_as_it_came_known_field_or_not() {
             "half": {"N": "0.5"},
             "negative": {"N": "-1.25"},
             "exact": {"N": "0.1000000000000000055511151231257827"},
-            "a field of tomorrow": {"M": {"x": {"L": [{"N": "0.1"}]}}},
+            "an unknown field": {"M": {"x": {"L": [{"N": "0.1"}]}}},
         })
     );
 }
 
 #[tokio::test]
-async fn where_a_name_is_duplicated_the_last_counts_even_where_the_first_could_not_be_stored() {
+async fn the_last_of_duplicate_fields_wins_even_if_an_earlier_one_could_not_be_stored() {
     let (dynamodb, function) = start().await;
     let deep = "[".repeat(80) + &"]".repeat(80);
     let detail = format!(
@@ -328,7 +328,7 @@ async fn where_a_name_is_duplicated_the_last_counts_even_where_the_first_could_n
 }
 
 #[tokio::test]
-async fn status_becomes_current_status_and_our_names_win_over_the_details() {
+async fn status_becomes_current_status_and_our_attributes_overwrite_fields_of_the_same_name() {
     let (dynamodb, function) = start().await;
     let mut event = task(1);
     event["detail"]["status"] = json!("ACTIVE");
@@ -351,7 +351,7 @@ async fn status_becomes_current_status_and_our_names_win_over_the_details() {
 }
 
 #[tokio::test]
-async fn what_the_envelope_lacks_the_row_lacks_even_where_the_detail_has_the_name() {
+async fn an_attribute_missing_from_the_envelope_is_not_taken_from_the_detail() {
     let (dynamodb, function) = start().await;
     let event = json!({
         "source": "aws.ecs",
@@ -364,7 +364,7 @@ async fn what_the_envelope_lacks_the_row_lacks_even_where_the_detail_has_the_nam
 }
 
 #[tokio::test]
-async fn a_field_that_vanished_from_the_detail_vanishes_from_the_row() {
+async fn a_field_missing_from_a_newer_detail_disappears_from_the_row() {
     let (dynamodb, function) = start().await;
     let mut with_health = task(1);
     with_health["detail"]["healthStatus"] = json!("HEALTHY");
@@ -374,7 +374,7 @@ async fn a_field_that_vanished_from_the_detail_vanishes_from_the_row() {
 }
 
 #[tokio::test]
-async fn the_event_time_is_utc_with_what_it_has_of_a_second() {
+async fn the_event_time_is_stored_in_utc_and_keeps_its_fractional_seconds() {
     for (time, stored) in [
         ("2026-03-02T09:14:28Z", "2026-03-02T09:14:28Z"),
         ("2026-03-02T10:14:28.120+01:00", "2026-03-02T09:14:28.120Z"),
@@ -387,7 +387,7 @@ async fn the_event_time_is_utc_with_what_it_has_of_a_second() {
 }
 
 #[tokio::test]
-async fn a_message_quotes_no_more_than_128_characters() {
+async fn a_message_quotes_at_most_128_characters() {
     let long = "é".repeat(1000);
     for (payload, error_type) in [
         (with(task(1), "/source", json!(long)), "UnsupportedSource"),
@@ -407,16 +407,16 @@ async fn a_message_quotes_no_more_than_128_characters() {
 /// 30 days after the time of `task(…)`.
 const EXPIRES_AT: i64 = 1_775_034_868;
 
-/// Sends one event to a function with this environment, and returns the row.
+/// Sends one event to a function with these environment variables, and returns the row.
 async fn row_under(variables: &[(&str, &str)], event: &Value) -> Value {
     let dynamodb = DynamoDb::start().await;
-    let function = Function::configured(&dynamodb.url, variables);
+    let function = Function::with_variables(&dynamodb.url, variables);
     let answer = function.invoke(&event.to_string()).await;
     assert_eq!(answer["outcome"], "stored", "{answer}");
     dynamodb.row(answer["table"].as_str().unwrap())
 }
 
-/// A task's event with this `lastStatus`, and its row as it is without `expires_at`.
+/// A task event with this `lastStatus`, and its row without `expires_at`.
 fn task_with_status(status: &Value) -> (Value, Value) {
     let mut event = task(1);
     event["detail"]["lastStatus"] = status.clone();
@@ -459,7 +459,7 @@ async fn a_row_in_any_other_state_never_expires() {
         "STOPPING",
         "DEPROVISIONING",
         "stopped",
-        // A container instance's own.
+        // Terminal for a container instance only.
         "INACTIVE",
     ] {
         let (event, row) = task_with_status(&json!(status));
@@ -471,7 +471,8 @@ async fn a_row_in_any_other_state_never_expires() {
     for status in ["REGISTERING", "REGISTRATION_FAILED", "ACTIVE", "DEREGISTERING", "DRAINING", "STOPPED"] {
         let event = json!({
             "source": "aws.ecs", "detail-type": "ECS Container Instance State Change", "time": "2026-03-02T09:14:28Z",
-            // A field of the name that `status` gets in the row is no status, and a task's is none either.
+            // Neither of the other two is a container instance's status: `current_status` is only what `status` is
+            // called in the row, and `lastStatus` is a task's.
             "detail": {
                 "containerInstanceArn": "arn:1", "version": 1, "status": status, "lastStatus": "STOPPED",
                 "current_status": "INACTIVE",
@@ -499,9 +500,9 @@ async fn a_row_that_leaves_a_terminal_state_no_longer_expires() {
 }
 
 #[tokio::test]
-async fn retention_days_says_when_a_row_expires_and_0_that_it_never_does() {
+async fn retention_days_sets_when_a_row_expires_and_0_means_never() {
     let (mut event, row) = task_with_status(&json!("STOPPED"));
-    // It gives way to ours, even to none.
+    // Overwritten by our attribute, and dropped even if there is none.
     event["detail"]["expires_at"] = json!(1);
     for (days, expires_at) in
         [("1", EXPIRES_AT - 29 * 86_400), ("16", EXPIRES_AT - 14 * 86_400), ("36500", 4_926_042_868)]
@@ -514,7 +515,7 @@ async fn retention_days_says_when_a_row_expires_and_0_that_it_never_does() {
 }
 
 #[tokio::test]
-async fn without_an_event_time_nobody_knows_when_and_the_row_stays() {
+async fn a_row_in_a_terminal_state_without_an_event_time_never_expires() {
     let (mut event, mut row) = task_with_status(&json!("STOPPED"));
     event["time"] = Value::Null;
     row.as_object_mut().unwrap().remove("event_time");
@@ -524,7 +525,7 @@ async fn without_an_event_time_nobody_knows_when_and_the_row_stays() {
 // Redaction.
 
 #[tokio::test]
-async fn redacted_the_environment_keeps_its_names_and_loses_its_values() {
+async fn redaction_keeps_the_names_of_environment_variables_and_removes_their_values() {
     let mut event = task(1);
     event["detail"]["overrides"] = json!({
         "containerOverrides": [
@@ -550,7 +551,7 @@ async fn redacted_the_environment_keeps_its_names_and_loses_its_values() {
 }
 
 #[tokio::test]
-async fn redacted_overrides_of_another_form_leak_nothing_and_are_stored() {
+async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
     let redacted = json!({"S": "[redacted]"});
     let within =
         |environment: &Value| json!({"M": {"containerOverrides": {"L": [{"M": {"environment": environment}}]}}});
@@ -597,7 +598,7 @@ async fn redacted_overrides_of_another_form_leak_nothing_and_are_stored() {
 // Rule 5: the one conditional write.
 
 #[tokio::test]
-async fn an_invocation_is_one_conditional_put_item_and_no_other_request() {
+async fn an_invocation_sends_one_conditional_put_item_and_no_other_request() {
     let (url, mut requests) = scripted(StatusCode::OK, "{}").await;
     let answer = Function::new(&url).invoke(&task(4).to_string()).await;
     assert_eq!(answer["outcome"], "stored");
@@ -618,9 +619,9 @@ async fn an_invocation_is_one_conditional_put_item_and_no_other_request() {
 }
 
 #[tokio::test]
-async fn a_row_with_a_lower_version_gives_way() {
+async fn a_row_with_a_lower_version_is_overwritten() {
     let (dynamodb, function) = start().await;
-    // 9 and 10: as text, the order would be the other one.
+    // As strings, 9 would sort after 10.
     dynamodb.put(TASKS, &events::row(&task(9)));
     let answer = function.invoke(&task(10).to_string()).await;
     assert_eq!(answer, json!({"outcome": "stored", "table": TASKS, "arn": TASK, "version": 10}));
@@ -628,7 +629,7 @@ async fn a_row_with_a_lower_version_gives_way() {
 }
 
 #[tokio::test]
-async fn a_row_with_a_higher_version_stays_and_the_event_is_stale() {
+async fn a_row_with_a_higher_version_is_kept_and_the_event_is_stale() {
     let (dynamodb, function) = start().await;
     dynamodb.put(TASKS, &events::row(&task(10)));
     let answer = function.invoke(&task(9).to_string()).await;
@@ -637,7 +638,7 @@ async fn a_row_with_a_higher_version_stays_and_the_event_is_stale() {
 }
 
 #[tokio::test]
-async fn a_row_with_the_same_version_stays_and_the_event_is_a_duplicate() {
+async fn a_row_with_the_same_version_is_kept_and_the_event_is_a_duplicate() {
     let (dynamodb, function) = start().await;
     dynamodb.put(TASKS, &events::row(&task(9)));
     let mut again = task(9);
@@ -648,7 +649,7 @@ async fn a_row_with_the_same_version_stays_and_the_event_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn a_row_without_a_version_gives_way() {
+async fn a_row_without_a_version_is_overwritten() {
     let (dynamodb, function) = start().await;
     dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "note": {"S": "by hand"}}));
     assert_eq!(function.invoke(&task(0).to_string()).await["outcome"], "stored");
@@ -656,8 +657,8 @@ async fn a_row_without_a_version_gives_way() {
 }
 
 #[tokio::test]
-async fn a_row_of_the_documented_function_is_compared_like_one_of_ours() {
-    // It keeps `status` under its own name, and the envelope's version; no id and no time.
+async fn a_row_written_by_the_documented_function_is_compared_like_one_of_ours() {
+    // That function stores `status` under its own name and the envelope's version, but neither id nor time.
     let theirs = json!({
         "containerInstanceArn": {"S": sample("container-instance-changed")["detail"]["containerInstanceArn"]},
         "version": {"N": "9"},
@@ -675,7 +676,7 @@ async fn a_row_of_the_documented_function_is_compared_like_one_of_ours() {
 }
 
 #[tokio::test]
-async fn a_number_that_ecs_never_sends_is_compared_all_the_same() {
+async fn a_stored_version_that_ecs_would_never_send_is_still_compared() {
     for (version, stored_version) in [("2.5", json!(2.5)), ("100000000000000000000000", json!(1e23))] {
         let (dynamodb, function) = start().await;
         dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "version": {"N": version}}));
@@ -691,7 +692,7 @@ async fn a_number_that_ecs_never_sends_is_compared_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_row_whose_version_is_no_number_is_an_error_and_stays() {
+async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept() {
     for version in [json!({"S": "3"}), json!({"NULL": true}), json!({"L": [{"N": "3"}]})] {
         let (dynamodb, function) = start().await;
         let row = json!({"taskArn": {"S": TASK}, "version": version, "secret": {"S": "hunter2"}});
@@ -713,7 +714,7 @@ async fn a_row_whose_version_is_no_number_is_an_error_and_stays() {
 
 // Rule 7: the errors.
 
-/// A DynamoDB that gives every request the same answer, and passes on the requests.
+/// A fake DynamoDB that sends the same response to every request, and forwards the requests to the test.
 async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
     let (sent, requests) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -721,7 +722,7 @@ async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mps
     let answer = answer.into();
     let answers = Router::new().fallback(move |headers: HeaderMap, body: String| async move {
         let target = headers["x-amz-target"].to_str().unwrap().to_owned();
-        // The receiver is gone where a test looks at the answer only.
+        // A test that ignores the requests has dropped the receiver.
         let _ = sent.send((target, serde_json::from_str(&body).unwrap()));
         (status, [("content-type", "application/x-amz-json-1.0")], answer.clone())
     });
@@ -734,9 +735,9 @@ fn service_error(code: &str, message: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_fault_that_can_pass_is_store_unavailable_with_its_code_and_advice() {
-    const THROTTLES: &str = "DynamoDB throttles; check the table's and the account's limits";
-    const UNKNOWN: &str = "look it up in DynamoDB's list of error codes";
+async fn a_transient_fault_is_store_unavailable_with_its_code_and_advice() {
+    const THROTTLES: &str = "DynamoDB throttled the request; check the table's and the account's limits";
+    const UNKNOWN: &str = "see DynamoDB's list of error codes";
     for (status, code, advice) in [
         (500, "InternalServerError", UNKNOWN),
         (503, "ServiceUnavailable", UNKNOWN),
@@ -753,7 +754,7 @@ async fn a_fault_that_can_pass_is_store_unavailable_with_its_code_and_advice() {
             json!({
                 "errorType": "StoreUnavailable",
                 "errorMessage": format!(
-                    "version 2 of {TASK} was not written to table ECSTaskState (retrying can help): \
+                    "version 2 of {TASK} was not written to table ECSTaskState (retrying may help): \
                      {code}: {advice} (HTTP {status})"
                 ),
             })
@@ -762,7 +763,7 @@ async fn a_fault_that_can_pass_is_store_unavailable_with_its_code_and_advice() {
 }
 
 #[tokio::test]
-async fn a_message_of_dynamodb_is_passed_on_where_no_item_can_be_in_it() {
+async fn a_dynamodb_message_is_passed_on_only_if_it_cannot_contain_item_data() {
     const DENIED: &str = "User: arn:aws:sts::123456789012:assumed-role/recorder/recorder is not authorized to perform: \
                           dynamodb:PutItem on resource: arn:aws:dynamodb:eu-west-1:123456789012:table/ECSTaskState";
     let allows = "allows the dynamodb:PutItem action";
@@ -788,14 +789,14 @@ async fn a_message_of_dynamodb_is_passed_on_where_no_item_can_be_in_it() {
             Function::new(&url).invoke(&task(2).to_string()).await,
             json!({"errorType": "StoreRejected", "errorMessage": expected})
         );
-        // The same with something more in it, before it, or under another code.
+        // The same message with extra text after, before or inside it, or under another code.
         for (code, message) in [
             (code, format!("{message} hunter2")),
             (code, format!("hunter2 {message}")),
             (code, message.replacen(' ', " hunter2 ", 1)),
             (code, message.replacen(' ', " {\"hunter2\"} ", 1)),
             (code, "hunter2".to_owned()),
-            ("AnErrorOfTomorrow", message.clone()),
+            ("AnUnknownError", message.clone()),
         ] {
             let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
             let answer = Function::new(&url).invoke(&task(2).to_string()).await.to_string();
@@ -805,7 +806,7 @@ async fn a_message_of_dynamodb_is_passed_on_where_no_item_can_be_in_it() {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_error_code_is_store_unavailable_where_its_status_says_that_it_can_pass() {
+async fn a_response_without_an_error_code_is_transient_or_permanent_by_its_http_status() {
     for (status, answer, error_type) in [
         (200, "not JSON", "StoreRejected"),
         (200, "{\"Attrib", "StoreRejected"),
@@ -820,15 +821,15 @@ async fn an_answer_without_an_error_code_is_store_unavailable_where_its_status_s
         let answer = Function::new(&url).invoke(&task(2).to_string()).await;
         assert_eq!(answer["errorType"], error_type, "{answer}");
         let end = format!(
-            "no error code of DynamoDB's: something other than DynamoDB may have answered; check the endpoint and the \
-             proxies on the way (HTTP {status})"
+            "no DynamoDB error code: something other than DynamoDB may have responded; check the endpoint and any proxy \
+             in between (HTTP {status})"
         );
         assert!(answer["errorMessage"].as_str().unwrap().ends_with(&end), "{answer}");
     }
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_store_unavailable() {
+async fn an_unreachable_database_is_store_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -838,19 +839,23 @@ async fn a_database_that_is_not_there_is_store_unavailable() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_will_come_again_is_store_rejected_with_its_code_and_advice() {
+async fn a_permanent_refusal_is_store_rejected_with_its_code_and_advice() {
     for (code, advice) in [
-        ("AccessDeniedException", "the function's role needs dynamodb:PutItem on the table, and its KMS key"),
+        (
+            "AccessDeniedException",
+            "the function's role must allow dynamodb:PutItem on the table, and the use of its KMS key",
+        ),
         ("ResourceNotFoundException", "the table does not exist in this account and region"),
         (
             "ExpiredTokenException",
-            "the credentials are not valid, or expired; check the function's role and environment",
+            "the credentials are invalid or have expired; check the function's role and environment",
         ),
         (
             "ValidationException",
-            "the item breaks a limit of DynamoDB (400 KB, 32 levels, 38 digits a number, no empty name), or lacks the table's key",
+            "the item exceeds a DynamoDB limit (400 KB, 32 nesting levels, 38 digits in a number, no empty names), or lacks \
+             the table's key",
         ),
-        ("AnErrorOfTomorrow", "look it up in DynamoDB's list of error codes"),
+        ("AnUnknownError", "see DynamoDB's list of error codes"),
     ] {
         let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, "the reason")).await;
         assert_eq!(
@@ -867,14 +872,14 @@ async fn a_refusal_that_will_come_again_is_store_rejected_with_its_code_and_advi
 }
 
 #[tokio::test]
-async fn a_refused_condition_without_the_row_that_was_there_is_store_rejected() {
+async fn a_failed_condition_without_the_stored_row_is_store_rejected() {
     let (url, _) =
         scripted(StatusCode::BAD_REQUEST, service_error("ConditionalCheckFailedException", "the reason")).await;
     assert_eq!(Function::new(&url).invoke(&task(2).to_string()).await["errorType"], "StoreRejected");
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_store_rejected() {
+async fn a_missing_table_is_store_rejected() {
     let (dynamodb, function) = start().await;
     dynamodb.delete_table(TASKS);
     let answer = function.invoke(&task(2).to_string()).await;
@@ -883,7 +888,7 @@ async fn a_table_that_is_not_there_is_store_rejected() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_cannot_hold_is_store_rejected_and_nothing_of_it_is_stored() {
+async fn an_item_that_dynamodb_cannot_hold_is_store_rejected_and_nothing_is_stored() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for (value, cause) in [
         (format!("\"{}\"", "x".repeat(400 * 1024)), "Item size has exceeded the maximum allowed size"),
@@ -891,7 +896,7 @@ async fn what_dynamodb_cannot_hold_is_store_rejected_and_nothing_of_it_is_stored
         (nested(64), "Nesting Levels have exceeded supported limits"),
         ("123456789012345678901234567890123456789".to_owned(), "more than 38 significant digits"),
         ("1e400".to_owned(), "Number overflow"),
-        (r#"{"":1}"#.to_owned(), "the item breaks a limit of DynamoDB"),
+        (r#"{"":1}"#.to_owned(), "the item exceeds a DynamoDB limit"),
     ] {
         let event = task(1).to_string().replace("\"RUNNING\"", &value);
         let message = refused(&event, "StoreRejected").await;
@@ -901,17 +906,17 @@ async fn what_dynamodb_cannot_hold_is_store_rejected_and_nothing_of_it_is_stored
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_row_is_an_invalid_event_by_the_field_that_holds_it() {
+async fn a_detail_that_cannot_become_a_row_is_an_invalid_event_and_the_message_names_the_field() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for (value, error) in [
-        (r#""\ud800""#, "a string with half of a surrogate pair"),
-        (r#"[{"a":"\udfff"}]"#, "a string with half of a surrogate pair"),
-        (r#"{"\ud800":1}"#, "a string with half of a surrogate pair"),
-        (&deep(65), "more than 64 levels of arrays and objects"),
-        (&deep(300_000), "more than 64 levels of arrays and objects"),
+        (r#""\ud800""#, "a string with an unpaired surrogate"),
+        (r#"[{"a":"\udfff"}]"#, "a string with an unpaired surrogate"),
+        (r#"{"\ud800":1}"#, "a string with an unpaired surrogate"),
+        (&deep(65), "arrays or objects nested more than 64 levels deep"),
+        (&deep(300_000), "arrays or objects nested more than 64 levels deep"),
     ] {
         let event = task(1).to_string().replace("\"RUNNING\"", value);
         let message = refused(&event, "InvalidEvent").await;
-        assert_eq!(message, format!("detail.lastStatus of {TASK} can't be stored, since it has {error}"));
+        assert_eq!(message, format!("detail.lastStatus of {TASK} can't be stored: it contains {error}"));
     }
 }

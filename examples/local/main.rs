@@ -1,5 +1,5 @@
-//! The function on one machine: an embedded DynamoDB, the Lambda Runtime API of `cargo lambda watch`, and the function
-//! between them. `make run` and `make watch` call it.
+//! Runs the function locally, between an embedded DynamoDB and the Lambda Runtime API of `cargo lambda watch`. `make run`
+//! and `make watch` start it.
 
 use std::error::Error;
 use std::fs;
@@ -20,15 +20,15 @@ use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HELP: &str = "\
-The function on this machine, with an embedded DynamoDB and a local Lambda Runtime API.
+Runs the function locally, with an embedded DynamoDB and a local Lambda Runtime API.
 
-Usage: cargo run --example local -- <run | watch>
+Usage: local <run | watch>
 
-  run     send every file of events/, and show what came of each and what is stored then
+  run     send every event in events/, and show each outcome and the rows that are stored in the end
   watch   keep everything running until Ctrl-C, and rebuild the function when its code changes
 ";
 
-/// Every file of `events/`, in an order that shows every outcome, and the outcome that it must have there.
+/// Every event in `events/`, in an order that shows every outcome, with its expected outcome.
 const STORY: [(&str, &str); 14] = [
     ("fargate-task-provisioning", "stored"),
     ("fargate-task-running", "stored"),
@@ -65,7 +65,7 @@ async fn main() -> ExitCode {
         }
     };
     let work = async { if watch { serve().await } else { story().await } };
-    match tokio::select! { done = work => done, signal = stopped() => signal } {
+    match tokio::select! { done = work => done, signal = stop_signal() => signal } {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
@@ -74,8 +74,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Ends on Ctrl-C, SIGTERM or a closed terminal. What was started is stopped as it is dropped.
-async fn stopped() -> Result<ExitCode> {
+/// Completes on Ctrl-C, SIGTERM or a closed terminal. Everything that was started is stopped when it is dropped.
+async fn stop_signal() -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -90,20 +90,20 @@ async fn stopped() -> Result<ExitCode> {
 
 /// `make run`.
 async fn story() -> Result<ExitCode> {
-    every_event_file_is_in_the_story()?;
+    check_story_is_complete()?;
     let log = PathBuf::from(STATE).join("function.log");
     fs::create_dir_all(STATE)?;
-    let see_log = |error: Box<dyn Error>| format!("{error}; see the function's log, {}", log.display());
-    let stack = Stack::start(Output::File(&log)).await.map_err(see_log)?;
+    let with_log = |error: Box<dyn Error>| format!("{error}; see the function's log, {}", log.display());
+    let stack = Stack::start(Output::File(&log)).await.map_err(with_log)?;
 
-    let mut sent = table(["sent", "version", "came of it", "stored version"]);
+    let mut sent = table(["event", "version", "outcome", "stored version"]);
     let mut surprises = Vec::new();
     for (name, expected) in STORY {
         let event = fs::read_to_string(format!("events/{name}.json"))?;
-        let answer = stack.invoke(&event).await.map_err(see_log)?;
+        let answer = stack.invoke(&event).await.map_err(with_log)?;
         let outcome = answer["outcome"].as_str().or(answer["errorType"].as_str()).unwrap_or("no answer");
         if outcome != expected {
-            surprises.push(format!("events/{name}.json: {expected} was expected, {answer} came"));
+            surprises.push(format!("events/{name}.json: the outcome must be {expected}, found {answer}"));
         }
         let colour = match outcome {
             _ if outcome != expected => Color::Red,
@@ -123,7 +123,7 @@ async fn story() -> Result<ExitCode> {
     println!("{}\n", stored(&stack.dynamodb));
 
     if surprises.is_empty() {
-        println!("Every outcome is the expected one. The function's log: {}", log.display());
+        println!("Every outcome is as expected. The function's log: {}", log.display());
         return Ok(ExitCode::SUCCESS);
     }
     for surprise in surprises {
@@ -141,7 +141,7 @@ async fn serve() -> Result<ExitCode> {
     fs::write(&port_file, stack.port.to_string())?;
     let _port_file = PortFile(&port_file, stack.port);
     println!(
-        "\nThe function waits for events. From another terminal:\n\n  \
+        "\nThe function is waiting for events. From another terminal:\n\n  \
          make invoke EVENT=events/fargate-task-running.json\n  \
          curl -d @events/fargate-task-running.json {url}\n\n\
          Its tables are at {dynamodb} (any region, any credentials):\n\n  \
@@ -151,10 +151,10 @@ async fn serve() -> Result<ExitCode> {
         dynamodb = stack.dynamodb.url,
     );
     let status = stack.function.wait().await?;
-    Err(format!("cargo lambda watch ended by itself: {status}").into())
+    Err(format!("cargo lambda watch exited: {status}").into())
 }
 
-/// DynamoDB, and `cargo lambda watch` with the function. Dropped, it leaves nothing running.
+/// DynamoDB, and `cargo lambda watch` with the function. When dropped, it leaves nothing running.
 struct Stack {
     dynamodb: DynamoDb,
     function: Child,
@@ -178,7 +178,7 @@ impl Stack {
             .env("AWS_REGION", "eu-west-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
-            // Nothing of the user's own AWS set-up may reach the function, nor the function AWS.
+            // Isolate the function from the user's AWS configuration, and from AWS itself.
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .stdin(Stdio::null())
@@ -199,15 +199,15 @@ impl Stack {
         let function = command.spawn().map_err(|error| format!("cargo lambda can't be started: {error}"))?;
         let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/ecs-state-recorder/invocations");
         let mut stack = Self { dynamodb, function, port, url };
-        stack.listening().await?;
+        stack.wait_until_listening().await?;
         Ok(stack)
     }
 
-    async fn listening(&mut self) -> Result<()> {
+    async fn wait_until_listening(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
             if let Some(status) = self.function.try_wait()? {
-                return Err(format!("cargo lambda watch didn't start ({status}): is cargo-lambda installed?").into());
+                return Err(format!("cargo lambda watch failed to start ({status}): is cargo-lambda installed?").into());
             }
             if Instant::now() > deadline {
                 return Err("cargo lambda watch didn't listen within 30 s".into());
@@ -217,25 +217,27 @@ impl Stack {
         Ok(())
     }
 
-    /// Sends an event to the function. The answer is its own, or `{"errorType": …, "errorMessage": …}`.
+    /// Sends an event to the function, and returns its answer or `{"errorType": …, "errorMessage": …}`.
     async fn invoke(&self, event: &str) -> Result<Value> {
-        // Four times what the function may take; it is built already.
+        // Four times the function's timeout; it is already built.
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
         let answer = client.post(&self.url).body(event.to_owned()).send().await;
         let answer = answer.map_err(|error| {
             if error.is_timeout() {
-                "the function didn't answer within a minute".to_owned()
+                "the function did not respond within a minute".to_owned()
             } else {
                 format!("the function can't be reached: {error}")
             }
         })?;
         let answer = answer.text().await?;
-        serde_json::from_str(&answer).map_err(|error| format!("the function answered {answer:?}: {error}").into())
+        serde_json::from_str(&answer)
+            .map_err(|error| format!("the function's answer must be JSON, found {answer:?}: {error}").into())
     }
 }
 
 impl Drop for Stack {
-    /// SIGTERM first: `cargo lambda watch` then ends the function. What is left of its group after 5 s is killed.
+    /// Sends SIGTERM first, so that `cargo lambda watch` stops the function, and after 5 s kills what is left of its
+    /// process group.
     fn drop(&mut self) {
         let Some(group) = self.function.id().map(|id| Pid::from_raw(id.cast_signed())) else { return };
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -248,7 +250,7 @@ impl Drop for Stack {
     }
 }
 
-/// Removed when it is dropped, unless another `make watch` has written its own port since.
+/// Removes the file when dropped, unless another `make watch` has written its own port since.
 struct PortFile<'p>(&'p Path, u16);
 
 impl Drop for PortFile<'_> {
@@ -259,23 +261,23 @@ impl Drop for PortFile<'_> {
     }
 }
 
-fn every_event_file_is_in_the_story() -> Result<()> {
+fn check_story_is_complete() -> Result<()> {
     for folder in ["", "refused/"] {
         for entry in fs::read_dir(format!("events/{folder}"))? {
             let file = entry?.file_name().into_string().map_err(|name| format!("events/ holds {}", name.display()))?;
             if let Some(name) = file.strip_suffix(".json")
                 && !STORY.iter().any(|(known, _)| *known == format!("{folder}{name}"))
             {
-                return Err(format!("events/{folder}{file} has no place in the list of examples/local.rs").into());
+                return Err(format!("events/{folder}{file} must be listed in STORY, in examples/local/main.rs").into());
             }
         }
     }
     Ok(())
 }
 
-/// What the two tables hold.
+/// The rows of the two tables.
 fn stored(dynamodb: &DynamoDb) -> Table {
-    let mut stored = table(["stored", "ARN", "status", "version", "event time"]);
+    let mut stored = table(["stored row", "ARN", "status", "version", "event time"]);
     for (kind, name, key, status) in [
         ("task", TASKS, "taskArn", "lastStatus"),
         ("instance", CONTAINER_INSTANCES, "containerInstanceArn", "current_status"),
@@ -296,7 +298,7 @@ fn stored(dynamodb: &DynamoDb) -> Table {
     stored
 }
 
-/// `…:task/demo/5f1b9c0e…` of a long ARN.
+/// Shortens an ARN to `…:task/demo/5f1b9c0e…`.
 fn short(arn: &str) -> String {
     let resource = arn.splitn(6, ':').nth(5).unwrap_or(arn);
     match resource.rsplit_once('/') {

@@ -25,51 +25,52 @@ pub const SOURCE: &str = "aws.ecs";
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub const MAX_KEY_BYTES: usize = 2048;
 
-/// Why an event is refused. The same event would be refused again: whoever sends it has to change.
+/// Why an event is rejected. Retrying won't help: the sender has to change.
 ///
-/// Of the detail, a message holds the ARN and names of fields, never another value: it can be a secret.
+/// From the detail, a message contains only the ARN and field names. Any other value might be a secret.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum EventError {
-    /// The event comes from somewhere else.
+    /// The event is from another source.
     #[error(
         "the event's source must be \"aws.ecs\", found {found}: restrict the rule that invokes this function to that \
          source"
     )]
     UnsupportedSource {
-        /// The source, in quotes, or the kind of what was there.
+        /// The source in quotes, or the kind of value found instead.
         found: String,
     },
-    /// Another event of ECS.
+    /// It is another kind of ECS event.
     #[error(
         "the event's detail-type must be \"ECS Task State Change\" or \"ECS Container Instance State Change\", found \
          {found}: restrict the rule that invokes this function to these two"
     )]
     UnsupportedDetailType {
-        /// The detail-type, in quotes, or the kind of what was there.
+        /// The detail-type in quotes, or the kind of value found instead.
         found: String,
     },
-    /// A field is not what ECS sends.
+    /// A field does not have the form that ECS sends.
     #[error(
-        "{field}{} must be {expected}, found {found}: ECS sends no such event, look at what invokes this function",
+        "{field}{} must be {expected}, found {found}: ECS does not send such events, check what invokes this function",
         arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default()
     )]
     InvalidEvent {
-        /// The resource, where its ARN can be read.
+        /// The resource's ARN, if it could be read.
         arn: Option<String>,
-        /// Where: `detail.version`, for example.
+        /// The field, such as `detail.version`.
         field: Cow<'static, str>,
-        /// What must be there.
+        /// What it must be.
         expected: &'static str,
-        /// The kind of what is.
+        /// The kind of value found.
         found: String,
     },
 }
 
-/// What Lambda hands over: an unparsed payload.
+/// Lambda's payload, unparsed.
 ///
-/// It accepts anything. What the runtime can't make a payload of never reaches the handler, and is answered with the
-/// name of a Rust type; so even what isn't JSON is refused by [`Envelope::parse`] only. Bytes after the JSON text are not
-/// seen: the runtime doesn't hand them over, and Lambda's Invoke accepts one JSON text and nothing after it.
+/// Deserializing never fails, even for bytes that are not JSON: if it did, the runtime would report the error itself,
+/// under the name of a Rust type, before the handler is called. [`Envelope::parse`] rejects such a payload instead.
+/// Trailing bytes after the JSON text go unnoticed: the runtime does not pass them on, and Lambda's Invoke API accepts
+/// a single JSON text only.
 pub struct Payload(Option<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Payload {
@@ -78,32 +79,33 @@ impl<'de> Deserialize<'de> for Payload {
     }
 }
 
-/// The EventBridge envelope around an unparsed detail.
+/// An EventBridge envelope with an unparsed detail.
 pub struct Envelope {
-    /// The fields that every event of EventBridge has.
+    /// The fields of every EventBridge event.
     pub event: EventBridgeEvent<Box<RawValue>>,
-    /// The replay's name, where the event was replayed from an archive.
+    /// The name of the replay, if the event was replayed from an archive.
     pub replay_name: Option<String>,
 }
 
 impl Envelope {
-    /// Reads the envelope.
+    /// Parses the envelope.
     ///
     /// # Errors
     ///
-    /// The payload is no envelope, or a field of it is of the wrong kind. A wrong source is reported first, then a wrong
-    /// detail-type, whatever else is wrong.
+    /// The payload is not an envelope, or a field of it has the wrong type. An unsupported source is reported before an
+    /// unsupported detail-type, and that before anything else.
     pub fn parse(payload: &Payload) -> Result<Self, EventError> {
-        let payload = payload.0.as_deref().ok_or_else(|| invalid("the payload", "JSON", "something else"))?;
+        let payload =
+            payload.0.as_deref().ok_or_else(|| invalid("the payload", "JSON", "bytes that can't be parsed as JSON"))?;
         let event = serde_json::from_str(payload.get()).map_err(|_| malformed(payload))?;
         Ok(Self { event, replay_name: replay_name(payload) })
     }
 
-    /// Reads the state in it.
+    /// Parses the state that the detail describes.
     ///
     /// # Errors
     ///
-    /// Another source; another detail-type; a detail that is no object, or lacks its key or its version.
+    /// The source or the detail-type is not supported; or the detail is not an object, or lacks a valid key or version.
     pub fn state(&self) -> Result<State<'_>, EventError> {
         let event = &self.event;
         if event.source != SOURCE {
@@ -127,14 +129,14 @@ impl Envelope {
     }
 }
 
-/// `EventBridgeEvent` has no field for it.
+/// Reads the field that `EventBridgeEvent` lacks.
 fn replay_name(payload: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Replay<'p> {
         #[serde(borrow, rename = "replay-name")]
         name: Option<&'p RawValue>,
     }
-    // It is rarely present, and it costs less to see that than to read the envelope again.
+    // Rarely present: searching the text costs less than parsing the envelope a second time.
     if !payload.get().contains("\"replay-name\"") {
         return None;
     }
@@ -142,7 +144,7 @@ fn replay_name(payload: &RawValue) -> Option<String> {
     serde_json::from_str(replay.name?.get()).ok()
 }
 
-/// Says why a payload isn't an envelope. serde's own message would quote the event.
+/// Explains why a payload is not an envelope. serde's own message could quote the event.
 fn malformed(payload: &RawValue) -> EventError {
     let fields = match Fields::parse(payload) {
         Ok(fields) => fields,
@@ -177,7 +179,7 @@ fn malformed(payload: &RawValue) -> EventError {
             Some(other) => return invalid(name, expected, kind(other)),
         }
     }
-    invalid("the event", "an EventBridge envelope with each field once", "an object that is none")
+    invalid("the event", "an EventBridge envelope without duplicate fields", "an object that is not")
 }
 
 fn arn(resource: Resource, detail: &Fields) -> Result<String, EventError> {
@@ -198,7 +200,7 @@ fn version(arn: &str, detail: &Fields) -> Result<u64, EventError> {
             Ok(version) => return Ok(version),
             Err(_) if digits.starts_with('-') => "a negative number".to_owned(),
             Err(_) if digits.contains(['.', 'e', 'E']) => "a number with a fraction or an exponent".to_owned(),
-            Err(_) => "a greater one".to_owned(),
+            Err(_) => "a larger number".to_owned(),
         },
         other => found(other),
     };
@@ -214,12 +216,12 @@ fn invalid(field: impl Into<Cow<'static, str>>, expected: &'static str, found: i
     EventError::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
 }
 
-/// The kind of what is in a field.
+/// The kind of value in a field.
 fn found(value: Option<&Result<Json, JsonError>>) -> String {
     value.map_or_else(|| "nothing".to_owned(), kind)
 }
 
-/// The same for a field of the envelope, whose strings may be told.
+/// The same for a field of the envelope, where a string is no secret and may be quoted.
 fn quoted(value: Option<&Result<Json, JsonError>>) -> String {
     match value {
         Some(Ok(Json::String(text))) => quote(text),

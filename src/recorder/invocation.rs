@@ -1,5 +1,4 @@
-//! An invocation: from the payload that Lambda hands over to the answer or the error it gets back, and the one line
-//! in the log.
+//! An invocation: from Lambda's payload to the answer or error that is returned, and the log line.
 
 use aws_sdk_dynamodb::Client;
 use chrono::Utc;
@@ -15,40 +14,40 @@ use crate::state::row::{Row, RowError};
 use crate::state::store;
 use crate::state::write_error::WriteError;
 
-/// Records states, one an invocation. Built once, used by all.
+/// Records one state per invocation. Built once and shared by all invocations.
 pub struct Recorder {
     config: Config,
     client: Client,
 }
 
-/// What an invocation answers, as JSON.
+/// The result of a successful invocation, returned as JSON.
 #[derive(Debug, Eq, PartialEq, Serialize)]
 pub struct Answer {
     /// The outcome of the write: `stored`, `stale` or `duplicate`.
     pub outcome: &'static str,
-    /// The table it went to.
+    /// The table.
     pub table: String,
     /// The row's key.
     pub arn: String,
     /// The version in the event.
     pub version: u64,
-    /// The version in the row, where the row was kept.
+    /// The version in the row, if the existing row was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_version: Option<Number>,
 }
 
-/// Why an event is not recorded.
+/// Why an event was not recorded.
 #[derive(Debug, Error)]
 pub enum InvocationError {
-    /// It is not an event that this function accepts.
+    /// The event is not one that this function accepts.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// Its state can't be a row.
+    /// Its state can't be stored as a row.
     #[error(transparent)]
     Row(#[from] RowError),
     /// The row was not written.
     #[error("version {version} of {arn} was not written to table {table} ({}): {error}", match error {
-        WriteError::Transient(_) => "retrying can help",
+        WriteError::Transient(_) => "retrying may help",
         WriteError::Permanent(_) => "retrying won't help",
     })]
     Write {
@@ -58,14 +57,14 @@ pub enum InvocationError {
         arn: String,
         /// The version in the event.
         version: u64,
-        /// What happened.
+        /// Why.
         #[source]
         error: WriteError,
     },
 }
 
 impl InvocationError {
-    /// The `errorType` that Lambda gets: a part of the function's interface, which alarms and retries may rely on.
+    /// The `errorType` reported to Lambda: part of the function's interface, so alarms and retries may rely on it.
     #[must_use]
     pub fn error_type(&self) -> &'static str {
         match self {
@@ -91,11 +90,11 @@ impl Recorder {
         Self { config, client }
     }
 
-    /// Handles one invocation, and logs it.
+    /// Handles one invocation and logs it.
     ///
     /// # Errors
     ///
-    /// The event is refused, or DynamoDB doesn't store it. A state that is stale or a duplicate is no error.
+    /// The event is rejected, or the write fails. A stale or duplicate state is not an error.
     pub async fn handle(&self, payload: &Payload) -> Result<Answer, InvocationError> {
         let envelope = Envelope::parse(payload);
         let result = match &envelope {
@@ -121,8 +120,8 @@ impl Recorder {
     }
 }
 
-/// Writes the invocation's line. Its fields are an interface: docs/operations.md lists them, and metrics and alarms read
-/// them. Why an event failed is in the line that `lambda_runtime` writes of the error, at ERROR.
+/// Writes the invocation's log line. Its fields are an interface: docs/operations.md lists them, and metrics and alarms
+/// read them. `lambda_runtime` logs an error's message itself, at ERROR.
 fn log(envelope: Option<&Envelope>, result: &Result<Answer, InvocationError>) {
     let outcome = result.as_ref().map_or_else(InvocationError::error_type, |answer| answer.outcome);
     let (table, arn, version) = match result {

@@ -1,4 +1,4 @@
-//! How DynamoDB is reached: region and endpoint, time limits, retries, and the connection that is open before the first
+//! The DynamoDB client: region and endpoint, timeouts, retries, and the connection that is opened before the first
 //! event.
 
 use std::env;
@@ -18,39 +18,40 @@ use http::Uri;
 use super::write_error::WriteError;
 use crate::config::InvalidVariable;
 
-/// How long connecting may take. Within a region it takes a few milliseconds: a second has room for one lost packet.
+/// Limit for connecting. Within a region, that takes a few milliseconds; a second leaves room for one lost packet.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one attempt may take, from the credentials to the last byte of the answer. DynamoDB answers in some 10 ms,
-/// and the first TLS handshake of a 128 MB function adds a few (docs/performance.md): what takes longer is assumed lost.
+/// Limit for one attempt, from fetching credentials to the last byte of the response. DynamoDB responds in about 10 ms,
+/// and the first TLS handshake at 128 MB adds a few (docs/performance.md); a longer attempt is assumed lost.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
-/// How often a write is attempted.
+/// How many times a write is attempted.
 pub const ATTEMPTS: u32 = 3;
-/// The longest pause between two attempts: a random part of it before the second, of all of it before the third. An
-/// answer may ask for a pause of its own (`x-amz-retry-after`), and gets no more than this either.
+/// The longest pause between two attempts: random, up to half of it before the second and up to all of it before the
+/// third. It also caps a pause that a response asks for (`x-amz-retry-after`).
 pub const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// How long a write may take. Three attempts and two pauses take 9.5 s at most, so the third is never cut short. It
-/// leaves a third of Lambda's 15 s to the rest: a fault ends in an error that names it, not in a Lambda timeout.
+/// Limit for a write. Three attempts and two pauses take at most 9.5 s, so the third attempt is never cut short. A
+/// third of Lambda's 15 s remains for everything else, so a fault ends in an error that names it and not in a Lambda
+/// timeout.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(
     ATTEMPTS as u128 * ATTEMPT_TIMEOUT.as_millis() + (ATTEMPTS as u128 - 1) * MAX_BACKOFF.as_millis()
         < OPERATION_TIMEOUT.as_millis(),
-    "every attempt must fit into the operation"
+    "the operation timeout must leave time for every attempt"
 );
 
-/// A DynamoDB client with the region, credentials and endpoint of the environment. Limits and retries are those above,
-/// whatever the environment says of them (`AWS_MAX_ATTEMPTS`, `AWS_RETRY_MODE`, `AWS_NEW_RETRIES_2026`). It keeps its
-/// connections: build it once.
+/// Builds a DynamoDB client with the region, credentials and endpoint from the environment. Timeouts and retries are
+/// those above, whatever the environment says (`AWS_MAX_ATTEMPTS`, `AWS_RETRY_MODE`, `AWS_NEW_RETRIES_2026`). Build it
+/// once: it keeps its connections open.
 ///
 /// # Errors
 ///
-/// There is no region, or the region or an endpoint can't be one.
+/// The region is missing, or the region or an endpoint is malformed.
 pub async fn new() -> Result<Client, InvalidVariable> {
     for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             return Err(InvalidVariable {
                 variable,
-                // Not the value: a URL can hold a password.
+                // Without the value: a URL can contain a password.
                 problem: "must be a URL with http:// or https:// and a host, such as \
                           https://dynamodb.eu-west-1.amazonaws.com"
                     .to_owned(),
@@ -66,21 +67,21 @@ pub async fn new() -> Result<Client, InvalidVariable> {
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(MAX_BACKOFF / 2)
         .with_max_backoff(MAX_BACKOFF)
-        // By 2.1, an answer's `x-amz-retry-after` may exceed the longest pause by 5 s.
+        // Version 2.1 lets a response's `x-amz-retry-after` exceed the maximum backoff by 5 s.
         .with_retry_spec(RetrySpec::v2_0());
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https)
         .timeout_config(timeouts)
         .retry_config(retries)
-        // It watches over bodies of megabytes. Here, the time limit of the attempt does.
+        // Meant for bodies of megabytes. Here, the attempt timeout is enough.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await;
     let problem = match config.region().map(AsRef::as_ref) {
         Some(region) if is_region(region) => return Ok(Client::new(&config)),
-        Some(region) => format!("must be an AWS region, such as eu-west-1; found {region:?}"),
-        None => "must be set to an AWS region, such as eu-west-1".to_owned(),
+        Some(region) => format!("must be an AWS region such as eu-west-1, found {region:?}"),
+        None => "must be set to an AWS region such as eu-west-1".to_owned(),
     };
     Err(InvalidVariable { variable: "AWS_REGION", problem })
 }
@@ -91,7 +92,8 @@ fn is_endpoint(url: &str) -> bool {
     })
 }
 
-/// Whether a name has the form of every region of every partition: `eu-west-1`, `us-gov-east-1`, `us-isob-east-1`.
+/// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,
+/// `us-isob-east-1`.
 fn is_region(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -99,15 +101,16 @@ fn is_region(name: &str) -> bool {
     matches!(&parts[..], [words @ .., number] if words.len() >= 2 && words.iter().all(is_word) && is_number(number))
 }
 
-/// Opens the connection, and exercises the full request pipeline once: Lambda gives a function a whole CPU while it
-/// initialises, and 128 MB a fourteenth of one after that. The HTTP client closes a connection that was unused for 90 s.
+/// Opens the connection and exercises the full request pipeline once, while Lambda still grants a whole CPU for
+/// initialisation; afterwards, 128 MB come with a fourteenth of one. The HTTP client closes a connection that has been
+/// idle for 90 s.
 ///
-/// It asks for `/`, without an operation: the endpoint's health response needs no permission. The SDK keeps the resolved
-/// endpoint of one `table` at a time, so it should be the one that most events go to.
+/// The request is a plain `GET /`: the endpoint's health response needs no permission. The SDK caches the resolved
+/// endpoint of one table at a time, so `table` should be the one that receives most events.
 ///
 /// # Errors
 ///
-/// Nothing answered within [`CONNECT_TIMEOUT`]. The first event tries again, and reports what it meets.
+/// No response within [`CONNECT_TIMEOUT`]. The first event tries again and reports any failure.
 pub async fn connect(client: &Client, table: &str) -> Result<(), WriteError> {
     let once = aws_sdk_dynamodb::Config::builder()
         .retry_config(RetryConfig::disabled())
@@ -119,7 +122,7 @@ pub async fn connect(client: &Client, table: &str) -> Result<(), WriteError> {
         request.set_method("GET").unwrap_or_default();
     };
     match client.put_item().table_name(table).customize().config_override(once).mutate_request(get).send().await {
-        // It isn't the answer to a PutItem, so the SDK can't read it; but it is one.
+        // The SDK can't parse the response, since it is not PutItem's, but the endpoint did respond.
         Err(error) if error.raw_response().is_none() => Err(WriteError::new(&error)),
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! JSON whose numbers keep the digits they were written with, read in one pass.
+//! JSON, parsed in one pass, with numbers that keep their original digits.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// How many levels of arrays and objects a field may have. DynamoDB itself accepts [32]; this bound only keeps an event
-/// of a megabyte of brackets from using up the stack.
+/// How deeply arrays and objects may be nested in a field. DynamoDB itself accepts [32] levels; this limit only keeps a
+/// megabyte of brackets from overflowing the stack.
 ///
 /// [32]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 pub const MAX_LEVELS: usize = 64;
@@ -20,37 +20,37 @@ pub enum Json<'j> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number, as it was written.
+    /// A number, as written.
     Number(&'j str),
-    /// A string, without its escapes.
+    /// A string, unescaped.
     String(Cow<'j, str>),
     /// An array.
     Array(Vec<Self>),
-    /// An object: its fields in their order. Where a name is duplicated, the last one counts.
+    /// An object: its fields in order. If a name is duplicated, the last one wins.
     Object(Vec<(Cow<'j, str>, Self)>),
 }
 
-/// Why a JSON text has no value here. The message is a noun, as that of [`Json::kind`].
+/// Why a JSON text can't be represented as a [`Json`]. The message is a noun phrase, like the result of [`kind`].
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum JsonError {
-    /// Half of a surrogate pair: JSON allows it in a string, and it is not Unicode.
-    #[error("a string with half of a surrogate pair")]
+    /// An unpaired surrogate: JSON allows it in a string, but it is not valid Unicode.
+    #[error("a string with an unpaired surrogate")]
     NotUnicode,
-    /// More than [`MAX_LEVELS`] levels of arrays and objects.
-    #[error("more than {MAX_LEVELS} levels of arrays and objects")]
+    /// Nested more than [`MAX_LEVELS`] levels deep.
+    #[error("arrays or objects nested more than {MAX_LEVELS} levels deep")]
     TooDeep,
 }
 
-/// The fields of an object, each read by itself: one that has no value doesn't spoil the others.
+/// The fields of an object, each parsed on its own: a field that can't be represented does not affect the others.
 #[derive(Debug)]
 pub struct Fields<'j>(Vec<(Cow<'j, str>, Result<Json<'j>, JsonError>)>);
 
 impl<'j> Fields<'j> {
-    /// Reads an object.
+    /// Parses an object.
     ///
     /// # Errors
     ///
-    /// What is there instead: "a string", for example.
+    /// What was found instead, such as "a string".
     pub fn parse(json: &'j RawValue) -> Result<Self, String> {
         let mut reader = Reader { rest: json.get() };
         if reader.peek() != Some(b'{') {
@@ -68,11 +68,11 @@ impl<'j> Fields<'j> {
                 fields.push((name, value));
                 Ok(())
             })
-            .map_err(|error| format!("an object with a name that is {error}"))?;
+            .map_err(|error| format!("an object with a field name that is {error}"))?;
         Ok(Self(fields))
     }
 
-    /// The field of this name; the last one, where it is duplicated.
+    /// The field with this name; the last one, if it is duplicated.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Result<Json<'j>, JsonError>> {
         self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
@@ -88,7 +88,7 @@ impl<'j> IntoIterator for Fields<'j> {
     }
 }
 
-/// What sort of value a text is, which can be told without telling the value.
+/// Names the kind of a value without revealing the value.
 #[must_use]
 pub fn kind(value: &Result<Json, JsonError>) -> String {
     match value {
@@ -103,13 +103,13 @@ pub fn kind(value: &Result<Json, JsonError>) -> String {
     .to_owned()
 }
 
-/// The first 128 characters of a string or a name: as many as any source, detail-type or field of AWS has.
+/// The first 128 characters: enough for any source, detail-type or field name that AWS uses.
 #[must_use]
 pub fn truncate(text: &str) -> &str {
     text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Goes once through text that is JSON: a [`RawValue`] holds nothing else.
+/// A single pass over text that is known to be valid JSON: a [`RawValue`] holds nothing else.
 struct Reader<'j> {
     rest: &'j str,
 }
@@ -153,7 +153,7 @@ impl<'j> Reader<'j> {
         }
     }
 
-    /// Reads an object: `field` gets each name, and reads the value after it.
+    /// Parses an object: `field` is called with each name, and parses the value that follows.
     fn object(
         &mut self,
         mut field: impl FnMut(&mut Self, Cow<'j, str>) -> Result<(), JsonError>,
@@ -177,27 +177,27 @@ impl<'j> Reader<'j> {
     }
 
     fn string(&mut self) -> Result<Cow<'j, str>, JsonError> {
-        let opened = self.rest.get(1..).unwrap_or_default();
-        let end = memchr2(b'"', b'\\', opened.as_bytes()).unwrap_or(opened.len());
-        let (text, rest) = opened.split_at(end);
+        let unquoted = self.rest.get(1..).unwrap_or_default();
+        let end = memchr2(b'"', b'\\', unquoted.as_bytes()).unwrap_or(unquoted.len());
+        let (text, rest) = unquoted.split_at(end);
         match rest.strip_prefix('"') {
             Some(rest) => {
                 self.rest = rest;
                 Ok(Cow::Borrowed(text))
             }
-            // An escape. In JSON that is valid, half of a surrogate pair is all that can be wrong with it.
+            // An escape. In valid JSON, an unpaired surrogate is the only possible error.
             None => serde_json::from_str(self.skip()).map(Cow::Owned).map_err(|_| JsonError::NotUnicode),
         }
     }
 
-    /// Goes past a value, whatever is in it.
+    /// Skips a value of any kind, and returns its text.
     fn skip(&mut self) -> &'j str {
         let mut values = serde_json::Deserializer::from_str(self.rest).into_iter::<IgnoredAny>();
         values.next();
         self.take(values.byte_offset())
     }
 
-    /// Goes to the next byte that isn't white space, and tells it.
+    /// Skips white space, and returns the next byte without consuming it.
     fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_ascii_start();
         self.rest.bytes().next()

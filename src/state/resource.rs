@@ -1,6 +1,6 @@
-//! What a state is about: a task or a container instance.
+//! The kinds of resource whose states are recorded: tasks and container instances.
 
-/// A kind of ECS resource whose states are recorded, each in a table of its own.
+/// A kind of ECS resource. Each kind has its own table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Resource {
     /// An ECS task.
@@ -28,7 +28,7 @@ impl Resource {
         Self::ALL.into_iter().find(|resource| resource.detail_type() == detail_type)
     }
 
-    /// The field that holds its ARN, which is also the partition key of its table.
+    /// The detail field that contains the ARN, which is also the partition key of the table.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Resource {
         }
     }
 
-    /// The name of its table where no other one is configured: that of the function in Amazon's guide.
+    /// The name of its table unless another is configured: the one that the function in Amazon's guide uses.
     #[must_use]
     pub fn default_table(self) -> &'static str {
         match self {

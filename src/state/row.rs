@@ -1,4 +1,4 @@
-//! What a row looks like: the whole detail as DynamoDB attributes, and five attributes of ours.
+//! What a row looks like: the whole detail as DynamoDB attributes, plus five attributes of our own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,23 +22,23 @@ pub const EVENT_ID: &str = "event_id";
 pub const EVENT_TIME: &str = "event_time";
 /// The detail's `status`, which is a reserved word in DynamoDB's expressions.
 pub const CURRENT_STATUS: &str = "current_status";
-/// When DynamoDB may delete the row, in seconds since 1970: its time to live. Only rows in a terminal state have it.
+/// The time to live: when DynamoDB may delete the row, in seconds since 1970. Only rows in a terminal state have it.
 pub const EXPIRES_AT: &str = "expires_at";
 
-/// What is stored in place of a value that isn't.
+/// Stored in place of a redacted value.
 const REDACTED: &str = "[redacted]";
 
 /// One row, ready to be written.
 pub struct Row {
-    /// The version of the state in it.
+    /// The version of its state.
     pub version: u64,
-    /// All attributes, the key and the version among them.
+    /// All attributes, including the key and the version.
     pub item: HashMap<String, AttributeValue>,
 }
 
-/// A state that can't be a row.
+/// Why a state can't be stored as a row.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("detail.{} of {arn} can't be stored, since it has {error}", truncate(field))]
+#[error("detail.{} of {arn} can't be stored: it contains {error}", truncate(field))]
 pub struct RowError {
     /// The resource.
     pub arn: String,
@@ -49,20 +49,20 @@ pub struct RowError {
 }
 
 impl Row {
-    /// Makes the row of a state.
+    /// Builds the row of a state.
     ///
-    /// Nothing is lost on the way: null becomes NULL, an array stays a list (never a set, which can't be empty), and a
-    /// number keeps the digits that JSON wrote. A field of the detail that has the name of an attribute of ours is
-    /// overwritten by it. Where `config` asks for it, the values of overridden environment variables are left out.
+    /// Nothing is lost: null becomes NULL, an array becomes a list (never a set, which can't be empty), and a number
+    /// keeps its original digits. A field of the detail that shares its name with one of our attributes is overwritten
+    /// by it. If `config` says so, the values of overridden environment variables are redacted.
     ///
     /// # Errors
     ///
-    /// A field is nested too deep, or is not Unicode. What else DynamoDB can't hold (a number of 39 digits, an item of
-    /// 401 KB) it refuses itself.
+    /// A field is nested too deeply, or is not valid Unicode. Other limits (a number of 39 digits, an item of 401 KB)
+    /// are left to DynamoDB, which rejects such an item.
     pub fn new(state: State<'_>, config: &Config) -> Result<Self, RowError> {
         let State { resource, arn, version, detail, envelope_version, event_id, event_time } = state;
         let mut item = HashMap::with_capacity(64);
-        // From the last: where a name is duplicated, that one counts.
+        // In reverse order: if a name is duplicated, the last one wins.
         for (field, value) in detail.into_iter().rev() {
             let name = match &*field {
                 CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => continue,
@@ -99,7 +99,7 @@ impl Row {
     }
 }
 
-/// Whether no other state comes after the one in this row.
+/// Whether the row's state is the resource's last.
 fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bool {
     let (field, terminal) = match resource {
         Resource::Task => ("lastStatus", &["STOPPED", "DELETED"][..]),
@@ -108,8 +108,8 @@ fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bo
     matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
 }
 
-/// Leaves of `overrides.containerOverrides[].environment[]` only the names. Whatever on this way hasn't the form that
-/// ECS gives it is left out whole: nobody can say where in it the values are.
+/// Redacts everything in `overrides.containerOverrides[].environment[]` but the names. Any part along this path that
+/// does not have the form ECS gives it is redacted as a whole, since the values could be anywhere in it.
 fn redact_environment(overrides: &mut AttributeValue) {
     field(overrides, "containerOverrides", |containers| {
         entries(containers, |container| {
@@ -143,7 +143,7 @@ fn entries(value: &mut AttributeValue, then: impl FnMut(&mut AttributeValue)) {
     }
 }
 
-/// Null stays: it says that there is nothing.
+/// Null is kept: it contains no secret.
 fn redact(value: &mut AttributeValue) {
     if !value.is_null() {
         *value = AttributeValue::S(REDACTED.to_owned());
@@ -159,7 +159,7 @@ fn attribute(value: Json<'_>) -> AttributeValue {
         Json::String(text) => AttributeValue::S(text.into_owned()),
         Json::Array(values) => AttributeValue::L(values.into_iter().map(attribute).collect()),
         Json::Object(fields) => {
-            // A later field overwrites an earlier one of its name.
+            // A later field overwrites an earlier one with the same name.
             AttributeValue::M(fields.into_iter().map(|(name, value)| (name.into_owned(), attribute(value))).collect())
         }
     }

@@ -1,4 +1,4 @@
-//! The conditional write: one request to DynamoDB, which decides by itself whether a state is newer.
+//! The conditional write: a single request, in which DynamoDB itself decides whether a state is newer.
 
 use std::collections::HashMap;
 
@@ -10,21 +10,21 @@ use serde_json::Number;
 use super::row::{Row, VERSION};
 use super::write_error::{Cause, WriteError};
 
-/// The condition of every write: no row, a row without a version, or one with a lower version.
+/// The condition of every write: there is no row, or it has no version, or a lower one.
 pub const CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
 
 /// The outcome of a write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// The row holds this state now.
+    /// The row now holds this state.
     Stored,
-    /// The row holds a newer state, and keeps it.
+    /// The row holds a newer state, and was kept.
     Stale {
         /// The version in the row.
         stored_version: Number,
     },
-    /// The row holds this version already: the event was delivered again, or the SDK repeated a write whose answer
-    /// was lost.
+    /// The row already holds this version: the event was delivered again, or the SDK retried a write whose response was
+    /// lost.
     Duplicate {
         /// The version in the row.
         stored_version: Number,
@@ -32,7 +32,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Its name, in the answer and in the log.
+    /// Its name in the answer and the log.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// The version in the row, where the row was kept.
+    /// The version in the row, if the existing row was kept.
     #[must_use]
     pub fn stored_version(&self) -> Option<&Number> {
         match self {
@@ -52,11 +52,11 @@ impl Outcome {
     }
 }
 
-/// Writes a row into a table, unless the table holds the same or a newer version of it.
+/// Writes a row to a table, unless the table holds the same or a newer version of it.
 ///
 /// # Errors
 ///
-/// The request failed; or the stored row has a version that is not a number.
+/// The request failed, or the stored row has a version that is not a number.
 pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, WriteError> {
     let version = row.version;
     let written = client
@@ -72,18 +72,18 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Writ
     match written {
         Ok(_) => Ok(Outcome::Stored),
         Err(error) => match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(refused)) => refusal(version, refused.item()),
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => classify_refusal(version, refused.item()),
             _ => Err(WriteError::new(&error)),
         },
     }
 }
 
-/// Tells by the stored row what the refusal of `version` means.
-fn refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, WriteError> {
+/// Decides from the stored row whether `version` was refused as stale or as a duplicate.
+fn classify_refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, WriteError> {
     let stored_version: Number = stored
         .and_then(|row| row.get(VERSION)?.as_n().ok()?.parse().ok())
         .ok_or(WriteError::Permanent(Cause::NoStoredVersion))?;
-    // The condition refuses no number but a higher or an equal one.
+    // The condition fails only for an equal or a higher number.
     Ok(if stored_version == version.into() {
         Outcome::Duplicate { stored_version }
     } else {

@@ -1,8 +1,8 @@
 //! Why a write failed, in words that can't quote the row.
 //!
-//! A row can hold secrets, and whoever fails to write it may quote it: the SDK prints the request where it can't apply
-//! an endpoint to it, DynamoDB names the number that it can't convert, and a proxy may echo anything. So an error keeps
-//! no text of others, only what is known not to hold any of the request.
+//! A row can contain secrets, and a foreign error message may quote it: the SDK prints the request if it can't apply an
+//! endpoint to it, DynamoDB quotes a number that it can't convert, and a proxy may echo anything. So an error keeps
+//! foreign text only if it is known to contain nothing from the request.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -21,124 +21,129 @@ use super::row::VERSION;
 /// Why a row was not written.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum WriteError {
-    /// It can pass by itself: throttling, a timeout, a failed connection, credentials that didn't come in time, or a
-    /// fault on DynamoDB's side that outlasted the retries.
+    /// May resolve itself: throttling, a timeout, a failed connection, credentials that could not be fetched in time,
+    /// or a fault on DynamoDB's side that outlasted the retries.
     #[error("{0}")]
     Transient(Cause),
-    /// It fails again until someone acts: the table is missing, access is denied, the item is too large.
+    /// Fails again until someone acts: the table is missing, access is denied, the item is too large.
     #[error("{0}")]
     Permanent(Cause),
 }
 
-/// What happened to the request. Its text says what to check.
+/// What went wrong. Its message says what to check.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
-    /// No answer within the time limits.
+    /// No response within the timeouts.
     Timeout,
-    /// The endpoint's name has no address.
+    /// The endpoint's host name could not be resolved.
     UnknownHost,
-    /// The connection failed, or broke before the answer was complete.
+    /// The connection failed, or broke before the response was complete.
     Connection(Option<io::ErrorKind>),
-    /// TLS failed; in rustls' words, which are about the handshake, and so precede any request.
+    /// The TLS handshake failed. rustls' error can't quote the request, which is only sent after the handshake.
     Tls(rustls::Error),
-    /// There are none.
+    /// No credentials were found.
     NoCredentials,
-    /// Whatever should provide them failed.
+    /// The credentials provider failed.
     Credentials,
-    /// The SDK could not make or send the request, or the answer is not HTTP.
+    /// The SDK could not build or send the request, or the response is not HTTP.
     NoRequest,
-    /// DynamoDB, or whatever answers in its place, refused the request.
+    /// DynamoDB, or something that responded in its place, refused the request.
     Refused {
-        /// Its HTTP status.
+        /// The HTTP status.
         status: u16,
-        /// DynamoDB's error code, where it has one.
+        /// DynamoDB's error code, if there is one.
         code: Option<String>,
-        /// DynamoDB's message, where it is one of [`MESSAGES`].
+        /// DynamoDB's message, if it is one of [`MESSAGES`].
         message: Option<String>,
     },
-    /// The stored row has a `version` that is not a number, so that nothing can be compared with it.
+    /// The stored row's `version` is not a number, so versions can't be compared.
     NoStoredVersion,
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout => f.write_str("timeout: DynamoDB did not answer in time; check the route to it and its health"),
+            Self::Timeout => f.write_str(
+                "timeout: DynamoDB did not respond in time; check the network route to it and the AWS Health Dashboard",
+            ),
             Self::UnknownHost => f.write_str(
-                "the endpoint's host name has no address; check AWS_REGION, the endpoint, and the DNS of the function's \
-                 network",
+                "the endpoint's host name could not be resolved; check AWS_REGION, the endpoint, and DNS in the \
+                 function's network",
             ),
             Self::Connection(kind) => {
                 f.write_str("the connection to DynamoDB failed")?;
                 if let Some(kind) = kind {
                     write!(f, " ({kind})")?;
                 }
-                f.write_str("; check the endpoint, and the route to it")
+                f.write_str("; check the endpoint and the network route to it")
             }
             Self::Tls(error) => write!(
                 f,
-                "no TLS connection to DynamoDB ({error}); check the endpoint, the proxies on the way, and the trusted \
-                 roots"
+                "the TLS handshake with DynamoDB failed ({error}); check the endpoint, any proxy in between, and the \
+                 trusted root certificates"
             ),
             Self::NoCredentials => f.write_str(
-                "no AWS credentials were found; Lambda provides those of the function's role, elsewhere set both \
+                "no AWS credentials were found; Lambda provides those of the function's role, anywhere else set both \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ),
-            Self::Credentials => {
-                f.write_str("the AWS credentials could not be fetched; check the provider that the environment names")
-            }
+            Self::Credentials => f.write_str(
+                "the AWS credentials could not be fetched; check the credentials provider that the environment \
+                 configures",
+            ),
             Self::NoRequest => f.write_str(
-                "the request could not be sent, or the answer is not HTTP; check the endpoint, AWS_REGION, and the \
-                 other AWS_ variables of the function",
+                "the request could not be sent, or the response is not HTTP; check the endpoint, AWS_REGION, and the \
+                 function's other AWS_ variables",
             ),
             Self::Refused { status, code, message } => {
-                let said = message.as_deref().unwrap_or_else(|| advice(code.as_deref()));
-                write!(f, "{}: {said} (HTTP {status})", code.as_deref().unwrap_or("no error code of DynamoDB's"))
+                let explanation = message.as_deref().unwrap_or_else(|| advice(code.as_deref()));
+                write!(f, "{}: {explanation} (HTTP {status})", code.as_deref().unwrap_or("no DynamoDB error code"))
             }
-            Self::NoStoredVersion => write!(
-                f,
-                "the stored row has a \"{VERSION}\" that is not a number; correct or delete that row"
-            ),
+            Self::NoStoredVersion => {
+                write!(f, "the stored row has a \"{VERSION}\" that is not a number; correct or delete that row")
+            }
         }
     }
 }
 
-/// What an error code asks for, where DynamoDB's message is not passed on.
+/// What to do about an error code, for use when DynamoDB's message is not passed on.
 fn advice(code: Option<&str>) -> &'static str {
     match code {
-        Some("AccessDeniedException") => "the function's role needs dynamodb:PutItem on the table, and its KMS key",
+        Some("AccessDeniedException") => {
+            "the function's role must allow dynamodb:PutItem on the table, and the use of its KMS key"
+        }
         Some("ResourceNotFoundException") => "the table does not exist in this account and region",
         Some("ValidationException") => {
-            "the item breaks a limit of DynamoDB (400 KB, 32 levels, 38 digits a number, no empty name), or lacks the table's key"
+            "the item exceeds a DynamoDB limit (400 KB, 32 nesting levels, 38 digits in a number, no empty names), or \
+             lacks the table's key"
         }
         Some("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException") => {
-            "the credentials are not valid, or expired; check the function's role and environment"
+            "the credentials are invalid or have expired; check the function's role and environment"
         }
         Some(code) if THROTTLING_ERRORS.contains(&code) => {
-            "DynamoDB throttles; check the table's and the account's limits"
+            "DynamoDB throttled the request; check the table's and the account's limits"
         }
-        Some(_) => "look it up in DynamoDB's list of error codes",
-        None => "something other than DynamoDB may have answered; check the endpoint and the proxies on the way",
+        Some(_) => "see DynamoDB's list of error codes",
+        None => "something other than DynamoDB may have responded; check the endpoint and any proxy in between",
     }
 }
 
 impl WriteError {
-    /// Tells what an error of the SDK is.
+    /// Classifies an error of the SDK.
     #[must_use]
     pub fn new(error: &SdkError<PutItemError>) -> Self {
         let (is_transient, cause) = match error {
             SdkError::TimeoutError(_) => (true, Cause::Timeout),
-            // Half of the answer came: the SDK tries that again, too.
+            // The response was incomplete. The SDK retries that, too.
             SdkError::ResponseError(_) => (true, Cause::Connection(cause(error).map(io::Error::kind))),
             SdkError::DispatchFailure(_) => dispatch_failure(error),
-            SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
+            SdkError::ServiceError(response) => {
+                let status = response.raw().status().as_u16();
                 let code = error.code().filter(|code| is_word(code));
                 let is_transient = status >= 500
                     || matches!(status, 408 | 429)
                     || code.is_some_and(|code| THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code))
-                    || answer.err().is_replicated_write_conflict_exception()
-                    || answer.err().is_transaction_conflict_exception();
+                    || response.err().is_replicated_write_conflict_exception()
+                    || response.err().is_transaction_conflict_exception();
                 let message = error.message().filter(|message| is_harmless(code.unwrap_or_default(), message));
                 (is_transient, Cause::Refused { status, code: code.map(Into::into), message: message.map(Into::into) })
             }
@@ -148,8 +153,7 @@ impl WriteError {
     }
 }
 
-/// Tells why a request got no answer, and whether that can pass: what the SDK knows as I/O or a timeout can, and the
-/// rest can't.
+/// Why a request got no response, and whether that is transient: I/O errors and timeouts are, everything else is not.
 fn dispatch_failure(error: &SdkError<PutItemError>) -> (bool, Cause) {
     let SdkError::DispatchFailure(failure) = error else { return (false, Cause::NoRequest) };
     if let Some(credentials) = cause::<CredentialsError>(error) {
@@ -165,7 +169,7 @@ fn dispatch_failure(error: &SdkError<PutItemError>) -> (bool, Cause) {
     if failure.is_timeout() {
         (true, Cause::Timeout)
     } else if chain(error).any(|error| error.to_string() == "dns error") {
-        // The type is hyper-util's own.
+        // hyper-util does not export the error's type.
         (true, Cause::UnknownHost)
     } else if failure.is_io() || failure.as_other() == Some(ErrorKind::TransientError) {
         (true, Cause::Connection(cause(error).map(io::Error::kind)))
@@ -174,7 +178,8 @@ fn dispatch_failure(error: &SdkError<PutItemError>) -> (bool, Cause) {
     }
 }
 
-/// An error, its cause, and so on. What an I/O error wraps is no source of it, but what it wraps has.
+/// An error and its chain of causes. An I/O error's `source()` skips the error that it wraps, so that one is taken
+/// directly.
 fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     successors(Some(error), |&error| match error.downcast_ref().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
@@ -187,8 +192,8 @@ fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Opti
     chain(error).filter_map(|error| error.downcast_ref()).last()
 }
 
-/// The messages of DynamoDB that are passed on, by their code. A `*` is one word: an ARN, an action, a table's name.
-/// None of them has a place for anything out of an item.
+/// DynamoDB's messages that are passed on, by error code. A `*` matches one word: an ARN, an action, a table name. None
+/// of them leaves room for anything from an item.
 ///
 /// Sources: DynamoDB's [errors], IAM's [access denied messages].
 ///
@@ -260,7 +265,7 @@ const MESSAGES: [(&str, &str); 24] = [
     ("ExpiredTokenException", "The security token included in the request is expired"),
 ];
 
-/// Whether a message is one of [`MESSAGES`], after what may precede those of a `ValidationException`.
+/// Whether a message is one of [`MESSAGES`], ignoring the prefixes that those of a `ValidationException` may have.
 fn is_harmless(code: &str, message: &str) -> bool {
     let message = ["1 validation error detected: ", "One or more parameter values were invalid: "]
         .iter()
@@ -274,7 +279,7 @@ fn is_harmless(code: &str, message: &str) -> bool {
     MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
 }
 
-/// Whether a text is one word, as codes, ARNs and actions are.
+/// Whether a text is one word, such as an error code, an ARN or an action.
 fn is_word(text: &str) -> bool {
     (1..=2048).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_.@=+,-*".contains(&byte))

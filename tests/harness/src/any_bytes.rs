@@ -1,4 +1,4 @@
-//! The way of any bytes to an item, and what must hold of it: for the property tests and the fuzzer.
+//! From any bytes to an item, and what must hold for each: shared by the property tests and the fuzzer.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use ecs_state_recorder::config::Config;
@@ -7,20 +7,22 @@ use ecs_state_recorder::state::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT
 use serde::Deserialize as _;
 use serde_json::Value;
 
-/// Leads bytes as far as they go. They never panic, and end as a row that lacks nothing or in a message fit to read.
+/// Processes the bytes as far as possible. They must never cause a panic, and result in a complete row or a readable
+/// error.
 pub fn read(bytes: &[u8]) -> Option<Row> {
-    let payload = Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("it takes anything");
-    let envelope = Envelope::parse(&payload).map_err(fit_to_read).ok()?;
-    let state = envelope.state().map_err(fit_to_read).ok()?;
+    let payload =
+        Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("any bytes are accepted");
+    let envelope = Envelope::parse(&payload).map_err(assert_readable).ok()?;
+    let state = envelope.state().map_err(assert_readable).ok()?;
     let (resource, arn) = (state.resource, state.arn.clone());
     let config = Config::read(|_| None).expect("the defaults");
-    let row = Row::new(state, &config).map_err(fit_to_read).ok()?;
+    let row = Row::new(state, &config).map_err(assert_readable).ok()?;
 
     assert!((1..=MAX_KEY_BYTES).contains(&arn.len()));
     assert_eq!(row.item[resource.key()], AttributeValue::S(arn));
     assert_eq!(row.item["version"], AttributeValue::N(row.version.to_string()));
     assert!(!row.item.contains_key("status"));
-    // What another JSON reader finds in the detail, unless there is something in it that this one can't read.
+    // Compare with another JSON parser, unless it can't parse the detail.
     if let Ok(Value::Object(detail)) = serde_json::from_str(envelope.event.detail.get()) {
         let ours = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS, EXPIRES_AT];
         for (field, value) in &detail {
@@ -35,9 +37,9 @@ pub fn read(bytes: &[u8]) -> Option<Row> {
     Some(row)
 }
 
-fn fit_to_read(error: impl std::error::Error) {
+fn assert_readable(error: impl std::error::Error) {
     let message = error.to_string();
-    // The longest has an ARN of 2,048 bytes in it, and 128 characters of a name, escaped.
+    // The longest contains an ARN of 2,048 bytes and 128 escaped characters of a field name.
     assert!(message.len() < 4000, "{message}");
 }
 

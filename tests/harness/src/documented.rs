@@ -1,6 +1,6 @@
-//! The way of the function that Amazon's guide documents: read the row, compare, write without a condition.
+//! What the function documented in Amazon's guide does: read the row, compare, write unconditionally.
 //!
-//! It is here to show that the tests can fail.
+//! It proves that the tests can fail.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use crate::events;
 use crate::storm::Delivery;
 
-/// Sends all events to that many copies of it.
-pub async fn pour(url: &str, copies: usize, deliveries: &[Delivery]) {
+/// Stores all events with this many concurrent instances.
+pub async fn send_all(url: &str, instances: usize, deliveries: &[Delivery]) {
     let queue: Arc<Mutex<VecDeque<Delivery>>> = Arc::new(Mutex::new(deliveries.iter().copied().collect()));
     let mut running = JoinSet::new();
-    for _ in 0..copies {
+    for _ in 0..instances {
         let (queue, url) = (queue.clone(), url.to_owned());
         running.spawn(async move {
             let client = Client::builder().no_proxy().build().expect("a client");

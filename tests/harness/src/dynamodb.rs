@@ -12,21 +12,21 @@ pub const TASKS: &str = "ECSTaskState";
 /// The table of container instances.
 pub const CONTAINER_INSTANCES: &str = "ECSCtrInstanceState";
 
-/// Serves until it is dropped.
+/// An embedded DynamoDB. It serves until dropped.
 pub struct DynamoDb {
-    /// Its endpoint.
+    /// The endpoint.
     pub url: String,
     database: Database,
     server: JoinHandle<()>,
 }
 
 impl DynamoDb {
-    /// Starts one without streams.
+    /// Starts a DynamoDB without streams.
     pub async fn start() -> Self {
         Self::start_with(json!({"StreamEnabled": false})).await
     }
 
-    /// The same with streams, for [`DynamoDb::writes`]. They make every write slower, the more of them there are.
+    /// Starts a DynamoDB with streams, for [`DynamoDb::writes`]. The longer the streams get, the slower each write.
     pub async fn start_recording() -> Self {
         Self::start_with(json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"})).await
     }
@@ -56,7 +56,7 @@ impl DynamoDb {
         loop {
             let found = self.database.scan(request(page.clone())).expect("a scan");
             let mut found = serde_json::to_value(found).expect("rows are JSON");
-            rows.append(found["Items"].as_array_mut().expect("a list of rows"));
+            rows.append(found["Items"].as_array_mut().expect("an array of rows"));
             match found["LastEvaluatedKey"].take() {
                 Value::Null => return rows,
                 last => page["ExclusiveStartKey"] = last,
@@ -64,7 +64,8 @@ impl DynamoDb {
         }
     }
 
-    /// Every write to a table, in its order, from its stream: the row before it, if there was one, and after it.
+    /// Every write to a table, in order, from its stream: the row before the write (null if there was none) and after
+    /// it.
     pub fn writes(&self, table: &str) -> Vec<(Value, Value)> {
         let streams = self.database.list_streams(request(json!({"TableName": table}))).expect("streams");
         let stream = json!(streams.streams[0].stream_arn);
@@ -88,25 +89,25 @@ impl DynamoDb {
         writes
     }
 
-    /// The one row of a table, whole.
+    /// The only row of a table.
     pub fn row(&self, table: &str) -> Value {
         let mut rows = self.rows(table);
         assert_eq!(rows.len(), 1, "rows in {table}: {rows:#?}");
         rows.remove(0)
     }
 
-    /// Puts a row into a table, whatever is there.
+    /// Puts a row into a table unconditionally.
     pub fn put(&self, table: &str, row: &Value) {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
     }
 
-    /// Puts many rows into a table at once, past its stream.
+    /// Puts many rows into a table at once, bypassing its stream.
     pub fn fill(&self, table: &str, rows: Vec<Value>) {
         let rows = rows.into_iter().map(request).collect();
         self.database.import_items(table, rows, ImportOptions::default()).expect("rows");
     }
 
-    /// Takes all rows out of a table.
+    /// Deletes all rows of a table.
     pub fn clear(&self, table: &str) {
         let key = if table == TASKS { Resource::Task } else { Resource::ContainerInstance }.key();
         for row in self.rows(table) {
@@ -115,7 +116,7 @@ impl DynamoDb {
         }
     }
 
-    /// Deletes a table, and all that is in it.
+    /// Deletes a table with all its rows.
     pub fn delete_table(&self, table: &str) {
         self.database.delete_table(request(json!({"TableName": table}))).expect("a table");
     }

@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 /// The ARN of the task in [`task`].
 pub const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
-/// A file of `events/`.
+/// The event in a file of `events/`, named without its extension.
 pub fn sample(name: &str) -> Value {
     let path = format!("{}/../../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names of the files of `events/`, those of `events/refused/` left out.
+/// The names of the files in `events/`, without those in `events/refused/`.
 pub fn samples() -> Vec<String> {
     let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events")).expect("the folder");
     let mut names: Vec<String> = folder
@@ -26,7 +26,7 @@ pub fn samples() -> Vec<String> {
     names
 }
 
-/// A task state change with little in it but what is asked for.
+/// A minimal task state change.
 pub fn task(version: u64) -> Value {
     json!({
         "version": "0",
@@ -38,7 +38,7 @@ pub fn task(version: u64) -> Value {
     })
 }
 
-/// The row that an event must become, as DynamoDB's JSON: the README's schema, written a second time.
+/// The row that an event must become, as DynamoDB's JSON: an independent implementation of the schema in docs/row.md.
 pub fn row(event: &Value) -> Value {
     let mut row = Map::new();
     let status = if event["detail-type"] == "ECS Task State Change" { "lastStatus" } else { "status" };

@@ -1,4 +1,4 @@
-//! The function without Lambda: its handler, in this process.
+//! The function without Lambda: its handler, called in this process.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -9,19 +9,19 @@ use ecs_state_recorder::recorder::invocation::Recorder;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
-/// The handler, with a client of its own.
+/// The handler, with its own DynamoDB client.
 pub struct Function {
     recorder: Recorder,
 }
 
 impl Function {
-    /// Writes to the DynamoDB at `url`, without a second try.
+    /// A function that writes to the DynamoDB at `url`, without retries.
     pub fn new(url: &str) -> Self {
-        Self::configured(url, &[])
+        Self::with_variables(url, &[])
     }
 
-    /// The same with `variables` in its environment.
-    pub fn configured(url: &str, variables: &[(&str, &str)]) -> Self {
+    /// The same, with `variables` in its environment.
+    pub fn with_variables(url: &str, variables: &[(&str, &str)]) -> Self {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(url)
@@ -31,13 +31,13 @@ impl Function {
             .retry_config(RetryConfig::disabled())
             .build();
         let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-        let variables = Config::read(variable).expect("variables that can be used");
+        let variables = Config::read(variable).expect("valid variables");
         Self { recorder: Recorder::new(variables, Client::from_conf(config)) }
     }
 
-    /// What Lambda would get: the answer, or `{"errorType": …, "errorMessage": …}`.
+    /// What Lambda would receive: the answer, or `{"errorType": …, "errorMessage": …}`.
     pub async fn invoke(&self, payload: &str) -> Value {
-        let payload: Payload = serde_json::from_str(payload).expect("it takes anything");
+        let payload: Payload = serde_json::from_str(payload).expect("any payload is accepted");
         let answer = match self.recorder.handle(&payload).await {
             Ok(answer) => serde_json::to_value(answer),
             Err(error) => serde_json::to_value(Diagnostic::from(error)),

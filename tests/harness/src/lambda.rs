@@ -1,4 +1,4 @@
-//! Lambda's side: a queue of events, and copies of the real binary that take them through the [Runtime API].
+//! A local Lambda: a queue of events, and instances of the real binary that receive them through the [Runtime API].
 //!
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
@@ -24,31 +24,31 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// The function that is tested: `FUNCTION_BINARY`, or the one that was built with the tests.
+/// The path of the function under test: `FUNCTION_BINARY`, or the binary that was built with the tests.
 #[must_use]
 pub fn binary(built: &str) -> String {
     env::var("FUNCTION_BINARY").unwrap_or_else(|_| built.to_owned())
 }
 
-/// How often Lambda's asynchronous side delivers an event before it goes to the on-failure destination: once, and two
-/// retries.
+/// How often an asynchronous invocation is attempted before the event goes to the on-failure destination: once, plus
+/// two retries.
 const ASYNCHRONOUS_DELIVERIES: u32 = 3;
 
-/// What came of an event in the end.
+/// The final result of an event.
 #[derive(Debug)]
 pub struct Answer {
     /// Whether the last delivery failed, so that the event is in the on-failure destination.
     pub failed: bool,
-    /// The function's answer, or its error.
+    /// The function's answer or error.
     pub body: Value,
     /// How often the event was delivered.
     pub deliveries: u32,
-    /// How long the slowest delivery took, from the function's taking it to its answer.
+    /// How long the slowest delivery took, from handing over the event to the function's response.
     pub slowest: Duration,
 }
 
 impl Answer {
-    /// The outcome, or the error's type.
+    /// The outcome, or the error type.
     pub fn outcome(&self) -> &str {
         self.body["outcome"].as_str().or(self.body["errorType"].as_str()).unwrap_or("no outcome")
     }
@@ -64,16 +64,16 @@ struct Invocation {
     done: oneshot::Sender<Answer>,
 }
 
-/// Runs copies of a function until it is dropped.
+/// Runs instances of a function until dropped.
 pub struct Lambda {
     service: Arc<Service>,
-    copies: Vec<(Arc<Environment>, JoinHandle<()>)>,
+    instances: Vec<(Arc<Environment>, JoinHandle<()>)>,
 }
 
-/// What all copies share.
+/// The state that all instances share.
 struct Service {
     command: Vec<String>,
-    /// How many events a copy has at once: more than one on Lambda's managed instances only.
+    /// How many events an instance handles at once: more than one only on Lambda's managed instances.
     concurrency: usize,
     variables: Vec<(String, String)>,
     queue: Mutex<VecDeque<Invocation>>,
@@ -83,25 +83,25 @@ struct Service {
     log: Mutex<String>,
 }
 
-/// One copy's execution environment. It outlives the process in it: where that dies, the next one is started.
+/// The execution environment of one instance. It outlives its process: when that exits, a new one is started.
 struct Environment {
     service: Arc<Service>,
-    /// The events that the process has and hasn't answered, the oldest first.
+    /// The events that the process has received but not answered, oldest first.
     in_flight: Mutex<VecDeque<Invocation>>,
     process: Mutex<Option<Pid>>,
-    /// How long the process took from its start to its first question for an event.
+    /// How long the process took from its start to its first request for an event.
     ready: watch::Sender<Option<Duration>>,
     started: Mutex<Instant>,
 }
 
 impl Lambda {
-    /// Starts copies of a function, with `variables` beside those that Lambda sets.
-    pub async fn start(program: &str, copies: usize, variables: &[(&str, &str)]) -> Self {
-        Self::start_command(&[program], copies, variables).await
+    /// Starts instances of a function, with `variables` in addition to those that Lambda sets.
+    pub async fn start(program: &str, instances: usize, variables: &[(&str, &str)]) -> Self {
+        Self::start_command(&[program], instances, variables).await
     }
 
-    /// The same for a function that takes arguments.
-    pub async fn start_command(command: &[&str], copies: usize, variables: &[(&str, &str)]) -> Self {
+    /// The same for a command with arguments.
+    pub async fn start_command(command: &[&str], instances: usize, variables: &[(&str, &str)]) -> Self {
         let concurrency = variables.iter().find(|(name, _)| *name == "AWS_LAMBDA_MAX_CONCURRENCY");
         let service = Arc::new(Service {
             concurrency: concurrency.map_or(1, |(_, value)| value.parse().expect("a number")),
@@ -114,7 +114,7 @@ impl Lambda {
             log: Mutex::default(),
         });
         let mut started = Vec::new();
-        for _ in 0..copies {
+        for _ in 0..instances {
             let environment = Arc::new(Environment {
                 service: service.clone(),
                 in_flight: Mutex::default(),
@@ -125,39 +125,39 @@ impl Lambda {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             started.push((environment.clone(), tokio::spawn(environment.run(listener))));
         }
-        Self { service, copies: started }
+        Self { service, instances: started }
     }
 
     /// Invokes the function once, and waits for its answer.
     pub async fn invoke(&self, payload: impl Into<Bytes>) -> Answer {
-        self.finished(self.service.enqueue(payload.into(), 1)).await
+        self.wait_for(self.service.enqueue(payload.into(), 1)).await
     }
 
-    /// Sends an event the asynchronous way: delivered again, twice, where it fails.
+    /// Invokes the function asynchronously: an event that fails is delivered up to two more times.
     pub fn send(&self, payload: impl Into<Bytes>) -> oneshot::Receiver<Answer> {
         self.service.enqueue(payload.into(), ASYNCHRONOUS_DELIVERIES)
     }
 
-    /// Waits for what comes of an event.
-    pub async fn finished(&self, answer: oneshot::Receiver<Answer>) -> Answer {
+    /// Waits for the final result of an event.
+    pub async fn wait_for(&self, answer: oneshot::Receiver<Answer>) -> Answer {
         let Ok(answer) = tokio::time::timeout(Duration::from_mins(2), answer).await else {
             panic!("no answer within two minutes; the function's log:\n{}", self.log());
         };
         answer.expect("every event is answered")
     }
 
-    /// Sends a signal to the process of one copy, if it lives.
-    pub fn signal(&self, copy: usize, signal: Signal) {
-        if let Some(process) = *lock(&self.copies[copy].0.process) {
-            // It may be gone by now, and that is as good.
+    /// Sends a signal to the process of an instance, if it is running.
+    pub fn signal(&self, instance: usize, signal: Signal) {
+        if let Some(process) = *lock(&self.instances[instance].0.process) {
+            // The process may have exited by now, which is fine.
             let _ = kill(process, signal);
         }
     }
 
-    /// Waits until one copy is initialised: its process has asked for its first event. Says which process, and how long
-    /// that took from its start.
-    pub async fn ready(&self, copy: usize) -> (Pid, Duration) {
-        let environment = &self.copies[copy].0;
+    /// Waits until an instance is initialised, that is, until its process has asked for its first event. Returns the
+    /// process, and how long that took from its start.
+    pub async fn ready(&self, instance: usize) -> (Pid, Duration) {
+        let environment = &self.instances[instance].0;
         let mut ready = environment.ready.subscribe();
         let Ok(ready) = tokio::time::timeout(Duration::from_mins(1), ready.wait_for(Option::is_some)).await else {
             panic!("{:?} asked for no event within a minute; its log:\n{}", self.service.command, self.log());
@@ -171,12 +171,12 @@ impl Lambda {
         lock(&self.service.deaths).len()
     }
 
-    /// How many of them by this signal.
+    /// How many processes have been ended by this signal.
     pub fn deaths_by(&self, signal: Signal) -> usize {
         lock(&self.service.deaths).iter().filter(|death| **death == Some(signal as i32)).count()
     }
 
-    /// All that the copies wrote to standard output and standard error up to now.
+    /// Everything that the instances have written to standard output and standard error so far.
     pub fn log(&self) -> String {
         lock(&self.service.log).clone()
     }
@@ -184,8 +184,8 @@ impl Lambda {
 
 impl Drop for Lambda {
     fn drop(&mut self) {
-        for (_, copy) in &self.copies {
-            copy.abort();
+        for (_, instance) in &self.instances {
+            instance.abort();
         }
     }
 }
@@ -245,19 +245,19 @@ impl Environment {
             let mut process = self.spawn(&address.to_string());
             *lock(&self.process) = process.id().map(|id| Pid::from_raw(id.cast_signed()));
             let outputs = [
-                tokio::spawn(self.clone().keep(process.stdout.take().expect("piped"))),
-                tokio::spawn(self.clone().keep(process.stderr.take().expect("piped"))),
+                tokio::spawn(self.clone().collect(process.stdout.take().expect("piped"))),
+                tokio::spawn(self.clone().collect(process.stderr.take().expect("piped"))),
             ];
-            let status = process.wait().await.expect("a child of ours");
+            let status = process.wait().await.expect("our own child");
             *lock(&self.process) = None;
             lock(&self.service.deaths).push(status.signal());
             for output in outputs {
-                output.await.expect("it only reads");
+                output.await.expect("reading never panics");
             }
             if self.ready.send_replace(None).is_none() {
-                // It ended before it asked for an event. Lambda starts one for an event, and fails that.
+                // It exited during initialisation. Lambda starts an instance for an event, and fails that event.
                 let invocation = self.service.next().await;
-                self.take(invocation);
+                self.assign(invocation);
             }
             let unanswered: Vec<u64> = lock(&self.in_flight).iter().map(|invocation| invocation.id).collect();
             for id in unanswered {
@@ -287,30 +287,31 @@ impl Environment {
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.service.command))
     }
 
-    async fn keep(self: Arc<Self>, mut output: impl AsyncRead + Unpin) {
+    async fn collect(self: Arc<Self>, mut output: impl AsyncRead + Unpin) {
         let mut buffer = [0; 8192];
         while let Ok(read @ 1..) = output.read(&mut buffer).await {
             lock(&self.service.log).push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
     }
 
-    /// Gives the process an event.
-    fn take(&self, mut invocation: Invocation) {
+    /// Assigns an event to the process.
+    fn assign(&self, mut invocation: Invocation) {
         invocation.deliveries += 1;
         invocation.deliveries_left -= 1;
         invocation.delivered = Instant::now();
         let mut in_flight = lock(&self.in_flight);
         in_flight.push_back(invocation);
-        // A question that a process died on can have taken an event after it: that one goes back, undelivered.
+        // A request left over from a process that died may have been given an event, too: return that one to the queue
+        // as undelivered.
         if in_flight.len() > self.service.concurrency {
-            let mut unheard = in_flight.pop_front().expect("there are more than none");
-            unheard.deliveries -= 1;
-            unheard.deliveries_left += 1;
-            self.service.deliver(unheard);
+            let mut undelivered = in_flight.pop_front().expect("there are more than none");
+            undelivered.deliveries -= 1;
+            undelivered.deliveries_left += 1;
+            self.service.deliver(undelivered);
         }
     }
 
-    /// Takes what came of an event: it is done, or goes back into the queue.
+    /// Records the result of a delivery: the event is done, or goes back into the queue.
     fn finish(&self, id: u64, failed: bool, body: Value) {
         let mut in_flight = lock(&self.in_flight);
         let Some(position) = in_flight.iter().position(|invocation| invocation.id == id) else { return };
@@ -319,7 +320,7 @@ impl Environment {
         if failed && invocation.deliveries_left > 0 {
             self.service.deliver(invocation);
         } else {
-            // A test that doesn't wait for the answer is free to drop it.
+            // A test that doesn't need the answer may have dropped the receiver.
             let Invocation { deliveries, slowest, done, .. } = invocation;
             let _ = done.send(Answer { failed, body, deliveries, slowest });
         }
@@ -341,7 +342,7 @@ async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse 
         ("content-type", "application/json".to_owned()),
     ];
     let payload = invocation.payload.clone();
-    environment.take(invocation);
+    environment.assign(invocation);
     (headers, payload)
 }
 
@@ -363,7 +364,7 @@ async fn error(
     StatusCode::ACCEPTED
 }
 
-/// The event that a request id stands for.
+/// The event's number, from its request id.
 fn id(request: &str) -> u64 {
     request.strip_prefix("request-").and_then(|id| id.parse().ok()).expect("a request id of ours")
 }

@@ -1,7 +1,8 @@
-//! What the tests, the local run and the benchmark put around the function: events, a real DynamoDB engine, Lambda's
-//! side, and the faults between them.
-#![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on has failed the test")]
-#![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "not a library for others")]
+//! The surroundings of the function for the tests, the local run and the benchmark: events, a real DynamoDB engine,
+//! Lambda's Runtime API, and the faults in between.
+#![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on fails the test by panicking")]
+#![allow(clippy::missing_panics_doc, reason = "panicking is how a harness fails, everywhere")]
+#![allow(clippy::must_use_candidate, reason = "a test may ignore what it does not assert")]
 
 pub mod any_bytes;
 pub mod documented;

@@ -1,4 +1,4 @@
-//! A proxy before DynamoDB that makes the faults a network and a service can make.
+//! A proxy in front of DynamoDB that injects network and service faults.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,41 +20,41 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What may happen to one request.
+/// A fault that one request can meet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// DynamoDB refuses it, with this status and error code, and does nothing.
+    /// Refused with this status and error code; DynamoDB does not get the request.
     Refused(u16, &'static str),
-    /// The same, and it asks for a pause of a minute.
-    Postponed(u16, &'static str),
-    /// The same as refused, with the whole request as the message; without a code, it is the code.
+    /// Refused in the same way, with a header that asks for a pause of a minute.
+    RetryAfter(u16, &'static str),
+    /// Refused in the same way, with the whole request as the message, and as the code if that is empty.
     Echoed(u16, &'static str),
-    /// A proxy answers with a page that holds the whole request.
+    /// A proxy responds with an HTML page that contains the whole request.
     Page(u16),
     /// The connection is reset before DynamoDB gets the request.
     ResetBefore,
-    /// DynamoDB does what is asked, and the connection is reset before the answer.
+    /// DynamoDB executes the request, but the connection is reset before the response.
     ResetAfter,
-    /// DynamoDB does what is asked, and the answer is not HTTP.
+    /// DynamoDB executes the request, but the response is not HTTP.
     NotHttp,
-    /// DynamoDB does what is asked, and half of the answer comes.
-    CutInHalf,
-    /// DynamoDB does what is asked, and the answer is 200 with a body that is not JSON.
+    /// DynamoDB executes the request, but only half of the response arrives.
+    Truncated,
+    /// DynamoDB executes the request, but the response is a 200 whose body is not JSON.
     NotJson,
-    /// DynamoDB does what is asked, and the answer comes at a byte every two seconds.
+    /// DynamoDB executes the request, but the response arrives at one byte every two seconds.
     Trickle,
-    /// DynamoDB does what is asked, and no answer comes.
+    /// DynamoDB executes the request, but no response arrives.
     Silence,
-    /// Nobody listens for this long: connections are refused, and those that are open are reset.
+    /// An outage of this length: new connections are refused, open ones are reset.
     Down(Duration),
 }
 
-/// Decides what happens to the next request.
+/// Decides which fault the next request meets, if any.
 type Plan = Box<dyn FnMut() -> Option<Fault> + Send>;
 
-/// Serves until it is dropped.
+/// A running proxy. It serves until dropped.
 pub struct Proxy {
-    /// Its endpoint.
+    /// The endpoint.
     pub url: String,
     state: Arc<State>,
     server: JoinHandle<()>,
@@ -70,7 +70,7 @@ struct State {
 }
 
 impl Proxy {
-    /// A proxy before the DynamoDB at `upstream`, without faults yet.
+    /// Starts a proxy in front of the DynamoDB at `upstream`, initially without faults.
     pub async fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
@@ -86,13 +86,13 @@ impl Proxy {
         Self { url: format!("http://{address}"), state, server }
     }
 
-    /// From now on, `plan` decides.
+    /// From now on, `plan` decides which fault each request meets.
     pub fn plan(&self, plan: impl FnMut() -> Option<Fault> + Send + 'static) {
         *self.state.plan.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(plan);
     }
 
-    /// The first `count` requests from now meet this fault.
-    pub fn first(&self, count: usize, fault: Fault) {
+    /// The next `count` requests meet this fault.
+    pub fn fail_next(&self, count: usize, fault: Fault) {
         let mut left = count;
         self.plan(move || {
             let hit = left > 0;
@@ -101,12 +101,12 @@ impl Proxy {
         });
     }
 
-    /// How many requests came, without those that only open a connection.
+    /// The number of requests so far, without those that only open a connection.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
 
-    /// On how many connections.
+    /// The number of connections so far.
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::Relaxed)
     }
@@ -133,7 +133,7 @@ async fn serve(state: Arc<State>, mut listener: TcpListener, address: SocketAddr
                 drop(listener);
                 connections.abort_all();
                 tokio::time::sleep(pause).await;
-                listener = TcpListener::bind(address).await.expect("the same port again");
+                listener = TcpListener::bind(address).await.expect("the same port");
             }
         }
     }
@@ -144,7 +144,7 @@ async fn connection(state: Arc<State>, stream: TcpStream) {
     let socket = Arc::new(stream.try_clone().expect("a second handle"));
     let stream = TcpStream::from_std(stream).expect("the same socket");
     let service = service_fn(move |request| answer(state.clone(), socket.clone(), request));
-    // A connection that ends by a fault ends with an error, and is meant to.
+    // A connection that is ended by a fault returns an error, as intended.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -161,22 +161,22 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Reset> {
     if request.method() == Method::GET {
-        // What a copy opens its connection with: DynamoDB answers so.
+        // The request with which an instance opens its connection. DynamoDB's health response looks like this.
         return Ok(response(200, "healthy: dynamodb.eu-west-1.amazonaws.com ".into()));
     }
     state.requests.fetch_add(1, Ordering::Relaxed);
     let fault = (state.plan.lock().unwrap_or_else(PoisonError::into_inner))();
     let reset = || {
-        // Closed with lingering time 0, a socket sends RST instead of FIN.
+        // With a linger time of 0, closing a socket sends RST instead of FIN.
         SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).expect("an open socket");
         Err(Reset)
     };
     match fault {
         Some(Fault::Refused(status, code)) => return Ok(refused(status, code, "by the proxy")),
-        Some(Fault::Postponed(status, code)) => {
-            let mut postponed = refused(status, code, "by the proxy");
-            postponed.headers_mut().insert("x-amz-retry-after", HeaderValue::from_static("60000"));
-            return Ok(postponed);
+        Some(Fault::RetryAfter(status, code)) => {
+            let mut response = refused(status, code, "by the proxy");
+            response.headers_mut().insert("x-amz-retry-after", HeaderValue::from_static("60000"));
+            return Ok(response);
         }
         Some(Fault::Echoed(status, code)) => {
             let request = text(request).await;
@@ -202,7 +202,7 @@ async fn answer(
             Err(Reset)
         }
         Some(Fault::NotJson) => Ok(response(200, "<html>".into())),
-        Some(Fault::CutInHalf) => {
+        Some(Fault::Truncated) => {
             let half = body.slice(..body.len() / 2);
             Ok(streamed(status, body.len(), stream::iter([Ok(Frame::data(half)), Err(Reset)]).boxed()))
         }

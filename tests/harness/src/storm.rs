@@ -1,4 +1,4 @@
-//! Many state changes in any order, and the verdict on what the tables hold after them.
+//! Many state changes in random order, and the verdict on what the tables contain afterwards.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,9 +12,9 @@ use crate::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use crate::events;
 use crate::lambda::{Answer, Lambda};
 
-/// `SEED`, or another one each time; printed, so that the run can be repeated.
+/// The seed in `SEED`, or a random one. It is printed, so that the run can be repeated.
 pub fn seed() -> u64 {
-    let seed = env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED is a number"));
+    let seed = env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED must be an integer"));
     println!("seed {seed}: SEED={seed} repeats this run");
     seed
 }
@@ -22,31 +22,31 @@ pub fn seed() -> u64 {
 /// One delivery of one version of one resource's state.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Delivery {
-    /// Which resource: the even ones are tasks, the odd ones container instances.
+    /// The resource's number: even for tasks, odd for container instances.
     pub resource: u32,
-    /// Which version of it.
+    /// The version of its state.
     pub version: u32,
 }
 
 impl Delivery {
-    /// Deliveries drawn at random: shuffled, some of them repeated, some versions never delivered.
+    /// Independent random deliveries: in any order, some repeated, some versions never delivered.
     pub fn random(count: usize, resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
         let mut one =
             || Self { resource: random.random_range(0..resources), version: random.random_range(0..versions) };
         (0..count).map(|_| one()).collect()
     }
 
-    /// Every version of every resource in bursts, as changes come: those of a few resources at a time, shuffled, a fifth
-    /// of them twice.
+    /// Every version of every resource, in bursts as in reality: a few resources at a time, shuffled, a fifth of the
+    /// deliveries duplicated.
     pub fn bursts(resources: u32, versions: u32, random: &mut impl Rng) -> Vec<Self> {
         let mut deliveries = Vec::new();
         for resource in 0..resources {
             for version in 0..versions {
-                let copies = if random.random_ratio(1, 5) { 2 } else { 1 };
-                deliveries.extend([Self { resource, version }].repeat(copies));
+                let times = if random.random_ratio(1, 5) { 2 } else { 1 };
+                deliveries.extend([Self { resource, version }].repeat(times));
             }
         }
-        // Some four resources of six versions are under way at once.
+        // With six versions each, about four resources are in flight at once.
         deliveries.chunks_mut(32).for_each(|burst| burst.shuffle(random));
         deliveries
     }
@@ -61,7 +61,7 @@ impl Delivery {
         format!("arn:aws:ecs:eu-west-1:123456789012:{kind}/storm/{:032x}", self.resource)
     }
 
-    /// The event: a sample, with a content that no other version has.
+    /// The event: a sample with content that is unique to this version.
     pub fn event(self) -> Value {
         static SAMPLES: OnceLock<[Value; 2]> = OnceLock::new();
         let [task, instance] =
@@ -76,21 +76,21 @@ impl Delivery {
     }
 }
 
-/// What the tables hold after a storm, and how they came to it.
+/// What the tables contain after a storm, and how they got there.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// Rows that there should be.
+    /// The number of expected rows.
     pub rows: usize,
-    /// Those that are not, whole, the item of the newest event; or that should not be there.
+    /// Rows that differ in any way from the item of the newest event, are missing, or should not exist.
     pub wrong: Vec<String>,
-    /// Writes that DynamoDB made.
+    /// The number of writes that DynamoDB executed.
     pub writes: usize,
-    /// Those that replaced a version by a lower one, or by itself.
-    pub went_back: Vec<String>,
+    /// Writes that replaced a version by the same or a lower one.
+    pub went_backwards: Vec<String>,
 }
 
 impl Verdict {
-    /// Compares every row, whole, and every write with the one before it.
+    /// Compares every complete row with its newest event, and every write with the one before it.
     pub fn new(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
         let mut newest = BTreeMap::new();
         for delivery in deliveries {
@@ -112,46 +112,52 @@ impl Verdict {
                 }
             }
             verdict.wrong.extend(expected.keys().map(|arn| format!("{arn} is missing")));
-            // The stream is whole: each write begins with what the one before it left, and the last one left the row.
-            let mut left: BTreeMap<String, Value> = BTreeMap::new();
+            // The stream must be complete: each write starts from the result of the one before, and the last one
+            // results in the row.
+            let mut latest: BTreeMap<String, Value> = BTreeMap::new();
             for (before, after) in dynamodb.writes(table) {
                 let version = |row: &Value| row["version"]["N"].as_str().map(|version| version.parse::<u64>().ok());
                 if version(&before) >= version(&after) {
                     let (before, after) = (&before["version"]["N"], &after["version"]["N"]);
-                    verdict.went_back.push(format!("from {before} to {after}"));
+                    verdict.went_backwards.push(format!("from {before} to {after}"));
                 }
                 verdict.writes += 1;
-                let previous = left.insert(arn(&after), after).unwrap_or_default();
-                assert_eq!(before, previous, "a write is missing in the stream");
+                let previous = latest.insert(arn(&after), after).unwrap_or_default();
+                assert_eq!(before, previous, "a write is missing from the stream");
             }
-            assert!(rows.iter().all(|row| left.get(&arn(row)) == Some(row)), "a write is missing in the stream");
+            assert!(rows.iter().all(|row| latest.get(&arn(row)) == Some(row)), "a write is missing from the stream");
         }
         verdict
     }
 
-    /// Panics unless all is as it should be.
-    pub fn assert_right(&self) {
+    /// Panics unless every row and every write is correct.
+    pub fn assert_correct(&self) {
         assert!(self.wrong.is_empty(), "{} of {} rows are wrong: {:#?}", self.wrong.len(), self.rows, self.wrong);
-        assert!(self.went_back.is_empty(), "{} versions went back: {:#?}", self.went_back.len(), self.went_back);
+        assert!(
+            self.went_backwards.is_empty(),
+            "{} writes went backwards: {:#?}",
+            self.went_backwards.len(),
+            self.went_backwards
+        );
     }
 }
 
-/// Sends all events the asynchronous way, and waits for what comes of each.
-pub async fn pour(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
+/// Sends all events asynchronously, and waits for the final result of each.
+pub async fn send_all(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
     let sent: Vec<_> = deliveries.iter().map(|delivery| lambda.send(delivery.event().to_string())).collect();
     let mut answers = Vec::with_capacity(sent.len());
     for answer in sent {
-        answers.push(lambda.finished(answer).await);
+        answers.push(lambda.wait_for(answer).await);
     }
     answers
 }
 
-/// Sends all events, and those that end in the on-failure destination again, until none does. Returns all answers.
-pub async fn pour_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
+/// Sends all events, and resends those that end up in the on-failure destination until none does. Returns all answers.
+pub async fn send_all_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -> Vec<Answer> {
     let mut all = Vec::new();
     let mut left = deliveries.to_vec();
     for _ in 0..20 {
-        let answers = pour(lambda, &left).await;
+        let answers = send_all(lambda, &left).await;
         left = left.iter().zip(&answers).filter(|(_, answer)| answer.failed).map(|(delivery, _)| *delivery).collect();
         all.extend(answers);
         if left.is_empty() {

@@ -1,4 +1,4 @@
-//! A TLS end before DynamoDB, with a certificate authority made on the spot.
+//! TLS termination in front of DynamoDB, with a certificate authority generated on the fly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,21 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Serves until it is dropped.
-pub struct TlsEnd {
-    /// Its endpoint.
+/// A running TLS proxy. It serves until dropped.
+pub struct TlsProxy {
+    /// The endpoint.
     pub url: String,
-    /// The authority's certificate, and after it every root that this machine trusts, as on Lambda: for `SSL_CERT_FILE`.
+    /// A file for `SSL_CERT_FILE`: the authority's certificate, followed by every root that this machine trusts, so
+    /// that it is as long as Lambda's.
     pub roots: PathBuf,
     server: JoinHandle<()>,
 }
 
-impl TlsEnd {
-    /// Ends TLS before the DynamoDB at `upstream`, and writes the roots into `folder`.
+impl TlsProxy {
+    /// Terminates TLS in front of the DynamoDB at `upstream`, and writes the roots into `folder`.
     pub async fn start(upstream: &str, folder: &Path) -> Self {
         let mut authority = CertificateParams::default();
-        // A name of its own: where both certificates have the same, OpenSSL takes the second for a self-signed one.
+        // A name of its own: if both certificates had the same one, OpenSSL would treat the second as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("a CA");
@@ -56,7 +57,7 @@ impl TlsEnd {
                 stream.set_nodelay(true).expect("a socket");
                 let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
                 tokio::spawn(async move {
-                    // A client that goes away ends its connection, and nothing else.
+                    // A client that disconnects ends only its own connection.
                     let Ok(mut client) = acceptor.accept(stream).await else { return };
                     let mut server = TcpStream::connect(upstream).await.expect("DynamoDB");
                     server.set_nodelay(true).expect("a socket");
@@ -68,7 +69,7 @@ impl TlsEnd {
     }
 }
 
-impl Drop for TlsEnd {
+impl Drop for TlsProxy {
     fn drop(&mut self) {
         self.server.abort();
     }
