@@ -103,7 +103,7 @@ OPS := .tools/aws/bin/python ops
 validate: .tools/aws/installed ## Check template.yaml (SAM's own check and cfn-lint, no finding) and CI's workflow
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
 	@$(AWS) cfn-lint template.yaml
-	@$(AWS) check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
 build: .tools/aws/installed cargo ## Build the function for Lambda: make build ARCHITECTURE=x86_64
