@@ -43,7 +43,7 @@ test: .tools/aws/installed ## Run every test
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder cargo test --locked
-	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy
+	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy tests/docs
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 copies of the release build, and judge every row and every write (some minutes)

@@ -473,15 +473,6 @@ def readme_table(heading):
     return [line for line in section(heading).replace("`", "").splitlines() if line.startswith("|")][2:]
 
 
-def test_the_readme_lists_every_parameter_with_its_default_and_every_alarm(aws):
-    stack = aws.deploy("recorder", SilenceAlarmHours=6)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme_table("## Parameters")]
-    listed = {name: value for row in rows for name, value in zip(row[0].split(", "), row[-1].split(", "))}
-    assert listed == {name: str(parameter["Default"]) for name, parameter in stack.template["Parameters"].items()}
-    alarms = {name.removesuffix("Alarm") for name, kind in stack.types.items() if kind == "AWS::CloudWatch::Alarm"}
-    assert {line.split("|")[1].strip() for line in readme_table("### Alarms")} == alarms
-
-
 def test_the_texts_say_how_late_an_event_can_come(stack):
     handed_over = stack.properties["RecorderStateChanges"]["Targets"][0]["RetryPolicy"]["MaximumEventAgeInSeconds"]
     waits = stack.properties["DeadLetterQueue"]["MessageRetentionPeriod"]

@@ -124,7 +124,8 @@ def test_every_call_of_make_names_a_target_variables_and_parameters_that_are_the
     for line, target, variables in calls_of_make(PAGES[path]):
         if target not in targets:
             problems.append(f"{path}:{line}: the Makefile has no target {target}")
-        problems += [f"{path}:{line}: the Makefile reads no {name}" for name in variables if f"$({name})" not in MAKEFILE]
+        problems += [f"{path}:{line}: the Makefile reads no {name}"
+                     for name in variables if f"$({name})" not in MAKEFILE]
         # "Name=value" explains the form.
         parameters = re.findall(r"(\w+)=", variables.get("PARAMETERS", "").replace("Name=value", ""))
         problems += [f"{path}:{line}: template.yaml has no parameter {name}"
