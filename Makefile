@@ -67,8 +67,8 @@ mutants: .tools/bin/cargo-mutants ## Break the function on purpose, everywhere, 
 	@cargo mutants --output $(TARGET) --cargo-test-arg=--locked -- --test rules --test process --test bad_input
 
 # A peer is a program that speaks the Runtime API: make bench PEERS="--peer node='…'". Options of the benchmark itself
-# (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'. The README's table and
-# docs/performance.svg are what one whole run has left in target/bench.
+# (make bench OPTIONS=--help) shorten it: make bench OPTIONS='--only warm --events 2000'. The table of
+# docs/performance.md and docs/performance.svg are what one whole run has left in target/bench.
 PEERS ?=
 OPTIONS ?=
 

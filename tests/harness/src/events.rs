@@ -38,7 +38,7 @@ pub fn task(version: u64) -> Value {
     })
 }
 
-/// The row that an event must become, as DynamoDB's JSON: the README's schema, written a second time.
+/// The row that an event must become, as DynamoDB's JSON: the schema of docs/row.md, written a second time.
 pub fn row(event: &Value) -> Value {
     let mut row = Map::new();
     let status = if event["detail-type"] == "ECS Task State Change" { "lastStatus" } else { "status" };
