@@ -43,7 +43,7 @@ test: .tools/aws/installed ## Run every test
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder cargo test --locked
-	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy
+	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy tests/docs
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 instances of the release build, and check every row and write (a few minutes)
@@ -68,8 +68,8 @@ mutants: .tools/bin/cargo-mutants ## Run mutation tests: break the function in e
 		--test rules --test process --test bad_input --test secrets
 
 # A peer is any program that speaks the Runtime API: make bench PEERS="--peer node='…'". The benchmark's own options
-# (make bench OPTIONS=--help) shorten a run: make bench OPTIONS='--only warm --events 2000'. The table and
-# docs/performance.svg are the output of one complete run, in target/bench.
+# (make bench OPTIONS=--help) shorten a run: make bench OPTIONS='--only warm --events 2000'. The table of
+# docs/performance.md and docs/performance.svg are the output of one complete run, in target/bench.
 PEERS ?=
 OPTIONS ?=
 
@@ -102,9 +102,10 @@ SAM := $(AWS) sam
 OPS := .tools/aws/bin/python ops
 
 .PHONY: validate
-validate: .tools/aws/installed ## Check template.yaml with SAM and cfn-lint
+validate: .tools/aws/installed ## Check template.yaml with SAM and cfn-lint, and the workflows of .github
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
 	@$(AWS) cfn-lint template.yaml
+	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
 build: .tools/aws/installed cargo ## Build the function for Lambda: make build ARCHITECTURE=x86_64

@@ -81,7 +81,7 @@ def problems(arn):
     if found := missing(json.loads(policy), region, account):
         yield (
             f"the policy of the key {arn} doesn't let in {'; '.join(found)}. "
-            "Add the statements of the README, Encrypt with your own key"
+            "Add the statements of docs/deploy.md, Encrypt with your own key"
         )
 
 

@@ -27,7 +27,7 @@ WORKERS = 32
 # How long what is held stays hidden, also after a redrive that is killed. SQS lets nobody hold more than some 120,000
 # messages of a queue: at 70 a second, a dry run has seen that many before the first comes again.
 VISIBILITY_MINUTES = 30
-# The README's errors that the same event always ends in.
+# The errors (README, Errors) that the same event always ends in.
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
 
 

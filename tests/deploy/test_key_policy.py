@@ -1,4 +1,4 @@
-"""The check of a KMS key's policy, against the policy that the README asks for."""
+"""The check of a KMS key's policy, against the policy that docs/deploy.md asks for."""
 
 import json
 import re
@@ -27,8 +27,8 @@ EVERYBODY = {
 
 
 def statements():
-    """Those of the README, one by its Sid."""
-    text = (PROJECT / "README.md").read_text().split("### Encrypt with your own key\n")[1]
+    """Those of docs/deploy.md, one by its Sid."""
+    text = (PROJECT / "docs/deploy.md").read_text().split("### Encrypt with your own key\n")[1]
     policy = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     return {statement["Sid"]: statement for statement in policy}
 
@@ -74,11 +74,11 @@ def leaves_out(arn, *who):
     found = "; ".join(f"{name}: {EVERYBODY[name]})" for name in EVERYBODY if name.startswith(who))
     return (
         f"error: the policy of the key {arn} doesn't let in {found}. "
-        "Add the statements of the README, Encrypt with your own key\n"
+        "Add the statements of docs/deploy.md, Encrypt with your own key\n"
     )
 
 
-def test_the_readmes_policy_lets_in_everybody(check):
+def test_the_documented_policy_lets_in_everybody(check):
     assert check(*statements().values())[:3] == (0, "", "")
 
 

@@ -1,4 +1,4 @@
-"""The way of the README, in make's words: deploy, try, redrive, delete. By the real SAM CLI."""
+"""The documented life of a stack, in make's words: deploy, try, redrive, delete. By the real SAM CLI."""
 
 import json
 import os

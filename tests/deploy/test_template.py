@@ -20,7 +20,8 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0b5e4a3c-1111-2222-3333-444455556666"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/governance/boundary"
 DAY = 24 * 60 * 60
-README = (PROJECT / "README.md").read_text()
+DEPLOY = (PROJECT / "docs/deploy.md").read_text()
+OPERATIONS = (PROJECT / "docs/operations.md").read_text()
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
 
@@ -463,23 +464,14 @@ def test_every_parameter_is_described_grouped_and_checked(stack):
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
 
 
-def section(heading):
-    """The README's text under a heading."""
-    return re.split("\n##+ ", README.split(f"\n{heading}\n")[1])[0]
+def section(page, heading):
+    """The text under a heading of a page."""
+    return re.split("\n##+ ", page.split(f"\n{heading}\n")[1])[0]
 
 
-def readme_table(heading):
-    """The rows of the README's table under a heading."""
-    return [line for line in section(heading).replace("`", "").splitlines() if line.startswith("|")][2:]
-
-
-def test_the_readme_lists_every_parameter_with_its_default_and_every_alarm(aws):
-    stack = aws.deploy("recorder", SilenceAlarmHours=6)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme_table("## Parameters")]
-    listed = {name: value for row in rows for name, value in zip(row[0].split(", "), row[-1].split(", "))}
-    assert listed == {name: str(parameter["Default"]) for name, parameter in stack.template["Parameters"].items()}
-    alarms = {name.removesuffix("Alarm") for name, kind in stack.types.items() if kind == "AWS::CloudWatch::Alarm"}
-    assert {line.split("|")[1].strip() for line in readme_table("### Alarms")} == alarms
+def table(page, heading):
+    """The rows of the table under a heading."""
+    return [line for line in section(page, heading).replace("`", "").splitlines() if line.startswith("|")][2:]
 
 
 def test_the_texts_say_how_late_an_event_can_come(stack):
@@ -491,7 +483,7 @@ def test_the_texts_say_how_late_an_event_can_come(stack):
     assert (latest, again) == (29.5, 14.25)
     parameters = stack.template["Parameters"]
     described = parameters["RetentionDays"]["Description"]
-    for text in (described, " ".join(section("### How late an event can come").split())):
+    for text in (described, " ".join(section(DEPLOY, "### Maximum delivery delay").split())):
         assert f"{latest:g} days" in text and f"{again:g} days" in text
     assert "Below 30" in described
     assert parameters["ArchiveDays"]["Default"] < latest <= parameters["RetentionDays"]["Default"]
@@ -499,13 +491,13 @@ def test_the_texts_say_how_late_an_event_can_come(stack):
 
 def test_the_texts_say_that_redaction_covers_the_rows_only(stack):
     described = stack.template["Parameters"]["RedactEnvironment"]["Description"]
-    [row] = [line for line in README.splitlines() if line.startswith("| `RedactEnvironment` |")]
+    [row] = [line for line in DEPLOY.splitlines() if line.startswith("| `RedactEnvironment` |")]
     for text in (described, row):
         assert "covers the rows only: the archive and the queues keep events whole" in text and "KmsKeyArn" in text
 
 
 def test_the_texts_say_which_topic_no_alarm_reaches(stack):
-    for text in (stack.template["Parameters"]["AlarmTopicArn"]["Description"], section("### The alarms' topic")):
+    for text in (stack.template["Parameters"]["AlarmTopicArn"]["Description"], section(DEPLOY, "### Alarm topic")):
         assert "must be in the stack's region" in text and "alias/aws/sns" in text
 
 
@@ -579,22 +571,22 @@ def replaced_by(stack):
     return found
 
 
-def test_the_readme_says_which_parameters_replace_what(stack):
+def test_the_docs_say_which_parameters_replace_what(stack):
     assert replaced_by(stack) == {
         "EventBusName": {"Archive", "RecorderStateChanges"},
         "TaskTableName": {"TaskTable"},
         "ContainerInstanceTableName": {"ContainerInstanceTable"},
     }
-    listed = {line.split("|")[1].strip() for line in readme_table("### What an update replaces")}
+    listed = {line.split("|")[1].strip() for line in table(OPERATIONS, "## What an update replaces")}
     assert listed == set(replaced_by(stack))
 
 
-# The README's commands for the AWS CLI, which nothing here installs: its words are the SDK's.
+# The documented commands for the AWS CLI, which nothing here installs: its words are the SDK's.
 
 
-def commands(heading):
+def commands(page, heading):
     """Those of the first block under a heading, each as its words."""
-    block = re.search(r"```console\n(.*?)```", section(heading), re.DOTALL)[1]
+    block = re.search(r"```console\n(.*?)```", section(page, heading), re.DOTALL)[1]
     return [shlex.split(line)[1:] for line in block.replace("\\\n", " ").splitlines()]
 
 
@@ -620,10 +612,10 @@ def run(aws_cli, service, *words):
     call(**parameters)
 
 
-def test_the_readmes_way_to_restore_a_table_ends_with_one_like_the_templates(aws, stack):
+def test_the_documented_way_to_restore_a_table_ends_with_one_like_the_templates(aws, stack):
     client = boto3.client("dynamodb")
     client.put_item(TableName=TASKS, Item={"taskArn": {"S": "arn"}, "version": {"N": "1"}})
-    *restoring, (make, deploy, parameters) = commands("### Restore a table")
+    *restoring, (make, deploy, parameters) = commands(OPERATIONS, "## Restore a table")
     assert len(restoring) == 7
     for words in restoring:
         run(*words)

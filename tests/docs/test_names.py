@@ -1,0 +1,156 @@
+"""What the documentation names is there, and what others build on is documented."""
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from .markdown import PROJECT, Page, files_of
+
+FILES = files_of(PROJECT)
+PAGES = {path: Page((PROJECT / path).read_text()) for path in FILES if path.endswith(".md")}
+MAKEFILE = (PROJECT / "Makefile").read_text()
+TEMPLATE = yaml_parse((PROJECT / "template.yaml").read_text())
+INVOCATION, ROW = "src/recorder/invocation.rs", "src/state/row.rs"
+
+# Set by Lambda, for its own client.
+LAMBDAS_VARIABLES = {"AWS_LAMBDA_RUNTIME_API"}
+# ECS's own, and not added to the row.
+DETAILS_ATTRIBUTES = {"version"}
+# Of every line of the log, not only the invocation's.
+EVERY_LINES_FIELDS = {"timestamp", "level", "message", "span.requestId"}
+
+
+def expect_no(problems):
+    assert not problems, "\n" + "\n".join(problems)
+
+
+def code(path):
+    """Rust, without its comments."""
+    return re.sub(r"(?m)^\s*//.*", "", (PROJECT / path).read_text())
+
+
+def found_in(path, pattern):
+    found = re.search(pattern, code(path), re.DOTALL)
+    assert found, f"{path} has nothing like {pattern}: this check must learn where it is now"
+    return found[1]
+
+
+def rows(path, first, *others):
+    """The rows of a page's tables that have these columns, the first one first."""
+    assert path in PAGES, f"there is no {path}"
+    found = []
+    for header, *body in PAGES[path].tables:
+        columns = [cell.text.lower() for cell in header]
+        if columns[0] == first and set(others) <= set(columns):
+            found += [dict(zip(columns, row)) for row in body]
+    assert found, f"{path} has no table with the columns {', '.join((first, *others))}"
+    return found
+
+
+def names(path, first):
+    """The code in the first column of a page's tables."""
+    listed = [name for row in rows(path, first) for name in row[first].code]
+    assert len(listed) == len(set(listed)), f"{path} lists a {first} twice: {listed}"
+    return set(listed)
+
+
+def differences(path, documented, where, there):
+    return [f"{path} does not list `{name}`, which is in {where}" for name in sorted(there - documented)] + [
+        f"{path} lists `{name}`, which is not in {where}" for name in sorted(documented - there)
+    ]
+
+
+def test_every_parameter_is_listed_with_its_default():
+    path = "docs/deploy.md"
+    documented = {row["parameter"].text: row["default"].text for row in rows(path, "parameter", "default")}
+    defaults = {name: str(parameter["Default"]) for name, parameter in TEMPLATE["Parameters"].items()}
+    expect_no(
+        differences(path, set(documented), "template.yaml", set(defaults))
+        + [f"{path} gives `{name}` the default {documented[name]!r}, and template.yaml {default!r}"
+           for name, default in defaults.items() if documented.get(name, default) != default]
+    )
+
+
+def test_every_environment_variable_is_listed():
+    files = [path for path in FILES if fnmatchcase(path, "src/*.rs")]
+    read = {name for path in files for name in re.findall(r'(?<!env!\()"([A-Z]+(?:_[A-Z]+)+)"', code(path))}
+    expect_no(differences("README.md", names("README.md", "variable"), "src/", read - LAMBDAS_VARIABLES))
+
+
+def test_every_error_is_listed():
+    types = set(re.findall(r'=> "(\w+)"', found_in(INVOCATION, r"fn error_type\((.*?)\n    }\n")))
+    expect_no(differences("README.md", names("README.md", "errortype"), INVOCATION, types))
+
+
+def test_every_field_of_the_log_is_listed():
+    fields = found_in(INVOCATION, r'\binfo!\((.*?),\s*"invocation"\s*\)')
+    while (shorter := re.sub(r"\([^()]*\)|\{[^{}]*\}", "", fields)) != fields:
+        fields = shorter
+    fields = {field.split("=")[0].strip(" \n%?") for field in fields.split(",")}
+    path = "docs/operations.md"
+    expect_no(differences(path, names(path, "field") - EVERY_LINES_FIELDS, INVOCATION, fields))
+
+
+def test_every_alarm_is_listed():
+    kind = "AWS::CloudWatch::Alarm"
+    alarms = {name.removesuffix("Alarm") for name, it in TEMPLATE["Resources"].items() if it["Type"] == kind}
+    path = "docs/operations.md"
+    expect_no(differences(path, names(path, "alarm"), "template.yaml", alarms))
+
+
+def test_every_attribute_of_a_row_is_listed():
+    attributes = set(re.findall(r'pub const \w+: &str = "(\w+)"', code(ROW))) - DETAILS_ATTRIBUTES
+    expect_no(differences("docs/row.md", names("docs/row.md", "attribute"), ROW, attributes))
+
+
+def calls_of_make(page):
+    """Those in a page's code, each as its line, its target and its variables."""
+    variable = r"([A-Z_]+)=('[^']*'|\"[^\"]*\"|\S*)"
+    call = rf"\bmake ([a-z][\w-]*)((?:\s+{variable})*)"
+    for line, text in page.inline_code + page.code_blocks:
+        for target, variables, *_ in re.findall(call, text.replace("\\\n", " ")):
+            yield line, target, dict(re.findall(variable, variables))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_call_of_make_names_a_target_variables_and_parameters_that_are_there(path):
+    targets = set(re.findall(r"(?m)^([a-z][a-z-]*):", MAKEFILE))
+    problems = []
+    for line, target, variables in calls_of_make(PAGES[path]):
+        if target not in targets:
+            problems.append(f"{path}:{line}: the Makefile has no target {target}")
+        problems += [f"{path}:{line}: the Makefile reads no {name}"
+                     for name in variables if f"$({name})" not in MAKEFILE]
+        # "Name=value" explains the form.
+        parameters = re.findall(r"(\w+)=", variables.get("PARAMETERS", "").replace("Name=value", ""))
+        problems += [f"{path}:{line}: template.yaml has no parameter {name}"
+                     for name in parameters if name not in TEMPLATE["Parameters"]]
+    expect_no(problems)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_file_that_is_named_is_there(path):
+    """In code: whatever begins with a folder of the project, and a file's name by itself."""
+    there = {*FILES, *(parent.as_posix() for file in FILES for parent in PurePosixPath(file).parents)}
+    folders = "|".join(sorted(re.escape(name) for name in {file.split("/")[0] for file in FILES if "/" in file}))
+    endings = {PurePosixPath(file).suffix for file in FILES} - {""}
+    page = PAGES[path]
+    named = [(line, name) for line, text in page.inline_code + page.code_blocks
+             for name in re.findall(rf"(?<![\w./-])(?:{folders})/[\w./*-]*", text)]
+    named += [(line, text) for line, text in page.inline_code
+              if re.fullmatch(r"[\w./*-]*[\w*]\.\w+", text) and PurePosixPath(text).suffix in endings]
+    expect_no([f"{path}:{line}: there is no {name}" for line, name in named
+               if not any(fnmatchcase(f"/{file}", f"*/{name.rstrip('./')}") for file in there)])
+
+
+def test_the_changelog_has_a_section_for_the_version_of_cargo_toml():
+    version = re.search(r'(?m)^version = "(.*)"', (PROJECT / "Cargo.toml").read_text())[1]
+    assert re.search(rf"(?m)^## \[{re.escape(version)}\]", (PROJECT / "CHANGELOG.md").read_text()), version
+
+
+def test_the_readme_has_at_most_200_lines():
+    lines = len((PROJECT / "README.md").read_text().splitlines())
+    assert lines <= 200
