@@ -78,7 +78,7 @@ class Message:
         if member(record, "requestContext") is not None:
             names = [member(record, "responsePayload", "errorType"), member(record, "requestContext", "condition")]
             if isinstance(member(record, "requestPayload"), dict):
-                self.event, self.payload = record["requestPayload"], json.dumps(record["requestPayload"])
+                self.event, self.payload = record["requestPayload"], dict(members(body))["requestPayload"]
         elif member(record, "detail-type") is not None:
             names = [member(message, "MessageAttributes", "ERROR_CODE", "StringValue")]
             self.event, self.payload = record, body
@@ -239,15 +239,18 @@ class Redrive:
 
     def delete(self, ids):
         """What can't be deleted stays held, and is tried once more at the end."""
-        if ids:
-            failed = self.batch(self.sqs.delete_message_batch, ids)
-            with self.lock:
-                for id in set(ids) - failed.keys():
-                    self.handles.pop(id, None)
+        failed = self.batch(self.sqs.delete_message_batch, ids)
+        with self.lock:
+            for id in set(ids) - failed.keys():
+                self.handles.pop(id, None)
 
     def batch(self, call, ids, **more):
         """The error codes of those that failed, by id."""
-        entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids]
+        with self.lock:
+            # What SQS delivers twice, another worker may just have deleted.
+            entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids if id in self.handles]
+        if not entries:
+            return {}
         return {failed["Id"]: failed["Code"] for failed in call(QueueUrl=self.url, Entries=entries).get("Failed", [])}
 
     def at_end(self, pool, doing, call, ids, **more):

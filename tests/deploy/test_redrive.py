@@ -122,10 +122,10 @@ def event(number, time=None, **detail):
 def on_failure(payload, error_type="StoreUnavailable"):
     """The record that Lambda puts around an event it gave up on, as the Lambda guide shows it."""
     return (
-        '{"version":"1.0","timestamp":"2026-03-02T09:17:40.012Z","requestContext":{"requestId":"e4b46cbf-b738-xmpl-8880-'
-        'a18cdf61200e","functionArn":"arn:aws:lambda:eu-west-1:123456789012:function:recorder:$LATEST","condition":'
-        '"RetriesExhausted","approximateInvokeCount":3},"requestPayload": ' + payload + ' ,"responseContext":{"statusCode"'
-        ':200,"executedVersion":"$LATEST","functionError":"Unhandled"},"responsePayload":{"errorType":'
+        '{"version":"1.0","timestamp":"2026-03-02T09:17:40.012Z","requestContext":{"requestId":"e4b46cbf-b738-xmpl-'
+        '8880-a18cdf61200e","functionArn":"arn:aws:lambda:eu-west-1:123456789012:function:recorder:$LATEST","condition":'
+        '"RetriesExhausted","approximateInvokeCount":3},"requestPayload": ' + payload + ' ,"responseContext":{'
+        '"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},"responsePayload":{"errorType":'
         + json.dumps(error_type) + ',"errorMessage":"requestPayload hunter2"}}'
     )
 
@@ -181,7 +181,7 @@ def test_both_kinds_of_record_are_sent_and_both_queues_emptied(front, queues, fu
     assert waiting(dead_letters) == waiting(failures) == (0, 0)
 
 
-def test_what_lambda_refuses_in_the_middle_is_not_lost_and_the_next_redrive_sends_it(front, queues, function, environment):
+def test_what_lambda_refuses_in_the_middle_is_not_lost_and_is_sent_by_the_next_one(front, queues, function, environment):
     _, failures = queues
     send(failures, *(on_failure(event(number)) for number in range(1, 6)))
     # Accepted, accepted, then refused as often as the SDK tries.
@@ -276,7 +276,8 @@ def test_what_is_no_event_stays_and_nothing_that_can_be_a_secret_is_shown(aws, f
     deep = '{"requestContext": ' + "[" * 100_000 + "]" * 100_000 + "}"
     send(failures, "hunter2", '["hunter2"]', '{"secret": "hunter2"}', without_payload, on_failure('"hunter2"'), deep)
     secret = {"overrides": {"containerOverrides": [{"environment": [{"name": "PASSWORD", "value": "hunter2"}]}]}}
-    send(failures, on_failure(event(1, **secret)), on_failure(event(2), "It's hunter2"), on_failure(event(3), ["hunter2"]))
+    send(failures, on_failure(event(1, **secret)))
+    send(failures, on_failure(event(2), "It's hunter2"), on_failure(event(3), ["hunter2"]))
     send(failures, on_failure(event(4).replace("event-4", "hidden\\u001b[2J")))
     send(dead_letters, event(5, **secret), ERROR_CODE="it's hunter2", ERROR_MESSAGE="hunter2")
     for arguments in (["--dry-run"], []):
@@ -352,7 +353,7 @@ def test_what_is_sent_but_cannot_be_deleted_is_tried_again_then_said(aws, front,
                     sqs.delete_message(QueueUrl=failures, ReceiptHandle=other["ReceiptHandle"])
                 return 200, {
                     "Successful": [{"Id": other["Id"]} for other in others],
-                    "Failed": [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "hunter2"}],
+                    "Failed": [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError"}],
                 }
         return answer
 
@@ -495,13 +496,15 @@ def test_interrupted_it_stops_releases_what_it_holds_and_says_how_far_it_got(aws
     while held() < 50:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
+    before = len(front.payloads)
     process.send_signal(number)
     output, errors = process.communicate(timeout=30)
     sent = len(front.payloads)
     assert process.returncode == 128 + number
     assert output.splitlines()[-1] == f"failure queue: {sent} sent; stopped: {signal.strsignal(number)}"
     assert errors == "failure queue: what isn't sent is still in the queue: run this again\n"
-    assert 50 <= sent < 500 if not arguments else sent == 0
+    # Each worker ends with the call that it is in, not with its ten messages.
+    assert 50 <= sent < before + 160 if not arguments else sent == 0
     assert waiting(failures) == (500 - sent, 0)
     assert len(set(front.payloads)) == sent
 
