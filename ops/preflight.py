@@ -80,17 +80,17 @@ def tables(values, owned):
             elif name not in fit:
                 yield f"the table {name} can't be used: its key must be {key}, a string, without a sort key"
         return
-    taken = [name for name in names if name in found and name not in owned]
-    if taken:
-        other = "other names" if len(taken) > 1 else "another name"
-        ways = [f"choose {other} with " + " ".join(f"{names[name][0]}=…" for name in taken)]
+    conflicting = [name for name in names if name in found and name not in owned]
+    if conflicting:
+        other = "other names" if len(conflicting) > 1 else "another name"
+        options = [f"choose {other} with " + " ".join(f"{names[name][0]}=…" for name in conflicting)]
         if len(fit) == len(KEYS):
-            ways.insert(0, "use both with CreateTables=false")
+            options.insert(0, "use both with CreateTables=false")
         yield (
-            f"{' and '.join(taken)} can't be created in {stack.region()}: "
-            f"{'tables with these names exist' if len(taken) > 1 else 'a table with this name exists'} "
+            f"{' and '.join(conflicting)} can't be created in {stack.region()}: "
+            f"{'tables with these names exist' if len(conflicting) > 1 else 'a table with this name exists'} "
             "that the stack does not own. "
-            f"In PARAMETERS, {', or '.join(ways)}"
+            f"In PARAMETERS, {', or '.join(options)}"
         )
 
 

@@ -321,12 +321,12 @@ if __name__ == "__main__":
     stop = Stop()
     try:
         with stack.one_line_errors():
-            made = stack.outputs(arguments.stack)
-            function, retention_days = made["FunctionName"], int(made["RetentionDays"])
+            outputs = stack.outputs(arguments.stack)
+            function, retention_days = outputs["FunctionName"], int(outputs["RetentionDays"])
             config = Config(max_pool_connections=WORKERS)
             clients = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
             limits = retention_days, arguments.dry_run, arguments.force
-            emptied = [Redrive(clients, name, made[url], function, *limits, stop).run() for name, url in queues]
+            emptied = [Redrive(clients, name, outputs[url], function, *limits, stop).run() for name, url in queues]
         sys.stdout.flush()
     except BrokenPipeError:
         # As in `make redrive DRY_RUN=1 | head`. Without this, Python would report the broken pipe again on exit.

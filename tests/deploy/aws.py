@@ -92,7 +92,7 @@ class Stack:
 
 
 def transformed(template, parameters):
-    """The template after SAM's macro, as CloudFormation runs it. The template's rules are not checked: moto lacks them."""
+    """The template after SAM's macro, as CloudFormation runs it. moto does not support the template's rules."""
     template = yaml_parse(template)
     if "Transform" not in template:
         return json.dumps(template)
@@ -129,8 +129,8 @@ def report(stack, logical, status, reason):
 
 def forget_missing_resources(stack):
     """A failed stack has no outputs; and moto would create a missing resource when it is looked up."""
-    resources, made = stack.resource_map._resource_json_map, stack.resource_map._parsed_resources
-    stack.resource_map._resource_json_map = {name: json for name, json in resources.items() if made.get(name)}
+    resources, created = stack.resource_map._resource_json_map, stack.resource_map._parsed_resources
+    stack.resource_map._resource_json_map = {name: json for name, json in resources.items() if created.get(name)}
     stack.output_map._output_json_map = {}
 
 
@@ -221,17 +221,17 @@ parse = parsing.parse_resource_and_generate_name
 
 
 def recording(logical_id, resource, resources):
-    made = parse(logical_id, resource, resources)
-    assert made, f"{resource['Type']} must be supported by moto or by {__file__}"
+    parsed = parse(logical_id, resource, resources)
+    assert parsed, f"{resource['Type']} must be supported by moto or by {__file__}"
     # moto's models modify them.
-    properties = made[1]["Properties"]
+    properties = parsed[1]["Properties"]
     # Moves it to the end: the last one is the one being created.
     resolved.pop(logical_id, None)
     resolved[logical_id] = deepcopy(properties)
     if resource["Type"] == "AWS::Events::Archive":
         # moto's archive expects a string where CloudFormation has an object.
         properties["EventPattern"] = json.dumps(properties["EventPattern"])
-    return made
+    return parsed
 
 
 parsing.parse_resource_and_generate_name = recording
@@ -249,8 +249,8 @@ parsing.ResourceMap.load_conditions = load_conditions_of_partition
 
 
 class Created:
-    """A resource that moto's CloudFormation lacks but its services have. It is created by the service's own API call, so
-    that the SDK validates the properties."""
+    """A resource that moto's services support but its CloudFormation does not. It is created by the service's own API
+    call, so that the SDK validates the properties."""
 
     def __init__(self, name, **attributes):
         self.physical_resource_id, self.attributes = name, attributes
@@ -281,8 +281,8 @@ class QueuePolicy(Created, CloudFormationModel):
 
 
 class BucketPolicy(Created, CloudFormationModel):
-    """The policy of the bucket that `sam deploy` creates for the code. It requires TLS, which is not used here, so it is
-    not applied."""
+    """The policy of the bucket that `sam deploy` creates for the code. It is not applied: it requires TLS, which is not
+    used here."""
 
     @staticmethod
     def cloudformation_type():

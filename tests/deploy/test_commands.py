@@ -23,9 +23,12 @@ def test_invoke_remote_shows_the_answer_and_the_row(stack, environment):
 
 def test_whatever_is_missing_is_reported_in_one_line(aws):
     environment = aws.environment()
-    for program in (["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"]):
+    for program in (
+        ["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"],
+    ):
         assert ops(*program, **environment) == (
-            1, [], ["error: there is no stack other in eu-west-1: create it with `make deploy`, or name another one with STACK=…"],
+            1, [],
+            ["error: there is no stack other in eu-west-1: create it with `make deploy`, or name another one with STACK=…"],
         )
     without = {name: value for name, value in environment.items() if "KEY" not in name}
     assert ops("stack.py", **without) == (

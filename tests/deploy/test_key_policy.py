@@ -35,7 +35,7 @@ def statements():
 
 @pytest.fixture
 def check(aws):
-    """Runs the check on a new key with these statements, as `make deploy` does. Returns exit code, output, errors and ARN."""
+    """Runs the check, as `make deploy` does, on a new key with these statements: exit code, output, errors, ARN."""
 
     def check(*statements, region=REGION, arn=None, **environment):
         policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})

@@ -29,7 +29,9 @@ def test_from_deploy_to_delete(aws, tmp_path):
         ended = subprocess.run(command, cwd=PROJECT, env=environment | more, capture_output=True, text=True, timeout=900)
         return ended.returncode, ended.stdout, ended.stderr
 
-    missing = "error: there is no stack journey in eu-west-1: create it with `make deploy`, or name another one with STACK=…\n"
+    missing = (
+        "error: there is no stack journey in eu-west-1: create it with `make deploy`, or name another one with STACK=…\n"
+    )
     for target in ("delete", "redrive"):
         code, output, errors = make(target)
         assert (code, output) == (2, "") and errors.startswith(missing), errors
@@ -41,9 +43,9 @@ def test_from_deploy_to_delete(aws, tmp_path):
     [stack] = boto3.client("cloudformation").describe_stacks(StackName="journey")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     assert "ArchiveArn" not in outputs and outputs["TaskTableName"].startswith("journey-TaskTable-")
-    made = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
 
-    variables = {name: str(value) for name, value in made["Environment"]["Variables"].items()}
+    variables = {name: str(value) for name, value in configuration["Environment"]["Variables"].items()}
     function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})
     try:
         code, output, errors = make(

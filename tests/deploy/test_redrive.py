@@ -29,7 +29,7 @@ MESSAGES = int(os.environ.get("REDRIVE_MESSAGES", 2000))
 
 
 class Front:
-    """A layer in front of moto, where every call to SQS and Lambda can be delayed, refused and recorded. Invoke is answered
+    """A layer in front of moto, where every call to SQS and Lambda can be delayed, refused and recorded. Invoke is handled
     here."""
 
     def __init__(self, aws):
@@ -364,8 +364,8 @@ def test_a_sent_message_that_cannot_be_deleted_is_retried_then_reported(aws, fro
     code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
     assert (code, errors) == (1, [])
     assert lines[-2:] == [
-        "failure queue: 1 of the sent messages could not be deleted (InternalError): the next redrive sends them again, which "
-        "does not change any row",
+        "failure queue: 1 of the sent messages could not be deleted (InternalError): the next redrive sends them again, "
+        "which does not change any row",
         "failure queue: 25 sent, 0 left",
     ]
     assert len(front.payloads) == 25 and waiting(failures) == (1, 0)
@@ -387,8 +387,8 @@ def test_without_permission_to_delete_messages_it_stops(aws, front, queues):
     sent = len(front.payloads)
     assert (code, len(errors)) == (1, 1) and sent <= 320
     assert lines[-2:] == [
-        f"failure queue: {sent} of the sent messages could not be deleted (AccessDenied): the next redrive sends them again, "
-        "which does not change any row",
+        f"failure queue: {sent} of the sent messages could not be deleted (AccessDenied): the next redrive sends them "
+        "again, which does not change any row",
         f"failure queue: {sent} sent; stopped: An error occurred (AccessDenied) when calling the DeleteMessageBatch "
         "operation: not authorized",
     ]
@@ -425,7 +425,9 @@ def test_messages_that_cannot_be_released_are_reported_and_stop_nothing(aws, fro
 
     # The next redrive sees and reports the messages in flight.
     code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
-    held = "more were in flight, held by another redrive or by one that was killed: they return to the queue within 30 minutes"
+    held = (
+        "more were in flight, held by another redrive or by one that was killed: they return to the queue within 30 minutes"
+    )
     assert (code, lines, errors) == (
         1,
         [
@@ -485,7 +487,7 @@ def test_messages_that_were_not_seen_are_reported(aws, front, queues):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
-def test_an_interrupted_redrive_stops_releases_its_messages_and_reports_its_progress(aws, front, queues, number, arguments):
+def test_an_interrupted_redrive_releases_its_messages_and_reports_its_progress(aws, front, queues, number, arguments):
     _, failures = queues
     put(failures, (on_failure(event(number)) for number in range(500)))
     front.seconds = 0.05

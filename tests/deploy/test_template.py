@@ -158,7 +158,7 @@ def queue_arn(stack, queue):
 @pytest.mark.parametrize("table, key", [(TASKS, "taskArn"), (CONTAINER_INSTANCES, "containerInstanceArn")])
 def test_the_tables_have_the_names_and_keys_that_the_code_uses_and_are_kept(stack, table, key):
     client = boto3.client("dynamodb")
-    made = client.describe_table(TableName=table)["Table"]
+    described = client.describe_table(TableName=table)["Table"]
     wanted = {
         "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
         "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
@@ -167,7 +167,7 @@ def test_the_tables_have_the_names_and_keys_that_the_code_uses_and_are_kept(stac
         "DeletionProtectionEnabled": False,
         "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     }
-    assert {name: made[name] for name in wanted} == wanted
+    assert {name: described[name] for name in wanted} == wanted
     ttl = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
     backups = client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
@@ -631,10 +631,10 @@ def test_the_readmes_commands_to_restore_a_table_result_in_one_like_the_template
     restored = f"{TASKS}-restored"
 
     def settings(table):
-        made = client.describe_table(TableName=table)["Table"]
+        described = client.describe_table(TableName=table)["Table"]
         wanted = ("KeySchema", "AttributeDefinitions", "StreamSpecification")
         return (
-            {name: made[name] for name in wanted},
+            {name: described[name] for name in wanted},
             client.describe_time_to_live(TableName=table)["TimeToLiveDescription"],
             client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"][
                 "PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"],
@@ -651,7 +651,8 @@ def test_the_readmes_commands_to_restore_a_table_result_in_one_like_the_template
 
 
 def test_existing_tables_can_be_used(aws):
-    stack = aws.deploy("existing", CreateTables="false", TaskTableName="OldTasks", ContainerInstanceTableName="OldInstances")
+    names = {"TaskTableName": "OldTasks", "ContainerInstanceTableName": "OldInstances"}
+    stack = aws.deploy("existing", CreateTables="false", **names)
     assert "AWS::DynamoDB::Table" not in stack.types.values()
     variables = stack.properties["Recorder"]["Environment"]["Variables"]
     assert (variables["TASK_TABLE_NAME"], variables["CONTAINER_INSTANCE_TABLE_NAME"]) == ("OldTasks", "OldInstances")
