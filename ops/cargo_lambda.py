@@ -1,5 +1,5 @@
-"""The cargo-lambda way: the function alone, with its role, the rule and the target, and the tables where there are none.
-No queue, no alarm, no dashboard: those are template.yaml's."""
+"""Deploys only the function, with cargo-lambda: its role, its rule and target, and the tables if they do not exist yet.
+Queues, alarms and the dashboard come only with template.yaml."""
 
 import json
 import os
@@ -20,8 +20,8 @@ PATTERN = {
 
 def deploy(name):
     iam, dynamodb, logs = boto3.client("iam"), boto3.client("dynamodb"), boto3.client("logs")
-    account, region, partition = where()
-    role_name = role_of(name, region)
+    account, region, partition = identity()
+    role_name = role_name_for(name, region)
 
     for table, key in TABLES.items():
         try:
@@ -34,7 +34,7 @@ def deploy(name):
                 BillingMode="PAY_PER_REQUEST",
                 DeletionProtectionEnabled=True,
             )
-            print(f"table {table}: made")
+            print(f"table {table}: created")
         dynamodb.get_waiter("table_exists").wait(TableName=table)
         if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
             dynamodb.update_time_to_live(
@@ -64,16 +64,16 @@ def deploy(name):
         ),
     )
     role = iam.get_role(RoleName=role_name)["Role"]["Arn"]
-    print(f"role {role_name}: may put items into the two tables, and write its log")
+    print(f"role {role_name}: may put items into the two tables, and write to its log")
 
     binary = os.environ.get("FUNCTION_BINARY")
     command = ["cargo", "lambda", "deploy", "--role", role, "--memory", "128", "--timeout", "15"]
     command += ["--binary-path", binary] if binary else ["--binary-name", "ecs-state-recorder"]
-    # It takes some seconds until Lambda may assume a new role.
+    # It takes a few seconds until Lambda can assume a new role.
     deadline = time.monotonic() + 60
     while (deployed := subprocess.run([*command, name], stderr=subprocess.PIPE, text=True)).returncode:
         if "assumed" not in deployed.stderr or time.monotonic() > deadline:
-            sys.exit(f"{deployed.stderr}error: cargo lambda deploy failed, as it says above")
+            sys.exit(f"{deployed.stderr}error: cargo lambda deploy failed, see above")
         time.sleep(2)
     lambda_ = boto3.client("lambda")
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
@@ -101,15 +101,15 @@ def deploy(name):
     }
     refused = events.put_targets(Rule=name, Targets=[target])["FailedEntries"]
     if refused:
-        sys.exit(f"error: the rule {name} doesn't take its target: {refused[0]['ErrorMessage']}")
-    print(f"rule {name}: ECS's state changes invoke {function}")
+        sys.exit(f"error: EventBridge did not accept the target of the rule {name}: {refused[0]['ErrorMessage']}")
+    print(f"rule {name}: ECS state changes invoke {function}")
     mention_old_role(name)
 
 
 def delete(name):
-    """The other way round: first what invokes the function. The tables stay."""
+    """Deletes in reverse order, starting with what invokes the function. The tables are kept."""
     iam, lambda_, events = boto3.client("iam"), boto3.client("lambda"), boto3.client("events")
-    logs, role = boto3.client("logs"), role_of(name, stack.region())
+    logs, role = boto3.client("logs"), role_name_for(name, stack.region())
     for step, missing in [
         (lambda: events.remove_targets(Rule=name, Ids=[name]), events.exceptions.ResourceNotFoundException),
         (lambda: events.delete_rule(Name=name), events.exceptions.ResourceNotFoundException),
@@ -125,32 +125,34 @@ def delete(name):
             step()
         except missing:
             pass
-    print(f"rule, function and log group {name}, role {role}: deleted; the tables {' and '.join(TABLES)} stay")
+    print(f"rule, function and log group {name}, role {role}: deleted; the tables {' and '.join(TABLES)} are kept")
     mention_old_role(name)
 
 
-def role_of(name, region):
-    """A role is the account's, not the region's: without the region in its name, two regions would share it."""
+def role_name_for(name, region):
+    """Includes the region, since roles are global: two regions would otherwise share one."""
     role = f"{name}-{region}"
     if len(role) > 64:
-        sys.exit(f"error: the role's name {role} has {len(role)} characters, IAM allows 64: choose a shorter STACK")
+        sys.exit(
+            f"error: the role name {role} must have at most 64 characters, found {len(role)}: choose a shorter STACK"
+        )
     return role
 
 
 def mention_old_role(name):
-    """Earlier versions made one role for all regions. It isn't deleted: another region's function may still have it."""
+    """Earlier versions created one role for all regions. It is kept: another region's function may still use it."""
     iam = boto3.client("iam")
     try:
         iam.get_role_policy(RoleName=name, PolicyName="record")
     except iam.exceptions.NoSuchEntityException:
         return
     print(
-        f"role {name}: left by an earlier version of this command. Once no region's function has it, delete it: "
+        f"role {name}: left by an earlier version of this command. Once no region's function uses it, delete it: "
         f"aws iam delete-role-policy --role-name {name} --policy-name record && aws iam delete-role --role-name {name}"
     )
 
 
-def where():
+def identity():
     arn = boto3.client("sts").get_caller_identity()["Arn"]
     _, partition, _, _, account, _ = arn.split(":", 5)
     return account, stack.region(), partition
@@ -161,5 +163,5 @@ def policy(*statements):
 
 
 if __name__ == "__main__":
-    with stack.one_clear_line():
+    with stack.one_line_errors():
         {"deploy": deploy, "delete": delete}[sys.argv[1]](sys.argv[2])

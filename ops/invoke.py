@@ -1,4 +1,4 @@
-"""Sends an event to the deployed function, and shows its answer and the row that is there afterwards."""
+"""Sends an event to the deployed function, and shows its answer and the resulting row."""
 
 import json
 import sys
@@ -12,15 +12,15 @@ if __name__ == "__main__":
     name, file = sys.argv[1:]
     if not Path(file).is_file():
         sys.exit(f"error: there is no file {file}")
-    with stack.one_clear_line():
-        made = stack.outputs(name)
-        answer = boto3.client("lambda").invoke(FunctionName=made["FunctionName"], Payload=Path(file).read_bytes())
+    with stack.one_line_errors():
+        outputs = stack.outputs(name)
+        answer = boto3.client("lambda").invoke(FunctionName=outputs["FunctionName"], Payload=Path(file).read_bytes())
         body = json.load(answer["Payload"])
         print(json.dumps(body, indent=2))
         if "FunctionError" in answer:
             sys.exit(1)
-        key = "taskArn" if body["table"] == made["TaskTableName"] else "containerInstanceArn"
+        key = "taskArn" if body["table"] == outputs["TaskTableName"] else "containerInstanceArn"
         row = boto3.client("dynamodb").get_item(
             TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
         )
-        print(json.dumps(row.get("Item", "the row is gone by now"), indent=2, sort_keys=True))
+        print(json.dumps(row.get("Item", "the row no longer exists"), indent=2, sort_keys=True))

@@ -1,6 +1,7 @@
-"""What would make a deployment fail, said before minutes of building: the stack's state, its parameters, the policy of its
-key, and the tables.
-A stack whose creation failed and was rolled back is deleted here, so that it can be created again."""
+"""Reports what would make a deployment fail, before minutes of building: the stack's state, its parameters, its key's
+policy, and the tables.
+
+A stack whose creation failed and was rolled back is deleted, so that it can be created again."""
 
 import sys
 from pathlib import Path
@@ -16,9 +17,9 @@ import stack
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 
-WAIT = "wait until that ends, then deploy again"
+WAIT = "wait until that is finished, then deploy again"
 DELETE = "it can't be updated: run `make delete`, then deploy again"
-# The states in which CloudFormation takes no deployment.
+# The states in which CloudFormation accepts no deployment.
 ADVICE = {
     "CREATE_FAILED": DELETE,
     "ROLLBACK_FAILED": DELETE,
@@ -27,12 +28,12 @@ ADVICE = {
     "UPDATE_ROLLBACK_FAILED": "fix what stopped the rollback, run "
     "`aws cloudformation continue-update-rollback --stack-name {}`, then deploy again",
 }
-# SAM creates these, and so takes no value from an earlier deployment.
+# SAM creates these stacks anew, without the parameters of an earlier deployment.
 NEVER_CREATED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
 
 def state(found):
-    """What is wrong with the state of the stack."""
+    """What is wrong with the stack's state."""
     name, status = found["StackName"], found["StackStatus"]
     advice = ADVICE.get(status, WAIT if status.endswith("_IN_PROGRESS") and status not in NEVER_CREATED else None)
     if advice:
@@ -41,7 +42,7 @@ def state(found):
 
 
 def parameters(template, given, found):
-    """The values that the deployment will have."""
+    """The parameter values that the deployment will use."""
     values = {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
     if found and found["StackStatus"] not in NEVER_CREATED:
         earlier = {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
@@ -50,7 +51,7 @@ def parameters(template, given, found):
 
 
 def unknown(template, given):
-    """SAM ignores a parameter that the template doesn't have."""
+    """Parameters that the template does not have, which SAM would ignore silently."""
     for name in given:
         if name not in template["Parameters"]:
             yield f"template.yaml has no parameter {name}"
@@ -59,7 +60,7 @@ def unknown(template, given):
 def alarm_topic(values):
     topic, here = values["AlarmTopicArn"], stack.region()
     if topic and topic.count(":") == 5 and topic.split(":")[3] != here:
-        yield f"AlarmTopicArn is a topic in {topic.split(':')[3]}, the stack is in {here}: alarms need one in their region"
+        yield f"AlarmTopicArn must be a topic in the stack's region, {here}, found {topic}"
 
 
 def owned(found):
@@ -79,15 +80,17 @@ def tables(values, owned):
             elif name not in fit:
                 yield f"the table {name} can't be used: its key must be {key}, a string, without a sort key"
         return
-    taken = [name for name in names if name in found and name not in owned]
-    if taken:
-        ways = [f"name {'others' if len(taken) > 1 else 'another one'} by " + " ".join(f"{names[name][0]}=…" for name in taken)]
+    conflicting = [name for name in names if name in found and name not in owned]
+    if conflicting:
+        other = "other names" if len(conflicting) > 1 else "another name"
+        options = [f"choose {other} with " + " ".join(f"{names[name][0]}=…" for name in conflicting)]
         if len(fit) == len(KEYS):
-            ways.insert(0, "use both by CreateTables=false")
+            options.insert(0, "use both with CreateTables=false")
         yield (
-            f"{' and '.join(taken)} can't be created in {stack.region()}: there "
-            f"{'are tables of these names' if len(taken) > 1 else 'is a table of this name'} that the stack doesn't own. "
-            f"In PARAMETERS, {', or '.join(ways)}"
+            f"{' and '.join(conflicting)} can't be created in {stack.region()}: "
+            f"{'tables with these names exist' if len(conflicting) > 1 else 'a table with this name exists'} "
+            "that the stack does not own. "
+            f"In PARAMETERS, {', or '.join(options)}"
         )
 
 
@@ -123,10 +126,10 @@ def check(name, overrides):
         sys.exit("\n".join(f"error: {problem}" for problem in problems))
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
         for failure in stack.failures(found):
-            print(f"stack {name}: its creation failed before: {failure}")
+            print(f"stack {name}: its earlier creation failed: {failure}")
         stack.delete(found)
 
 
 if __name__ == "__main__":
-    with stack.one_clear_line():
+    with stack.one_line_errors():
         check(*sys.argv[1:])

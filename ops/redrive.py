@@ -1,7 +1,7 @@
-"""Sends the events of both queues to the function again: what EventBridge couldn't deliver, and what Lambda gave up on.
-Safe at any time: an old state never replaces a newer one.
+"""Resends the events in both queues to the function: those that EventBridge couldn't deliver, and those that Lambda
+gave up on. Safe at any time: an old state never replaces a newer one.
 
-In Python, since boto3 comes with the SAM CLI: in Rust it would bring three more AWS SDKs into every build."""
+Written in Python, since boto3 comes with the SAM CLI; in Rust, it would add three more AWS SDKs to every build."""
 
 import argparse
 import json
@@ -22,18 +22,22 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import stack
 
-# Each receives ten messages, sends their events one by one, and deletes them.
+# Each worker receives ten messages at a time, sends their events one by one, and deletes the messages.
 WORKERS = 32
-# How long what is held stays hidden, also after a redrive that is killed. SQS lets nobody hold more than some 120,000
-# messages of a queue: at 70 a second, a dry run has seen that many before the first comes again.
+# How long received messages stay hidden, even if the redrive is killed. SQS allows about 120,000 messages in flight per
+# queue: at 70 per second, a dry run has seen that many before the first one becomes visible again.
 VISIBILITY_MINUTES = 30
+<<<<<<< HEAD
 # The errors (README, Errors) that the same event always ends in.
+=======
+# The permanent error types: the same event always fails with them.
+>>>>>>> lang11
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
 
 
 def members(text):
-    """The members of a JSON object, each as the text that stands there: parsed and written again, a number of 38 digits
-    would not be the same."""
+    """The members of a JSON object, each as its original text: parsing and serialising would change a number of 38
+    digits."""
     scan = json.JSONDecoder().raw_decode
     after_space = lambda at: re.compile(r"\s*").match(text, at).end()
     at = after_space(text.index("{") + 1)
@@ -54,7 +58,7 @@ def member(record, *path):
 
 
 def error_name(value):
-    """Foreign text is shown only if it looks like an error's name: it could hold anything."""
+    """The value, if it looks like an error name. Any other text is not shown, since it could be a secret."""
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:]{1,64}", value) else None
 
 
@@ -63,8 +67,8 @@ def code(error):
 
 
 class Message:
-    """A message's event, and why it is in the queue: the plain event of EventBridge, or in the record that Lambda puts
-    around it."""
+    """A message's event, and why it is in the queue. EventBridge sends the plain event, Lambda an on-failure record
+    that contains it."""
 
     def __init__(self, message):
         self.id = message["MessageId"]
@@ -87,7 +91,7 @@ class Message:
         self.why = ", ".join(filter(None, names)) or "no reason given"
 
     def __str__(self):
-        """Which one it is, without anything out of the event's detail: that can be a secret."""
+        """Identifies the event without anything from its detail, which can contain secrets."""
         if self.event is None:
             return f"message {self.id}"
         resources = self.event.get("resources")
@@ -96,7 +100,7 @@ class Message:
         return text if text.isprintable() else ascii(text)
 
     def older_than(self, days):
-        """Also where its age can't be known."""
+        """True also if the age is unknown."""
         try:
             at = datetime.fromisoformat(self.event["time"].replace("Z", "+00:00"))
             return datetime.now(timezone.utc) - at > timedelta(days=days)
@@ -105,7 +109,8 @@ class Message:
 
 
 class Stop(Event):
-    """Set by the first Ctrl-C or SIGTERM: the workers end, and what is held is released. A second ends it at once."""
+    """Set by the first Ctrl-C or SIGTERM: the workers stop, and received messages are released. A second one exits at
+    once."""
 
     signal = None
 
@@ -121,27 +126,27 @@ class Stop(Event):
 
 
 class Redrive:
-    """Of one queue."""
+    """The redrive of one queue."""
 
     def __init__(self, clients, name, url, function, retention_days, dry_run, force, stop):
         self.sqs, self.lambda_ = clients
         self.name, self.url, self.function = name, url, function
         self.retention_days, self.dry_run, self.force = retention_days, dry_run, force
         self.stop, self.error = stop, None
-        # For all below, which every worker changes.
+        # Guards everything below, which all workers modify.
         self.lock = Lock()
-        # Of what is held, by the message's id: the newest receipt handle. SQS may ignore an older one.
+        # The latest receipt handle of each message that is held, by message id. SQS may ignore an older one.
         self.handles = {}
-        # The ids of what Lambda has accepted.
+        # The ids of the messages whose events Lambda has accepted.
         self.accepted = set()
         self.outcomes, self.groups, self.lines = Counter(), Counter(), []
 
     def run(self):
-        """Empties the queue. True if nothing is left that was in it at the start."""
+        """Empties the queue. True if nothing is left of what was in it at the start."""
         counts = self.sqs.get_queue_attributes(
             QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         )
-        # By SQS's clock, and to the end of its second.
+        # By SQS's clock, rounded up to the next second.
         self.start = parsedate_to_datetime(counts["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
         visible = int(counts["Attributes"]["ApproximateNumberOfMessages"])
         in_flight = int(counts["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
@@ -150,11 +155,11 @@ class Redrive:
             show_until_done(
                 [pool.submit(self.work) for _ in range(WORKERS)],
                 lambda _: f"{self.name}: {(seen := self.outcomes.total())} of about {visible} seen, "
-                f"{seen / (time.monotonic() - began):.0f} a second",
+                f"{seen / (time.monotonic() - began):.0f} per second",
             )
             undeleted = self.accepted & self.handles.keys()
             undeleted = self.at_end(pool, "deleting", self.sqs.delete_message_batch, undeleted)
-            # What was sent but can't be deleted, too: the alarm and the next redrive have to see it.
+            # Including messages that were sent but can't be deleted: the alarm and the next redrive must see them.
             held = undeleted.keys() | self.handles.keys() - self.accepted
             unreleased = self.at_end(
                 pool, "releasing", self.sqs.change_message_visibility_batch, held, VisibilityTimeout=0
@@ -164,8 +169,8 @@ class Redrive:
         return left == 0 and seen >= visible and not in_flight and not undeleted
 
     def work(self):
-        # A batch without any that has waited since the start, and hasn't been seen, is near the end: so a redrive ends
-        # however much comes in, or comes again. A single one may be what SQS delivers twice.
+        # Batches without an unseen message from before the start mean that the end is near, so a redrive ends even if
+        # new messages keep arriving or old ones return. A single such batch may be due to duplicate delivery by SQS.
         idle = 0
         try:
             while idle < 3 and not self.stop.is_set() and (messages := self.receive()):
@@ -182,7 +187,7 @@ class Redrive:
             self.stop.set()
 
     def receive(self):
-        # Waiting at all makes SQS ask all of its servers: no message means that there is none.
+        # Any wait time makes SQS query all of its servers, so an empty response means that the queue is empty.
         try:
             found = self.sqs.receive_message(
                 QueueUrl=self.url,
@@ -193,12 +198,12 @@ class Redrive:
                 MessageAttributeNames=["ERROR_CODE"],
             )
         except self.sqs.exceptions.OverLimit:
-            # As many are held as can be; the queue's count says how many more there are.
+            # The limit of messages in flight is reached; the queue's count says how many more there are.
             return []
         return found.get("Messages", [])
 
     def hold(self, message):
-        """True for one that hasn't been seen."""
+        """Remembers the message's receipt handle. True if the message has not been seen before."""
         with self.lock:
             unseen = message["MessageId"] not in self.handles and message["MessageId"] not in self.accepted
             self.handles[message["MessageId"]] = message["ReceiptHandle"]
@@ -207,27 +212,27 @@ class Redrive:
     def decide(self, message):
         outcome, why = "sent", message.why
         if message.event is None:
-            outcome, why = "left", "no event in it: look at it by hand"
+            outcome, why = "left", "it contains no event: inspect it by hand"
         elif message.sent_at > self.start:
-            outcome = "came while this ran"
+            outcome = "arrived during this run"
         elif message.always_refused and not self.force:
-            outcome, why = "left", f"{why}: always refused; fix the sender, then delete it, or send it by FORCE=1"
+            outcome, why = "left", f"{why}: always refused; fix the sender, then delete it or send it with FORCE=1"
         elif self.retention_days and message.older_than(self.retention_days) and not self.force:
             outcome = "left"
-            why += f": older than {self.retention_days} days, so it could recreate an expired row; send it by FORCE=1"
+            why += f": older than {self.retention_days} days, so it could recreate an expired row; send it with FORCE=1"
         elif not self.dry_run:
             try:
                 answer = self.lambda_.invoke(
                     FunctionName=self.function, InvocationType="Event", Payload=message.payload
                 )
-                # It is empty, but unread it keeps the connection.
+                # The payload is empty, but must be read to free the connection.
                 answer["Payload"].read()
             except (
                 self.lambda_.exceptions.InvalidRequestContentException,
                 self.lambda_.exceptions.RequestTooLargeException,
             ) as error:
-                # Only the code: the message can quote the event.
-                outcome, why = "left", f"{why}: refused by Lambda ({code(error)}); look at it by hand"
+                # Only the code, since the message can quote the event.
+                outcome, why = "left", f"{why}: refused by Lambda ({code(error)}); inspect it by hand"
         with self.lock:
             self.outcomes[outcome] += 1
             label = "to send" if self.dry_run and outcome == "sent" else outcome
@@ -238,6 +243,7 @@ class Redrive:
                 self.accepted.add(message.id)
 
     def delete(self, ids):
+<<<<<<< HEAD
         """What can't be deleted stays held, and is tried once more at the end."""
         failed = self.batch(self.sqs.delete_message_batch, ids)
         with self.lock:
@@ -251,10 +257,22 @@ class Redrive:
             entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids if id in self.handles]
         if not entries:
             return {}
+=======
+        """Deletes messages. Those that can't be deleted stay held, and are retried once at the end."""
+        if ids:
+            failed = self.batch(self.sqs.delete_message_batch, ids)
+            with self.lock:
+                for id in set(ids) - failed.keys():
+                    self.handles.pop(id, None)
+
+    def batch(self, call, ids, **more):
+        """Calls SQS for a batch of messages. Returns the error codes of the failed ones, by id."""
+        entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids]
+>>>>>>> lang11
         return {failed["Id"]: failed["Code"] for failed in call(QueueUrl=self.url, Entries=entries).get("Failed", [])}
 
     def at_end(self, pool, doing, call, ids, **more):
-        """The same, for any number of them. A call that fails doesn't stop the others."""
+        """The same for any number of messages. A failed call does not stop the others."""
 
         def ten(ids):
             try:
@@ -274,25 +292,28 @@ class Redrive:
         for (label, why), count in sorted(self.groups.items()):
             say(f"{count} {label}: {why}")
         if undeleted:
-            say(f"{len(undeleted)} of those sent could not be deleted ({codes(undeleted)}): "
-                "the next redrive sends them again, which changes no row")
+            say(f"{len(undeleted)} of the sent messages could not be deleted ({codes(undeleted)}): "
+                "the next redrive sends them again, which does not change any row")
         if unreleased:
             say(f"{len(unreleased)} could not be released ({codes(unreleased)}): "
-                f"they are in the queue again, now or within {VISIBILITY_MINUTES} minutes")
+                f"they return to the queue within {VISIBILITY_MINUTES} minutes")
         sent, left = self.outcomes["sent"], self.outcomes["left"]
         if self.stop.is_set():
             cause = signal.strsignal(self.stop.signal) if self.stop.signal else self.error
             say(f"{0 if self.dry_run else sent} sent; stopped: {cause}")
-            hint = "run this again" if self.stop.signal else "fix that, then run this again"
-            print(f"{self.name}: what isn't sent is still in the queue: {hint}", file=sys.stderr)
+            hint = "run this again" if self.stop.signal else "fix the cause, then run this again"
+            print(f"{self.name}: everything not sent is still in the queue: {hint}", file=sys.stderr)
             if self.error and not isinstance(self.error, (BotoCoreError, ClientError)):
                 raise self.error
             sys.exit(128 + self.stop.signal if self.stop.signal else 1)
         if sent + left < visible:
-            say(f"the queue counted about {visible}, {sent + left} were seen: run this again in a minute to be sure")
+            say(
+                f"the queue reported about {visible} messages, {sent + left} were seen: "
+                "run this again in a minute to be sure"
+            )
         if in_flight:
-            say(f"about {in_flight} more were held, by another redrive or one that was killed: "
-                f"they are in the queue again within {VISIBILITY_MINUTES} minutes")
+            say(f"about {in_flight} more were in flight, held by another redrive or by one that was killed: "
+                f"they return to the queue within {VISIBILITY_MINUTES} minutes")
         say(f"{sent} {'to send' if self.dry_run else 'sent'}, {left} left")
 
 
@@ -301,7 +322,7 @@ def codes(failed):
 
 
 def show_until_done(futures, text):
-    """Progress, on stderr: a line that is rewritten on a terminal, a new one every ten seconds elsewhere."""
+    """Shows progress on stderr: on a terminal, one line that is updated; elsewhere, a new line every ten seconds."""
     terminal = sys.stderr.isatty()
     while not_done := wait(futures, 0.5 if terminal else 10).not_done:
         line = text(len(futures) - len(not_done))
@@ -313,22 +334,22 @@ def show_until_done(futures, text):
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("stack")
-    arguments.add_argument("--dry-run", action="store_true", help="send nothing, and show each event")
-    arguments.add_argument("--force", action="store_true", help="send also what is always refused, and what is too old")
+    arguments.add_argument("--dry-run", action="store_true", help="send nothing, only list the events")
+    arguments.add_argument("--force", action="store_true", help="also send events that are always refused or too old")
     arguments = arguments.parse_args()
     queues = [("dead-letter queue", "DeadLetterQueueUrl"), ("failure queue", "FailureQueueUrl")]
     stop = Stop()
     try:
-        with stack.one_clear_line():
-            made = stack.outputs(arguments.stack)
-            function, retention_days = made["FunctionName"], int(made["RetentionDays"])
+        with stack.one_line_errors():
+            outputs = stack.outputs(arguments.stack)
+            function, retention_days = outputs["FunctionName"], int(outputs["RetentionDays"])
             config = Config(max_pool_connections=WORKERS)
             clients = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
             limits = retention_days, arguments.dry_run, arguments.force
-            emptied = [Redrive(clients, name, made[url], function, *limits, stop).run() for name, url in queues]
+            emptied = [Redrive(clients, name, outputs[url], function, *limits, stop).run() for name, url in queues]
         sys.stdout.flush()
     except BrokenPipeError:
-        # `make redrive DRY_RUN=1 | head`. Python would complain once more when it ends.
+        # As in `make redrive DRY_RUN=1 | head`. Without this, Python would report the broken pipe again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0 if all(emptied) else 1)

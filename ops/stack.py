@@ -1,6 +1,6 @@
-"""The deployed stack, in whatever state it is, and one clear line for whatever is missing.
+"""The deployed stack, whatever its state, and one-line errors for whatever is missing.
 
-Run by itself, it checks the credentials; `stack.py delete NAME` and `stack.py protect NAME` work on a stack."""
+Run without arguments, it checks the credentials; `stack.py delete NAME` and `stack.py protect NAME` work on a stack."""
 
 import sys
 import time
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
-# How template.yaml's Description begins. CloudFormation keeps it in every state, with or without outputs.
+# The beginning of template.yaml's Description, which CloudFormation keeps in every state, with or without outputs.
 OURS = "ecs-state-recorder:"
 POLL_SECONDS = 5
 
 
 @contextmanager
-def one_clear_line():
-    """Ends the program with one line on what AWS, or the way to it, didn't allow."""
+def one_line_errors():
+    """Turns an AWS or network error into a one-line message, and exits."""
     try:
         yield
     except NoRegionError:
         sys.exit("error: no AWS region is set: export AWS_DEFAULT_REGION, or AWS_PROFILE with a region")
     except NoCredentialsError:
-        sys.exit("error: no AWS credentials are found: sign in (aws login, aws sso login), or export AWS_PROFILE")
+        sys.exit("error: no AWS credentials were found: sign in (aws login, aws sso login), or export AWS_PROFILE")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"error: AWS: {error}")
 
@@ -32,7 +32,7 @@ def region():
 
 
 def find(name):
-    """The stack as CloudFormation describes it, or None. Ends the program where it is another project's."""
+    """The stack as CloudFormation describes it, or None. Exits if it belongs to another project."""
     try:
         [stack] = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
@@ -40,14 +40,14 @@ def find(name):
             raise
         return None
     if not is_ours(stack):
-        sys.exit(f"error: the stack {name} ({stack['StackStatus']}) is not one of this project's template.yaml")
+        sys.exit(f"error: the stack {name} ({stack['StackStatus']}) was not created from this project's template.yaml")
     return stack
 
 
 def is_ours(stack):
     if stack["StackStatus"] != "REVIEW_IN_PROGRESS":
         return stack.get("Description", "").startswith(OURS)
-    # Nothing is created yet, and only its change sets have a template.
+    # Nothing has been created yet: only the change sets have a template.
     client, name = boto3.client("cloudformation"), stack["StackName"]
     change_sets = [each["ChangeSetName"] for each in client.list_change_sets(StackName=name)["Summaries"]]
     templates = [client.get_template(StackName=name, ChangeSetName=each)["TemplateBody"] for each in change_sets]
@@ -57,15 +57,18 @@ def is_ours(stack):
 def existing(name):
     stack = find(name)
     if stack is None:
-        sys.exit(f"error: there is no stack {name} in {region()}: `make deploy` makes it, STACK=… names another one")
+        sys.exit(
+            f"error: there is no stack {name} in {region()}: "
+            "create it with `make deploy`, or name another one with STACK=…"
+        )
     return stack
 
 
 def outputs(name):
-    """What the stack made, by the names of template.yaml's Outputs, and its parameters."""
+    """The stack's outputs and parameters, by name."""
     stack = existing(name)
     found = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
-    # An output wins: it is the name that the stack gave.
+    # An output takes precedence: it has the actual name.
     found |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "FunctionName" not in found:
         sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no function: run `make deploy`")
@@ -87,17 +90,17 @@ def tables(stack):
 
 
 def events(stack):
-    """The stack's latest events, the newest first."""
+    """The stack's latest events, newest first."""
     return boto3.client("cloudformation").describe_stack_events(StackName=stack["StackId"])["StackEvents"]
 
 
 def failures(stack):
-    """What failed in the stack's last operation, and why: a line each."""
+    """What failed in the stack's last operation and why, one line each."""
     found = []
     for event in events(stack):
         is_stack = event["PhysicalResourceId"] == event["StackId"]
         reason = event.get("ResourceStatusReason", "")
-        # The others' creations are cancelled when one fails: that says nothing.
+        # When one resource fails, CloudFormation cancels the others. Those are not the cause.
         if event["ResourceStatus"].endswith("_FAILED") and not is_stack and "cancelled" not in reason:
             found.append(f"{event['LogicalResourceId']} is {event['ResourceStatus']}: {reason}")
         if is_stack and reason == "User Initiated":
@@ -106,9 +109,9 @@ def failures(stack):
 
 
 def delete(stack):
-    """Deletes the stack, whatever its state, and waits for the end.
+    """Deletes the stack, whatever its state, and waits until it is gone.
 
-    Not by `sam delete`: it fails on a stack without a template, and doesn't say which resource can't be deleted."""
+    Does not use `sam delete`, which fails on a stack without a template and does not name the resource that failed."""
     client, name = boto3.client("cloudformation"), stack["StackName"]
     kept, seen = tables(stack), {event["EventId"] for event in events(stack)}
     print(f"stack {name} ({stack['StackStatus']}): deleting it …", flush=True)
@@ -120,26 +123,25 @@ def delete(stack):
             for event in reversed(events(stack)):
                 if event["EventId"] not in seen and event["ResourceStatus"] in ("DELETE_COMPLETE", "DELETE_FAILED"):
                     print(f"  {event['LogicalResourceId']}: {event['ResourceStatus']}", flush=True)
-                    # By its event: right after the request, the status can still be that of an earlier failure.
+                    # From the event: right after the request, the status may still be that of an earlier failure.
                     failed |= event["PhysicalResourceId"] == event["StackId"] and "FAILED" in event["ResourceStatus"]
                 seen.add(event["EventId"])
             if now["StackStatus"] == "DELETE_COMPLETE":
                 break
             time.sleep(0 if failed else POLL_SECONDS)
     except KeyboardInterrupt:
-        sys.exit(f"interrupted: CloudFormation goes on deleting the stack {name}")
+        sys.exit(f"interrupted: CloudFormation continues to delete the stack {name}")
     if failed:
         reasons = "".join(f"  {failure}\n" for failure in failures(stack))
-        sys.exit(f"error: the stack {name} could not be deleted:\n{reasons}Fix that, then run `make delete` again")
-    print(f"stack {name}: deleted" + (f"; the tables {' and '.join(kept)} stay" if kept else ""))
+        sys.exit(f"error: the stack {name} could not be deleted:\n{reasons}Fix the cause, then run `make delete` again")
+    print(f"stack {name}: deleted" + (f"; the tables {' and '.join(kept)} are kept" if kept else ""))
 
 
 def protect(stack):
-    """Turns on the deletion protection of the stack's tables, once it has been deployed.
+    """Enables deletion protection for the stack's tables after it has been deployed.
 
-    In template.yaml it would be on from the start, so that the rollback of a failed creation could not delete the
-    tables either, and would end as ROLLBACK_FAILED. CloudFormation doesn't report it as drift: it compares only
-    properties that the template has."""
+    If template.yaml enabled it, the rollback of a failed creation could not delete the tables and would end as
+    ROLLBACK_FAILED. CloudFormation does not report it as drift, since it compares only properties in the template."""
     dynamodb = boto3.client("dynamodb")
     for table in tables(stack):
         if not dynamodb.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled"):
@@ -149,7 +151,7 @@ def protect(stack):
 
 
 if __name__ == "__main__":
-    with one_clear_line():
+    with one_line_errors():
         boto3.client("sts").get_caller_identity()
         if sys.argv[1:]:
             command, name = sys.argv[1:]

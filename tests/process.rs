@@ -167,7 +167,7 @@ async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
             assert_eq!(answer.outcome(), *outcome, "{answer:?}");
             assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
         }
-        // DynamoDB returns the whole row that the condition could not be compared with.
+        // If the versions can't be compared, DynamoDB returns the complete row.
         let arn = &event["detail"]["taskArn"];
         dynamodb.put(TASKS, &json!({"taskArn": {"S": arn}, "version": {"S": SECRET}, "more": {"S": SECRET}}));
         let answer = lambda.invoke(event.to_string()).await;

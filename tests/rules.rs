@@ -852,8 +852,8 @@ async fn a_permanent_refusal_is_store_rejected_with_its_code_and_advice() {
         ),
         (
             "ValidationException",
-            "the item exceeds a DynamoDB limit (400 KB, 32 nesting levels, 38 digits in a number, no empty names), or lacks \
-             the table's key",
+            "the item exceeds a DynamoDB limit (400 KB, 32 nesting levels, 38 digits in a number, no empty names), or \
+             lacks the table's key",
         ),
         ("AnUnknownError", "see DynamoDB's list of error codes"),
     ] {

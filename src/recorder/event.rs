@@ -221,7 +221,7 @@ fn found(value: Option<&Result<Json, JsonError>>) -> String {
     value.map_or_else(|| "nothing".to_owned(), kind)
 }
 
-/// The same for a field of the envelope, where a string is no secret and may be quoted.
+/// The same for a field of the envelope, where strings are not secret and may be quoted.
 fn quoted(value: Option<&Result<Json, JsonError>>) -> String {
     match value {
         Some(Ok(Json::String(text))) => quote(text),

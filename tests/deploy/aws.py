@@ -1,4 +1,4 @@
-"""An AWS to deploy to: SAM's own translator, then CloudFormation and the services in moto, on a free port."""
+"""A local AWS to deploy to: SAM's own translator, then CloudFormation and the services in moto, on a free port."""
 
 import json
 import os
@@ -36,13 +36,13 @@ ENVIRONMENT = {
 
 
 class Aws:
-    """With nothing in it. Serves until it is stopped."""
+    """An empty AWS. It serves until stopped."""
 
     def __init__(self):
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self.server.start()
         self.url = "http://{}:{}".format(*self.server.get_host_and_port())
-        # moto's services are this process's: what an earlier test made is still there.
+        # moto's services live in this process, so what an earlier test created would still exist.
         urlopen(Request(f"{self.url}/moto-api/reset", method="POST"))
         os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=self.url)
 
@@ -53,7 +53,7 @@ class Aws:
         return Stack(name, parameters)
 
     def environment(self, **more):
-        """For a program that is to find this AWS."""
+        """The environment of a program that uses this AWS."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": os.environ["HOME"], **ENVIRONMENT, "AWS_ENDPOINT_URL": self.url, **more}
 
@@ -64,7 +64,7 @@ class Stack:
     def __init__(self, name, parameters):
         template = yaml_parse((PROJECT / "template.yaml").read_text())
         self.template = deepcopy(template)
-        # What `sam deploy` does with the built function.
+        # As `sam deploy` does with the built function.
         s3 = boto3.client("s3")
         with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
@@ -83,16 +83,16 @@ class Stack:
         self.status = stack["StackStatus"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         resources = client.describe_stack_resources(StackName=name)["StackResources"]
-        # moto lists what a condition left out, without a name.
+        # moto also lists resources that a condition omits, without a name.
         resources = [resource for resource in resources if "LogicalResourceId" in resource]
-        # Physical names, types and properties, by the names of the template.
+        # Physical names, types and properties, by the names in the template.
         self.names = {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in resources}
         self.types = {resource["LogicalResourceId"]: resource["ResourceType"] for resource in resources}
         self.properties = {logical: resolved[logical] for logical in self.names}
 
 
 def transformed(template, parameters):
-    """SAM's macro, as CloudFormation runs it. What it doesn't run is the template's rules: moto has none."""
+    """The template after SAM's macro, as CloudFormation runs it. moto does not support the template's rules."""
     template = yaml_parse(template)
     if "Transform" not in template:
         return json.dumps(template)
@@ -111,7 +111,7 @@ delete_resources = parsing.ResourceMap.delete
 
 
 def delete_or_keep_resources(self):
-    """moto knows no RetainExceptOnCreate, which is Retain but for the rollback of a creation."""
+    """moto does not support RetainExceptOnCreate, which equals Retain except when a creation is rolled back."""
     for resource in self._resource_json_map.values():
         if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
             resource["DeletionPolicy"] = "Retain"
@@ -127,10 +127,10 @@ def report(stack, logical, status, reason):
     stack.events.append(Event(stack.stack_id, stack.name, logical, physical, kind, status, reason, None))
 
 
-def keep_what_is_made(stack):
-    """A stack that failed has no outputs; and asked for a resource that isn't made, moto would make it."""
-    resources, made = stack.resource_map._resource_json_map, stack.resource_map._parsed_resources
-    stack.resource_map._resource_json_map = {name: json for name, json in resources.items() if made.get(name)}
+def forget_missing_resources(stack):
+    """A failed stack has no outputs; and moto would create a missing resource when it is looked up."""
+    resources, created = stack.resource_map._resource_json_map, stack.resource_map._parsed_resources
+    stack.resource_map._resource_json_map = {name: json for name, json in resources.items() if created.get(name)}
     stack.output_map._output_json_map = {}
 
 
@@ -138,7 +138,7 @@ create, delete = CloudFormationBackend.create_stack, CloudFormationBackend.delet
 
 
 def create_or_roll_back(self, **given):
-    """moto stops in the middle where a resource can't be created."""
+    """moto stops midway if a resource can't be created, without a rollback."""
     if given["name"] in [stack.name for stack in self.stacks.values()]:
         return create(self, **given)
     try:
@@ -147,7 +147,7 @@ def create_or_roll_back(self, **given):
         [stack] = [stack for stack in self.stacks.values() if stack.name == given["name"]]
         report(stack, list(resolved)[-1], "CREATE_FAILED", str(error))
         stack._add_stack_event("ROLLBACK_IN_PROGRESS")
-        keep_what_is_made(stack)
+        forget_missing_resources(stack)
         for resource in stack.resource_map._resource_json_map.values():
             if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
                 resource["DeletionPolicy"] = "Delete"
@@ -162,15 +162,15 @@ def delete_or_fail(stack, delete, complete, failed):
         stack.status = complete
     except Exception as error:
         stack.status = failed
-        keep_what_is_made(stack)
+        forget_missing_resources(stack)
         for logical, resource in stack.resource_map._resource_json_map.items():
             if resource.get("DeletionPolicy") != "Retain":
                 report(stack, logical, "DELETE_FAILED", str(error))
-    keep_what_is_made(stack)
+    forget_missing_resources(stack)
 
 
 def delete_stack(self, name_or_stack_id):
-    """moto loses a stack that can't be deleted."""
+    """moto forgets a stack that can't be deleted."""
     stack = self.get_stack(name_or_stack_id)
     delete_or_fail(stack, lambda: delete(self, stack.stack_id), "DELETE_COMPLETE", "DELETE_FAILED")
     if stack.status == "DELETE_FAILED":
@@ -199,7 +199,7 @@ update = CloudFormationBackend.execute_change_set
 
 
 def execute_change_set(self, change_set_name, stack_name=None):
-    """moto makes a stack without outputs and tags of a change set: here, one that creates is a creation."""
+    """moto executes a change set without creating outputs and tags. Here, one that creates a stack does both."""
     change_set = self.describe_change_set(change_set_name)
     if change_set.change_set_type != "CREATE":
         return update(self, change_set_name, stack_name)
@@ -215,23 +215,23 @@ def execute_change_set(self, change_set_name, stack_name=None):
 
 CloudFormationBackend.execute_change_set = execute_change_set
 
-# What CloudFormation gave to each resource's service.
+# The properties that CloudFormation passed to each resource's service.
 resolved = {}
 parse = parsing.parse_resource_and_generate_name
 
 
 def recording(logical_id, resource, resources):
-    made = parse(logical_id, resource, resources)
-    assert made, f"{resource['Type']} is unknown to moto and to {__file__}"
-    # moto's own models write into it.
-    properties = made[1]["Properties"]
-    # The last one is the one being created.
+    parsed = parse(logical_id, resource, resources)
+    assert parsed, f"{resource['Type']} must be supported by moto or by {__file__}"
+    # moto's models modify them.
+    properties = parsed[1]["Properties"]
+    # Moves it to the end: the last one is the one being created.
     resolved.pop(logical_id, None)
     resolved[logical_id] = deepcopy(properties)
     if resource["Type"] == "AWS::Events::Archive":
-        # moto's archive takes text, where CloudFormation has an object.
+        # moto's archive expects a string where CloudFormation has an object.
         properties["EventPattern"] = json.dumps(properties["EventPattern"])
-    return made
+    return parsed
 
 
 parsing.parse_resource_and_generate_name = recording
@@ -240,7 +240,7 @@ load_conditions = parsing.ResourceMap.load_conditions
 
 
 def load_conditions_of_partition(self):
-    """moto's partition is aws in every region."""
+    """In moto, the partition is aws in every region."""
     self._parsed_resources["AWS::Partition"] = get_partition(self._region_name)
     load_conditions(self)
 
@@ -248,9 +248,9 @@ def load_conditions_of_partition(self):
 parsing.ResourceMap.load_conditions = load_conditions_of_partition
 
 
-class Made:
-    """What moto's CloudFormation lacks, its services have: each is made by the service's own call, and so passes the
-    SDK's own check of the properties."""
+class Created:
+    """A resource that moto's services support but its CloudFormation does not. It is created by the service's own API
+    call, so that the SDK validates the properties."""
 
     def __init__(self, name, **attributes):
         self.physical_resource_id, self.attributes = name, attributes
@@ -267,7 +267,7 @@ class Made:
         return cls.make(name, resource["Properties"])
 
 
-class QueuePolicy(Made, CloudFormationModel):
+class QueuePolicy(Created, CloudFormationModel):
     @staticmethod
     def cloudformation_type():
         return "AWS::SQS::QueuePolicy"
@@ -280,8 +280,9 @@ class QueuePolicy(Made, CloudFormationModel):
         return cls(name)
 
 
-class BucketPolicy(Made, CloudFormationModel):
-    """Of the bucket that `sam deploy` makes for the code. It asks for TLS, which there is none of here: not applied."""
+class BucketPolicy(Created, CloudFormationModel):
+    """The policy of the bucket that `sam deploy` creates for the code. It is not applied: it requires TLS, which is not
+    used here."""
 
     @staticmethod
     def cloudformation_type():
@@ -292,20 +293,20 @@ class BucketPolicy(Made, CloudFormationModel):
         return cls(name)
 
 
-class EventInvokeConfig(Made, CloudFormationModel):
+class EventInvokeConfig(Created, CloudFormationModel):
     @staticmethod
     def cloudformation_type():
         return "AWS::Lambda::EventInvokeConfig"
 
     @classmethod
     def make(cls, name, properties):
-        # moto takes no qualifier here.
+        # moto does not accept a qualifier here.
         properties = {key: value for key, value in properties.items() if key != "Qualifier"}
         boto3.client("lambda").put_function_event_invoke_config(**properties)
         return cls(name)
 
 
-class MetricFilter(Made, CloudFormationModel):
+class MetricFilter(Created, CloudFormationModel):
     @staticmethod
     def cloudformation_type():
         return "AWS::Logs::MetricFilter"
@@ -325,7 +326,7 @@ class MetricFilter(Made, CloudFormationModel):
         return cls(name)
 
 
-class Alarm(Made, CloudFormationModel):
+class Alarm(Created, CloudFormationModel):
     @staticmethod
     def cloudformation_type():
         return "AWS::CloudWatch::Alarm"
@@ -341,7 +342,7 @@ create_table = Table.create_from_cloudformation_json.__func__
 
 
 def create_whole_table(cls, name, resource, *arguments, **more):
-    """moto's leaves out what is set after the creation."""
+    """moto omits the settings that are made after creation."""
     table = create_table(cls, name, resource, *arguments, **more)
     client, properties = boto3.client("dynamodb"), resource["Properties"]
     client.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])

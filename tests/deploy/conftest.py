@@ -7,7 +7,7 @@ from .function import Function
 
 @pytest.fixture
 def aws():
-    """An AWS with nothing in it."""
+    """An empty AWS."""
     aws = Aws()
     yield aws
     aws.stop()
@@ -15,7 +15,7 @@ def aws():
 
 @pytest.fixture
 def stack(aws):
-    """The stack as it is by default."""
+    """The stack with default parameters."""
     return aws.deploy("recorder")
 
 
@@ -31,5 +31,5 @@ def function(aws, stack):
 
 @pytest.fixture
 def environment(aws, function):
-    """For a command that is to find this AWS, and the built function as its Lambda."""
+    """The environment of a command that uses this AWS, with the built function as its Lambda."""
     return aws.environment(AWS_ENDPOINT_URL_LAMBDA=function.url)

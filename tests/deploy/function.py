@@ -1,4 +1,4 @@
-"""The built function under a Runtime API, and Lambda's Invoke before it."""
+"""The built function under a Runtime API, behind Lambda's Invoke API."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 
 from .aws import ENVIRONMENT, PROJECT
 
-# Longer than the function can take.
+# Longer than any invocation takes.
 DEADLINE_SECONDS = 30
 
 
@@ -21,11 +21,11 @@ def binary():
 
 
 class Function:
-    """One copy of the function. Serves until it is stopped."""
+    """One instance of the function. It serves until stopped."""
 
     def __init__(self, environment):
         self.events, self.answers = Queue(), Queue()
-        # How the next asynchronous invocations are refused: HTTP status codes, 0 for those that are accepted.
+        # The HTTP status codes with which the next asynchronous invocations are refused; 0 accepts one.
         self.refusals = []
         self.output = TemporaryFile("w+")
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
@@ -42,12 +42,12 @@ class Function:
         )
 
     def invoke(self, event):
-        """The function's answer, or its error."""
+        """The function's answer or error."""
         self.events.put(event)
         return self.answers.get(timeout=DEADLINE_SECONDS)
 
     def log(self):
-        """Its lines up to now: an invocation's is written before its answer."""
+        """The log lines so far. An invocation's line is written before its answer is returned."""
         self.output.seek(0)
         return [json.loads(line) for line in self.output]
 

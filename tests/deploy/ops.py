@@ -1,4 +1,4 @@
-"""The programs of ops/, run as make runs them, and the rows that are there afterwards."""
+"""Runs the programs in ops/ as make does, and reads the resulting rows."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def command(program, *arguments):
 
 
 def ops(program, *arguments, seconds=60, **environment):
-    """Runs one: its exit code, its lines, its errors."""
+    """Runs a program. Returns its exit code, and the lines of its output and of its errors."""
     ended = subprocess.run(
         command(program, *arguments), env=environment, capture_output=True, text=True, timeout=seconds, cwd=PROJECT
     )

@@ -1,4 +1,4 @@
-"""The commands around the stack: invoke-remote, and what they say where something is missing."""
+"""Commands that operate on the stack: invoke-remote, and what all of them report if something is missing."""
 
 import json
 
@@ -21,15 +21,18 @@ def test_invoke_remote_shows_the_answer_and_the_row(stack, environment):
     )
 
 
-def test_what_is_missing_is_said_in_one_line(aws):
+def test_whatever_is_missing_is_reported_in_one_line(aws):
     environment = aws.environment()
-    for program in (["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"]):
+    for program in (
+        ["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"],
+    ):
         assert ops(*program, **environment) == (
-            1, [], ["error: there is no stack other in eu-west-1: `make deploy` makes it, STACK=… names another one"],
+            1, [],
+            ["error: there is no stack other in eu-west-1: create it with `make deploy`, or name another one with STACK=…"],
         )
     without = {name: value for name, value in environment.items() if "KEY" not in name}
     assert ops("stack.py", **without) == (
-        1, [], ["error: no AWS credentials are found: sign in (aws login, aws sso login), or export AWS_PROFILE"],
+        1, [], ["error: no AWS credentials were found: sign in (aws login, aws sso login), or export AWS_PROFILE"],
     )
     without = {name: value for name, value in environment.items() if "REGION" not in name}
     assert ops("redrive.py", "recorder", **without) == (

@@ -1,4 +1,4 @@
-"""Deploying and deleting: what is said before it starts, a creation that fails, a stack in any state, and cargo-lambda."""
+"""Deploying and deleting: the checks beforehand, a failed creation, a stack in any state, and cargo-lambda."""
 
 import json
 import re
@@ -35,14 +35,14 @@ def create_table(name, key, kind="S", **more):
 
 
 def tables():
-    """The tables that are there, and whether they are protected from deletion."""
+    """The existing tables, and whether they are protected from deletion."""
     client = boto3.client("dynamodb")
     described = [client.describe_table(TableName=name)["Table"] for name in client.list_tables()["TableNames"]]
     return {table["TableName"]: table["DeletionProtectionEnabled"] for table in described}
 
 
 def model(name):
-    """moto's own stack, whose state can be set."""
+    """moto's stack object, whose state can be set."""
     return cloudformation_backends[ACCOUNT][REGION].get_stack(name)
 
 
@@ -53,14 +53,15 @@ def status(name="recorder"):
 
 @pytest.fixture
 def make(aws, tmp_path):
-    """Runs make's deploy or delete, by the real SAM CLI. What `make build` would build is there already."""
+    """Runs make with the real SAM CLI. The output of `make build` is already in place."""
     built = tmp_path / "target/sam/build"
     (built / "Recorder").mkdir(parents=True)
     (built / "Recorder/bootstrap").write_text("the built function")
     template = (PROJECT / "template.yaml").read_text()
     assert "CodeUri: .\n" in template
     (built / "template.yaml").write_text(template.replace("CodeUri: .\n", "CodeUri: Recorder\n"))
-    # Only by this name moto finds a template that SAM has put into its S3; only by path the SDK finds a bucket at it.
+    # moto finds a template that SAM put into its S3 only under the name localhost, where the SDK needs path-style
+    # buckets.
     configuration = tmp_path / "config"
     configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
     environment = aws.environment(
@@ -76,12 +77,12 @@ def make(aws, tmp_path):
     return run
 
 
-# What is said before it starts.
+# The checks before a deployment.
 
 
-def test_a_first_deployment_with_nothing_in_its_way_starts_without_a_word(aws):
+def test_a_first_deployment_without_obstacles_starts_silently(aws):
     assert preflight(aws) == (0, [], [])
-    # Another region's tables are not in the way.
+    # Tables in another region do not conflict.
     boto3.client("dynamodb", region_name="us-east-1").create_table(
         TableName=TASKS, AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}], BillingMode="PAY_PER_REQUEST",
@@ -89,25 +90,25 @@ def test_a_first_deployment_with_nothing_in_its_way_starts_without_a_word(aws):
     assert preflight(aws) == (0, [], [])
 
 
-def test_a_key_whose_policy_lets_nobody_in_is_said(aws):
+def test_a_key_whose_policy_allows_nobody_is_reported(aws):
     policy = json.dumps({"Version": "2012-10-17", "Statement": []})
     arn = boto3.client("kms").create_key(Policy=policy)["KeyMetadata"]["Arn"]
     code, output, [error] = preflight(aws, f"KmsKeyArn={arn}")
     assert (code, output) == (1, [])
-    assert error.startswith(f"error: the policy of the key {arn} doesn't let in events.amazonaws.com (without a condition")
+    assert error.startswith(f"error: the policy of the key {arn} must also allow events.amazonaws.com (without")
 
 
-def test_tables_that_are_in_the_way_are_named_with_what_to_do(aws):
+def test_conflicting_tables_are_named_with_what_to_do(aws):
     create_table(TASKS, "taskArn")
     assert preflight(aws) == (1, [], [
-        "error: ECSTaskState can't be created in eu-west-1: there is a table of this name that the stack doesn't own. "
-        "In PARAMETERS, name another one by TaskTableName=…",
+        "error: ECSTaskState can't be created in eu-west-1: a table with this name exists that the stack does not own. "
+        "In PARAMETERS, choose another name with TaskTableName=…",
     ])
     create_table(CONTAINER_INSTANCES, "containerInstanceArn")
     assert preflight(aws) == (1, [], [
-        "error: ECSTaskState and ECSCtrInstanceState can't be created in eu-west-1: there are tables of these names that "
-        "the stack doesn't own. In PARAMETERS, use both by CreateTables=false, or name others by TaskTableName=… "
-        "ContainerInstanceTableName=…",
+        "error: ECSTaskState and ECSCtrInstanceState can't be created in eu-west-1: tables with these names exist that "
+        "the stack does not own. In PARAMETERS, use both with CreateTables=false, or choose other names with "
+        "TaskTableName=… ContainerInstanceTableName=…",
     ])
     for parameters in (
         "CreateTables=false",
@@ -117,7 +118,7 @@ def test_tables_that_are_in_the_way_are_named_with_what_to_do(aws):
         assert preflight(aws, parameters) == (0, [], [])
 
 
-def test_tables_to_be_used_must_be_there_with_the_right_key(aws):
+def test_tables_to_be_used_must_exist_with_the_right_key(aws):
     create_table("Numbers", "taskArn", "N")
     create_table("Others", "id")
     names = "CreateTables=false TaskTableName={} ContainerInstanceTableName={}"
@@ -129,16 +130,16 @@ def test_tables_to_be_used_must_be_there_with_the_right_key(aws):
         "error: CreateTables=false, but there is no table None in eu-west-1: check TaskTableName",
         "error: CreateTables=false needs ContainerInstanceTableName, the name of a table that exists",
     ])
-    # One that can't be used is no way out either.
+    # A table that can't be used is not offered as a solution.
     create_table(TASKS, "id")
     create_table(CONTAINER_INSTANCES, "id")
     code, lines, [error] = preflight(aws)
-    assert code == 1 and "CreateTables=false" not in error and "name others by TaskTableName=…" in error
+    assert code == 1 and "CreateTables=false" not in error and "choose other names with TaskTableName=…" in error
 
 
-def test_an_update_meets_its_own_tables_and_keeps_its_earlier_parameters(aws):
+def test_an_update_accepts_its_own_tables_and_keeps_its_earlier_parameters(aws):
     aws.deploy("recorder", ContainerInstanceTableName="Instances")
-    # By the default name, which this stack doesn't have.
+    # A table with the default name, which this stack does not use.
     create_table(CONTAINER_INSTANCES, "containerInstanceArn")
     assert preflight(aws) == (0, [], [])
     create_table("Older", "taskArn")
@@ -153,7 +154,7 @@ def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:on-call"
     assert preflight(aws, f"AlarmTopicArn={topic} ArchiveDay=3") == (1, [], [
         "error: template.yaml has no parameter ArchiveDay",
-        "error: AlarmTopicArn is a topic in us-east-1, the stack is in eu-west-1: alarms need one in their region",
+        f"error: AlarmTopicArn must be a topic in the stack's region, eu-west-1, found {topic}",
     ])
     assert preflight(aws, f"AlarmTopicArn={topic.replace('us-east-1', REGION)} ArchiveDays=3") == (0, [], [])
     assert ops("preflight.py", "recorder", "file://none.yaml", **aws.environment()) == (
@@ -162,9 +163,9 @@ def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
 
 
 @pytest.mark.parametrize("state, advice", [
-    ("CREATE_IN_PROGRESS", "wait until that ends, then deploy again"),
-    ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "wait until that ends, then deploy again"),
-    ("DELETE_IN_PROGRESS", "wait until that ends, then deploy again"),
+    ("CREATE_IN_PROGRESS", "wait until that is finished, then deploy again"),
+    ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "wait until that is finished, then deploy again"),
+    ("DELETE_IN_PROGRESS", "wait until that is finished, then deploy again"),
     ("CREATE_FAILED", "it can't be updated: run `make delete`, then deploy again"),
     ("ROLLBACK_FAILED", "it can't be updated: run `make delete`, then deploy again"),
     ("DELETE_FAILED", "it can't be updated: run `make delete`, then deploy again"),
@@ -172,7 +173,7 @@ def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
     ("UPDATE_ROLLBACK_FAILED", "fix what stopped the rollback, run `aws cloudformation continue-update-rollback "
      "--stack-name recorder`, then deploy again"),
 ])
-def test_a_state_that_takes_no_deployment_is_said_with_what_to_do(aws, state, advice):
+def test_a_state_that_accepts_no_deployment_is_reported_with_what_to_do(aws, state, advice):
     aws.deploy("recorder")
     model("recorder").status = state
     assert preflight(aws) == (1, [], [f"error: the stack recorder is {state}: {advice}"])
@@ -180,17 +181,17 @@ def test_a_state_that_takes_no_deployment_is_said_with_what_to_do(aws, state, ad
 
 
 @pytest.mark.parametrize("state", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
-def test_a_state_that_takes_a_deployment_is_left_as_it_is(aws, state):
+def test_a_state_that_accepts_a_deployment_is_left_unchanged(aws, state):
     aws.deploy("recorder")
     model("recorder").status = state
     assert preflight(aws) == (0, [], [])
     assert status() == state
 
 
-# A creation that fails.
+# A failed creation.
 
 
-def test_a_creation_that_fails_does_not_block_the_next_one(aws, make, monkeypatch):
+def test_a_failed_creation_does_not_block_the_next_one(aws, make, monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("no more dashboards in this account")
 
@@ -206,7 +207,7 @@ def test_a_creation_that_fails_does_not_block_the_next_one(aws, make, monkeypatc
     code, output, errors = make("deploy")
     assert code == 0, output + errors
     assert output.splitlines()[:3] == [
-        "stack recorder: its creation failed before: Dashboard is CREATE_FAILED: no more dashboards in this account",
+        "stack recorder: its earlier creation failed: Dashboard is CREATE_FAILED: no more dashboards in this account",
         "stack recorder (ROLLBACK_COMPLETE): deleting it …",
         "  recorder: DELETE_COMPLETE",
     ]
@@ -215,20 +216,20 @@ def test_a_creation_that_fails_does_not_block_the_next_one(aws, make, monkeypatc
     )
     assert (status(), tables()) == ("CREATE_COMPLETE", {TASKS: True, CONTAINER_INSTANCES: True})
 
-    # Where they are protected already, nothing is done or said.
+    # If they are already protected, nothing is done or printed.
     assert ops("stack.py", "protect", "recorder", **aws.environment()) == (0, [], [])
 
 
-def test_what_is_in_the_way_stops_make_before_sam_starts_and_leaves_a_failed_stack_alone(aws, make):
+def test_a_conflict_stops_make_before_sam_starts_and_leaves_a_failed_stack_unchanged(aws, make):
     aws.deploy("recorder", TaskTableName="Older")
     model("recorder").status = "ROLLBACK_COMPLETE"
     code, output, errors = make("deploy")
-    # The container instances' table is left of the failed creation, as versions before this one left it.
+    # The table for container instances is a remnant of the failed creation, as earlier versions left it.
     assert (code, output) == (2, "") and errors.startswith("error: ECSCtrInstanceState can't be created in eu-west-1")
     assert status() == "ROLLBACK_COMPLETE"
 
 
-def test_sam_options_reach_sam_and_a_bucket_of_ones_own_takes_the_place_of_sams(aws, make):
+def test_sam_options_are_passed_to_sam_and_a_given_bucket_replaces_sams(aws, make):
     boto3.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
     options = "--s3-bucket mine --s3-prefix recorder --tags team=platform 'cost center=4 2'"
     code, output, errors = make("deploy", f"SAM_OPTIONS={options}")
@@ -239,15 +240,15 @@ def test_sam_options_reach_sam_and_a_bucket_of_ones_own_takes_the_place_of_sams(
     objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
     assert len(objects) == 2 and all(each["Key"].startswith("recorder/") for each in objects)
 
-    # The other programs would look somewhere else.
+    # The other programs would use another account or region.
     for option in ("--profile work", "--region=us-east-1"):
         assert make("deploy", f"SAM_OPTIONS={option}")[1:] == ("", (
-            "error: SAM_OPTIONS: export AWS_PROFILE or AWS_DEFAULT_REGION instead of --profile or --region\n"
+            "error: SAM_OPTIONS must not contain --profile or --region: export AWS_PROFILE or AWS_DEFAULT_REGION instead\n"
             "make: *** [Makefile:{}: preflight] Error 2\n".format(line_of("error: SAM_OPTIONS") - 1)
         ))
 
 
-def test_make_help_suggests_no_archive_that_outlives_the_rows():
+def test_make_help_suggests_an_archive_that_is_shorter_than_the_retention():
     template = yaml_parse((PROJECT / "template.yaml").read_text())
     output = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     suggested = [int(days) for days in re.findall(r"ArchiveDays=(\d+)", output)]
@@ -267,13 +268,13 @@ def line_of(text):
     "CREATE_COMPLETE", "UPDATE_COMPLETE", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED",
     "UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE",
 ])
-def test_a_stack_is_deleted_in_any_state_and_its_tables_stay(aws, state):
+def test_a_stack_is_deleted_in_any_state_and_its_tables_are_kept(aws, state):
     aws.deploy("recorder")
     model("recorder").status = state
     if "COMPLETE" not in state or state == "ROLLBACK_COMPLETE":
         model("recorder").output_map._output_json_map = {}
-    # In moto, each resource has its stack's state: here, the tables' creation has failed too.
-    kept = "" if state == "CREATE_FAILED" else f"; the tables {TASKS} and {CONTAINER_INSTANCES} stay"
+    # In moto, every resource has its stack's state, so here the creation of the tables has failed, too.
+    kept = "" if state == "CREATE_FAILED" else f"; the tables {TASKS} and {CONTAINER_INSTANCES} are kept"
     assert ops("stack.py", "delete", "recorder", **aws.environment()) == (0, [
         f"stack recorder ({state}): deleting it …",
         "  recorder: DELETE_COMPLETE",
@@ -284,7 +285,7 @@ def test_a_stack_is_deleted_in_any_state_and_its_tables_stay(aws, state):
 
 
 def review(template):
-    """A change set that nobody has executed: the stack has a name, and nothing else."""
+    """Creates a change set and does not execute it: the stack has a name and nothing else."""
     boto3.client("cloudformation").create_change_set(
         StackName="recorder", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=template,
         Capabilities=["CAPABILITY_IAM"],
@@ -292,7 +293,7 @@ def review(template):
     assert status() == "REVIEW_IN_PROGRESS"
 
 
-def test_a_stack_that_was_only_reviewed_is_deleted_and_is_not_in_the_way(aws):
+def test_a_stack_in_review_does_not_block_a_deployment_and_can_be_deleted(aws):
     review(json.dumps({"Description": "ecs-state-recorder: all of it", "Resources": {
         "Queue": {"Type": "AWS::SQS::Queue"}}}))
     assert preflight(aws) == (0, [], [])
@@ -316,14 +317,14 @@ def test_another_projects_stack_is_refused_in_any_state(aws, state):
     else:
         boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=OTHER)
         model("recorder").status = state
-    refusal = [f"error: the stack recorder ({state}) is not one of this project's template.yaml"]
+    refusal = [f"error: the stack recorder ({state}) was not created from this project's template.yaml"]
     assert ops("stack.py", "delete", "recorder", **aws.environment()) == (1, [], refusal)
     assert ops("stack.py", "protect", "recorder", **aws.environment()) == (1, [], refusal)
     assert preflight(aws) == (1, [], refusal)
     assert status() == state
 
 
-def test_a_deletion_that_fails_says_what_failed_and_why_and_the_next_one_tries_again(aws, monkeypatch):
+def test_a_failed_deletion_says_what_failed_and_why_and_can_be_repeated(aws, monkeypatch):
     stack = aws.deploy("recorder")
 
     def refuse(*_, **__):
@@ -339,7 +340,7 @@ def test_a_deletion_that_fails_says_what_failed_and_why_and_the_next_one_tries_a
                 "error: the stack recorder could not be deleted:",
                 "  FailureQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
                 "  DeadLetterQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
-                "Fix that, then run `make delete` again",
+                "Fix the cause, then run `make delete` again",
             ]
             assert status() == "DELETE_FAILED"
     code, lines, errors = preflight(aws)
@@ -356,9 +357,9 @@ def test_a_deletion_that_fails_says_what_failed_and_why_and_the_next_one_tries_a
 # With cargo-lambda.
 
 
-def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_delete_takes_them_away(aws, tmp_path):
+def test_deploy_cargo_lambda_creates_function_permissions_rule_and_target_and_delete_removes_them(aws, tmp_path):
     environment = aws.environment(FUNCTION_BINARY=binary())
-    # Lambda refuses a role that is new for some seconds; moto doesn't, so this cargo does it, once.
+    # Lambda refuses a new role for a few seconds. moto does not, so this fake cargo does, once.
     refused, cargo = tmp_path / "refused", tmp_path / "cargo"
     cargo.write_text(
         f"#!/bin/sh\n[ -f {refused} ] && exec {shutil.which('cargo')} \"$@\"\ntouch {refused}\n"
@@ -400,7 +401,7 @@ def test_deploy_cargo_lambda_makes_function_permissions_rule_and_target_and_dele
         "Arn": function["FunctionArn"],
         "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
     }
-    # moto takes the same permission twice, Lambda doesn't.
+    # moto accepts the same permission twice, Lambda does not.
     permission, again = json.loads(boto3.client("lambda").get_policy(FunctionName="alone")["Policy"])["Statement"]
     assert permission == again
     assert permission["Principal"] == {"Service": "events.amazonaws.com"}
@@ -428,7 +429,7 @@ def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
         assert code == 0, (lines, errors)
 
     def rights(region):
-        """What the region's function may do, and on what."""
+        """The role of the region's function, and the resources that it may use."""
         role = boto3.client("lambda", region_name=region).get_function_configuration(FunctionName="alone")["Role"]
         policy = boto3.client("iam").get_role_policy(RoleName=role.split("/")[1], PolicyName="record")["PolicyDocument"]
         rows, log = policy["Statement"]
@@ -449,7 +450,7 @@ def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
     assert [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]] == [f"alone-{REGION}"]
 
 
-def test_a_role_of_an_earlier_version_is_given_up_and_left_to_the_other_regions(aws):
+def test_a_role_of_an_earlier_version_is_no_longer_used_but_kept_for_other_regions(aws):
     iam = boto3.client("iam")
     policy = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
@@ -460,7 +461,7 @@ def test_a_role_of_an_earlier_version_is_given_up_and_left_to_the_other_regions(
         Code={"ZipFile": b"an earlier version"},
     )
     left = (
-        "role alone: left by an earlier version of this command. Once no region's function has it, delete it: "
+        "role alone: left by an earlier version of this command. Once no region's function uses it, delete it: "
         "aws iam delete-role-policy --role-name alone --policy-name record && aws iam delete-role --role-name alone"
     )
     environment = aws.environment(FUNCTION_BINARY=binary())
@@ -473,9 +474,9 @@ def test_a_role_of_an_earlier_version_is_given_up_and_left_to_the_other_regions(
     assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["alone"]
 
 
-def test_a_name_that_is_too_long_for_a_role_is_refused_before_anything_is_made(aws):
+def test_a_name_that_is_too_long_for_a_role_is_refused_before_anything_is_created(aws):
     name = "x" * 60
     assert ops("cargo_lambda.py", "deploy", name, **aws.environment()) == (1, [], [
-        f"error: the role's name {name}-eu-west-1 has 70 characters, IAM allows 64: choose a shorter STACK",
+        f"error: the role name {name}-eu-west-1 must have at most 64 characters, found 70: choose a shorter STACK",
     ])
     assert tables() == {}

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The check of a KMS key's policy, against the policy that docs/deploy.md asks for."""
+=======
+"""The check of a KMS key's policy, tested with the policy in the README."""
+>>>>>>> lang11
 
 import json
 import re
@@ -27,15 +31,20 @@ EVERYBODY = {
 
 
 def statements():
+<<<<<<< HEAD
     """Those of docs/deploy.md, one by its Sid."""
     text = (PROJECT / "docs/deploy.md").read_text().split("### Encrypt with your own key\n")[1]
+=======
+    """The statements in the README, by Sid."""
+    text = (PROJECT / "README.md").read_text().split("### Encrypt with your own key\n")[1]
+>>>>>>> lang11
     policy = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     return {statement["Sid"]: statement for statement in policy}
 
 
 @pytest.fixture
 def check(aws):
-    """Runs the check on a new key with these statements, as `make deploy` does: exit code, output, errors, the ARN."""
+    """Runs the check, as `make deploy` does, on a new key with these statements: exit code, output, errors, ARN."""
 
     def check(*statements, region=REGION, arn=None, **environment):
         policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
@@ -51,7 +60,7 @@ def check(aws):
 
 @pytest.fixture
 def denying():
-    """A KMS that allows nothing."""
+    """A KMS that denies everything."""
 
     class Denied(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -70,15 +79,24 @@ def denying():
     server.shutdown()
 
 
-def leaves_out(arn, *who):
+def must_also_allow(arn, *who):
     found = "; ".join(f"{name}: {EVERYBODY[name]})" for name in EVERYBODY if name.startswith(who))
     return (
+<<<<<<< HEAD
         f"error: the policy of the key {arn} doesn't let in {found}. "
         "Add the statements of docs/deploy.md, Encrypt with your own key\n"
     )
 
 
 def test_the_documented_policy_lets_in_everybody(check):
+=======
+        f"error: the policy of the key {arn} must also allow {found}. "
+        "Add the statements of the README, Encrypt with your own key\n"
+    )
+
+
+def test_the_readmes_policy_allows_every_principal(check):
+>>>>>>> lang11
     assert check(*statements().values())[:3] == (0, "", "")
 
 
@@ -87,15 +105,15 @@ def test_the_documented_policy_lets_in_everybody(check):
     ("DeadLetterQueueAndArchive", "events"),
     ("Log", "logs"),
 ])
-def test_without_one_of_its_statements_the_check_names_who_is_left_out(check, sid, who):
+def test_without_one_of_its_statements_the_check_names_the_missing_principal(check, sid, who):
     code, output, errors, arn = check(*(statement for name, statement in statements().items() if name != sid))
-    assert (code, output, errors) == (1, "", leaves_out(arn, who))
+    assert (code, output, errors) == (1, "", must_also_allow(arn, who))
 
 
-def test_a_key_that_nobody_may_use_is_one_clear_line(check):
+def test_a_key_that_nobody_may_use_is_reported_in_one_line(check):
     denied = {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}
     code, output, errors, arn = check(denied)
-    assert (code, output, errors) == (1, "", leaves_out(arn, *EVERYBODY))
+    assert (code, output, errors) == (1, "", must_also_allow(arn, *EVERYBODY))
     assert errors.count("\n") == 1
 
 
@@ -103,10 +121,10 @@ def test_a_condition_that_eventbridge_cannot_meet_does_not_count_for_the_dead_le
     policy = statements()
     policy["DeadLetterQueueAndArchive"]["Condition"] = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     code, output, errors, arn = check(*policy.values())
-    assert (code, output, errors) == (1, "", leaves_out(arn, "events.amazonaws.com (without a condition"))
+    assert (code, output, errors) == (1, "", must_also_allow(arn, "events.amazonaws.com (without a condition"))
 
 
-def test_lists_wildcards_and_the_account_by_its_number_are_understood(check):
+def test_lists_wildcards_and_account_numbers_are_understood(check):
     assert check(
         {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["kms:*"], "Resource": "*"},
         {
@@ -119,9 +137,9 @@ def test_lists_wildcards_and_the_account_by_its_number_are_understood(check):
     assert check({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"})[0] == 1
 
 
-def test_what_cannot_be_the_key_of_a_stack_here_is_one_clear_line(check):
+def test_a_key_that_the_stack_cannot_use_is_reported_in_one_line(check):
     code, output, errors, arn = check(region="eu-central-1")
-    wrong = f"the key {arn} is in eu-central-1, but the stack is in {REGION}: choose a key of {REGION}"
+    wrong = f"KmsKeyArn must be a key in the stack's region, {REGION}, found {arn}"
     assert (code, output, errors) == (1, "", f"error: {wrong}\n")
     alias = f"arn:aws:kms:{REGION}:{ACCOUNT}:alias/mine"
     assert check(arn=alias)[:3] == (
@@ -131,7 +149,7 @@ def test_what_cannot_be_the_key_of_a_stack_here_is_one_clear_line(check):
     assert (code, output) == (1, "") and re.fullmatch(r"error: AWS: .*NotFoundException.*\n", errors)
 
 
-def test_who_may_not_read_the_policy_is_warned_and_can_go_on(check, denying):
+def test_without_permission_to_read_the_policy_there_is_only_a_warning(check, denying):
     code, output, errors, arn = check(*statements().values(), AWS_ENDPOINT_URL_KMS=denying)
     assert (code, output) == (0, "")
-    assert re.fullmatch(f"warning: the policy of the key {arn} is not checked: .*AccessDeniedException.*\n", errors)
+    assert re.fullmatch(f"warning: the policy of the key {arn} was not checked: .*AccessDeniedException.*\n", errors)

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The documented life of a stack, in make's words: deploy, try, redrive, delete. By the real SAM CLI."""
+=======
+"""The README's make commands from deploy to delete, with the real SAM CLI."""
+>>>>>>> lang11
 
 import json
 import os
@@ -12,9 +16,10 @@ from .aws import PROJECT
 from .function import Function
 
 
-@pytest.mark.skipif("FUNCTION_BINARY" not in os.environ, reason="it builds with SAM: .ci/run does")
+@pytest.mark.skipif("FUNCTION_BINARY" not in os.environ, reason="it needs a build by SAM, as in .ci/run")
 def test_from_deploy_to_delete(aws, tmp_path):
-    # Only by this name moto finds a template that SAM has put into its S3; only by path the SDK finds a bucket at it.
+    # moto finds a template that SAM put into its S3 only under the name localhost, where the SDK needs path-style
+    # buckets.
     configuration = tmp_path / "config"
     configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
     environment = aws.environment(
@@ -28,7 +33,9 @@ def test_from_deploy_to_delete(aws, tmp_path):
         ended = subprocess.run(command, cwd=PROJECT, env=environment | more, capture_output=True, text=True, timeout=900)
         return ended.returncode, ended.stdout, ended.stderr
 
-    missing = "error: there is no stack journey in eu-west-1: `make deploy` makes it, STACK=… names another one\n"
+    missing = (
+        "error: there is no stack journey in eu-west-1: create it with `make deploy`, or name another one with STACK=…\n"
+    )
     for target in ("delete", "redrive"):
         code, output, errors = make(target)
         assert (code, output) == (2, "") and errors.startswith(missing), errors
@@ -40,16 +47,16 @@ def test_from_deploy_to_delete(aws, tmp_path):
     [stack] = boto3.client("cloudformation").describe_stacks(StackName="journey")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     assert "ArchiveArn" not in outputs and outputs["TaskTableName"].startswith("journey-TaskTable-")
-    made = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
 
-    variables = {name: str(value) for name, value in made["Environment"]["Variables"].items()}
+    variables = {name: str(value) for name, value in configuration["Environment"]["Variables"].items()}
     function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})
     try:
         code, output, errors = make(
             "invoke-remote", "EVENT=events/fargate-task-running.json", AWS_ENDPOINT_URL_LAMBDA=function.url
         )
         assert (code, errors) == (0, "") and '"outcome": "stored"' in output
-        # One older than the retention would be left.
+        # An event older than the retention would not be sent.
         dead_letter = json.loads((PROJECT / "events/fargate-task-stopped.json").read_text())
         dead_letter = json.dumps(dead_letter | {"time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"})
         boto3.client("sqs").send_message(QueueUrl=outputs["DeadLetterQueueUrl"], MessageBody=dead_letter)
