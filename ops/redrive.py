@@ -78,7 +78,7 @@ class Message:
         if member(record, "requestContext") is not None:
             names = [member(record, "responsePayload", "errorType"), member(record, "requestContext", "condition")]
             if isinstance(member(record, "requestPayload"), dict):
-                self.event, self.payload = record["requestPayload"], json.dumps(record["requestPayload"])
+                self.event, self.payload = record["requestPayload"], dict(members(body))["requestPayload"]
         elif member(record, "detail-type") is not None:
             names = [member(message, "MessageAttributes", "ERROR_CODE", "StringValue")]
             self.event, self.payload = record, body
