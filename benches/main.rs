@@ -523,7 +523,7 @@ async fn copies(arguments: &Arguments, figures: &mut Figures) {
                 answers.push(lambda.send(event(task, 1)));
             }
             for answer in answers {
-                assert!(!lambda.finished(answer).await.failed);
+                assert!(!lambda.wait_for(answer).await.failed);
             }
             runs.entry(copies).or_default().push(f64::from(EVENTS) / start.elapsed().as_secs_f64());
         }

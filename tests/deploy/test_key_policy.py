@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The check of a KMS key's policy, against the policy that docs/deploy.md asks for."""
-=======
-"""The check of a KMS key's policy, tested with the policy in the README."""
->>>>>>> lang11
+"""The check of a KMS key's policy, tested with the policy in docs/deploy.md."""
 
 import json
 import re
@@ -31,13 +27,8 @@ EVERYBODY = {
 
 
 def statements():
-<<<<<<< HEAD
-    """Those of docs/deploy.md, one by its Sid."""
+    """The statements in docs/deploy.md, by Sid."""
     text = (PROJECT / "docs/deploy.md").read_text().split("### Encrypt with your own key\n")[1]
-=======
-    """The statements in the README, by Sid."""
-    text = (PROJECT / "README.md").read_text().split("### Encrypt with your own key\n")[1]
->>>>>>> lang11
     policy = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     return {statement["Sid"]: statement for statement in policy}
 
@@ -82,21 +73,12 @@ def denying():
 def must_also_allow(arn, *who):
     found = "; ".join(f"{name}: {EVERYBODY[name]})" for name in EVERYBODY if name.startswith(who))
     return (
-<<<<<<< HEAD
-        f"error: the policy of the key {arn} doesn't let in {found}. "
+        f"error: the policy of the key {arn} must also allow {found}. "
         "Add the statements of docs/deploy.md, Encrypt with your own key\n"
     )
 
 
-def test_the_documented_policy_lets_in_everybody(check):
-=======
-        f"error: the policy of the key {arn} must also allow {found}. "
-        "Add the statements of the README, Encrypt with your own key\n"
-    )
-
-
-def test_the_readmes_policy_allows_every_principal(check):
->>>>>>> lang11
+def test_the_documented_policy_allows_every_principal(check):
     assert check(*statements().values())[:3] == (0, "", "")
 
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The documented life of a stack, in make's words: deploy, try, redrive, delete. By the real SAM CLI."""
-=======
-"""The README's make commands from deploy to delete, with the real SAM CLI."""
->>>>>>> lang11
+"""The documented make commands from deploy to delete, with the real SAM CLI."""
 
 import json
 import os

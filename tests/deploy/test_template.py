@@ -582,21 +582,12 @@ def test_the_docs_say_which_parameters_replace_what(stack):
     assert listed == set(replaced_by(stack))
 
 
-<<<<<<< HEAD
-# The documented commands for the AWS CLI, which nothing here installs: its words are the SDK's.
+# The documented AWS CLI commands. The AWS CLI is not installed here, but its operations and options are those of the SDK.
 
 
 def commands(page, heading):
-    """Those of the first block under a heading, each as its words."""
-    block = re.search(r"```console\n(.*?)```", section(page, heading), re.DOTALL)[1]
-=======
-# The README's AWS CLI commands. The AWS CLI is not installed here, but its operations and options are those of the SDK.
-
-
-def commands(heading):
     """The commands in the first block under a heading, each split into words."""
-    block = re.search(r"```console\n(.*?)```", section(heading), re.DOTALL)[1]
->>>>>>> lang11
+    block = re.search(r"```console\n(.*?)```", section(page, heading), re.DOTALL)[1]
     return [shlex.split(line)[1:] for line in block.replace("\\\n", " ").splitlines()]
 
 
@@ -622,11 +613,7 @@ def run(aws_cli, service, *words):
     call(**parameters)
 
 
-<<<<<<< HEAD
-def test_the_documented_way_to_restore_a_table_ends_with_one_like_the_templates(aws, stack):
-=======
-def test_the_readmes_commands_to_restore_a_table_result_in_one_like_the_templates(aws, stack):
->>>>>>> lang11
+def test_the_documented_commands_to_restore_a_table_result_in_one_like_the_templates(aws, stack):
     client = boto3.client("dynamodb")
     client.put_item(TableName=TASKS, Item={"taskArn": {"S": "arn"}, "version": {"N": "1"}})
     *restoring, (make, deploy, parameters) = commands(OPERATIONS, "## Restore a table")
