@@ -85,7 +85,7 @@ def problems(arn):
             "Add the statements of docs/deploy.md, Encrypt with your own key"
 =======
             f"the policy of the key {arn} must also allow {'; '.join(found)}. "
-            "Add the statements of the README, Encrypt with your own key"
+            "Add the statements of docs/deploy.md, Encrypt with your own key"
 >>>>>>> lang11
         )
 

@@ -162,6 +162,18 @@ async fn retries_and_pauses_ignore_the_environment_and_the_responses() {
 }
 
 #[tokio::test]
+async fn an_outage_does_not_use_up_the_retries() {
+    let (_dynamodb, proxy, lambda) = start(1).await;
+    proxy.plan(|| Some(Fault::Refused(503, "ServiceUnavailable")));
+    // The SDK's own bucket of retries is empty after 25.
+    for version in 1..=30 {
+        let before = proxy.requests();
+        assert_eq!(lambda.invoke(task(version).to_string()).await.outcome(), "StoreUnavailable");
+        assert_eq!(proxy.requests() - before, u64::from(ATTEMPTS), "event {version}");
+    }
+}
+
+#[tokio::test]
 async fn missing_credentials_are_store_rejected() {
     let dynamodb = DynamoDb::start().await;
     let variables = [

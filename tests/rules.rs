@@ -724,7 +724,8 @@ async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mps
         let target = headers["x-amz-target"].to_str().unwrap().to_owned();
         // A test that ignores the requests has dropped the receiver.
         let _ = sent.send((target, serde_json::from_str(&body).unwrap()));
-        (status, [("content-type", "application/x-amz-json-1.0")], answer.clone())
+        let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "request-1")];
+        (status, headers, answer.clone())
     });
     tokio::spawn(async move { axum::serve(listener, answers).await });
     (url, requests)
@@ -777,7 +778,7 @@ async fn a_dynamodb_message_is_passed_on_only_if_it_cannot_contain_item_data() {
         ("AccessDeniedException", format!("{DENIED} with an explicit deny in a resource-based policy")),
         ("AccessDeniedException", format!("{DENIED} with an explicit deny in a service control policy")),
         ("AccessDeniedException", format!("{DENIED} with an explicit deny in a permissions boundary")),
-        ("ResourceNotFoundException", "Requested resource not found: Table: ECSTaskState not found".to_owned()),
+        ("ResourceNotFoundException", "Requested resource not found".to_owned()),
         ("ExpiredTokenException", "The security token included in the request is expired".to_owned()),
         ("ValidationException", "Item size has exceeded the maximum allowed size".to_owned()),
     ] {
@@ -802,6 +803,54 @@ async fn a_dynamodb_message_is_passed_on_only_if_it_cannot_contain_item_data() {
             let answer = Function::new(&url).invoke(&task(2).to_string()).await.to_string();
             assert!(!answer.contains("hunter2") && !answer.contains(&message), "{answer}");
         }
+    }
+}
+
+#[tokio::test]
+async fn one_foreign_word_in_an_error_is_not_passed_on() {
+    const ARN: &str = "arn:aws:sts::123456789012:assumed-role/recorder/recorder";
+    for (code, message) in [
+        ("hunter2-correct-horse", "the reason".to_owned()),
+        ("hunter2", "the reason".to_owned()),
+        ("ResourceNotFoundException", "Requested resource not found: Table: hunter2 not found".to_owned()),
+        (
+            "ValidationException",
+            "One or more parameter values were invalid: Missing the key hunter2 in the item".to_owned(),
+        ),
+        (
+            "AccessDeniedException",
+            "User: hunter2 is not authorized to perform: dynamodb:PutItem on resource: *".to_owned(),
+        ),
+        ("AccessDeniedException", format!("User: {ARN} is not authorized to perform: hunter2 on resource: {ARN}")),
+        (
+            "AccessDeniedException",
+            format!("User: {ARN} is not authorized to perform: dynamodb:hunter2 on resource: {ARN}"),
+        ),
+        (
+            "AccessDeniedException",
+            format!(
+                "User: {ARN} is not authorized to perform: dynamodb:PutItem on resource: {ARN} because no hunter2 policy \
+                 allows the dynamodb:PutItem action"
+            ),
+        ),
+    ] {
+        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
+        let answer = Function::new(&url).invoke(&task(2).to_string()).await;
+        assert_eq!(answer["errorType"], "StoreRejected", "{answer}");
+        assert!(!answer.to_string().contains("hunter2"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_not_dynamodbs_is_store_rejected() {
+    for (status, body) in [(StatusCode::OK, ""), (StatusCode::OK, "{}"), (StatusCode::NO_CONTENT, "")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let proxy = Router::new().fallback(move || async move { (status, body) });
+        tokio::spawn(async move { axum::serve(listener, proxy).await });
+        let answer = Function::new(&url).invoke(&task(2).to_string()).await;
+        assert_eq!(answer["errorType"], "StoreRejected", "{answer}");
+        assert!(answer["errorMessage"].as_str().unwrap().contains("something other than DynamoDB"), "{answer}");
     }
 }
 

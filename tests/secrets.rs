@@ -78,6 +78,9 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
         with("an endpoint that is not a URL", &[(ENDPOINT, "http://[::1")], must_be_a_url()),
         with("an endpoint without a host", &[(ENDPOINT, "http://")], must_be_a_url()),
         with("an endpoint that is only a path", &[(ENDPOINT, "/x")], must_be_a_url()),
+        with("an endpoint with a port that cannot exist", &[(ENDPOINT, "http://127.0.0.1:99999")], must_be_a_url()),
+        with("an endpoint with port 0", &[(ENDPOINT, "http://127.0.0.1:0")], must_be_a_url()),
+        with("an endpoint with a password", &[(ENDPOINT, "http://a:b@127.0.0.1:8000")], must_be_a_url()),
         with("an endpoint with another scheme", &[(ENDPOINT, "ftp://127.0.0.1:8000")], must_be_a_url()),
         with("an empty endpoint", &[(ENDPOINT, "")], must_be_a_url()),
         with(
@@ -114,7 +117,7 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
         with(
             "an endpoint that never responds",
             &[(ENDPOINT, &silence)],
-            AtEvent("StoreUnavailable", "timeout: DynamoDB did not respond in time"),
+            AtEvent("StoreUnavailable", "timeout: DynamoDB, or the credentials provider, did not respond in time"),
         ),
         with(
             "TLS with an unknown root",
@@ -141,6 +144,26 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
             "FIPS at an endpoint without it",
             &[(ENDPOINT, dynamodb), ("AWS_USE_FIPS_ENDPOINT", "true")],
             AtEvent("StoreRejected", "check the endpoint, AWS_REGION, and the function's other AWS_ variables"),
+        ),
+        with(
+            "a credentials provider that is silent",
+            &[
+                (ENDPOINT, dynamodb),
+                ("AWS_ACCESS_KEY_ID", ""),
+                ("AWS_SECRET_ACCESS_KEY", ""),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &silence),
+            ],
+            AtEvent("StoreUnavailable", "or the credentials provider, did not respond in time"),
+        ),
+        with(
+            "a credentials provider that is not there",
+            &[
+                (ENDPOINT, dynamodb),
+                ("AWS_ACCESS_KEY_ID", ""),
+                ("AWS_SECRET_ACCESS_KEY", ""),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &nothing_listens),
+            ],
+            AtEvent("StoreUnavailable", "the AWS credentials could not be fetched"),
         ),
         with(
             "missing credentials",

@@ -10,6 +10,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_types::retry::RetrySpec;
@@ -68,7 +69,9 @@ pub async fn new() -> Result<Client, InvalidVariable> {
         .with_initial_backoff(MAX_BACKOFF / 2)
         .with_max_backoff(MAX_BACKOFF)
         // Version 2.1 lets a response's `x-amz-retry-after` exceed the maximum backoff by 5 s.
-        .with_retry_spec(RetrySpec::v2_0());
+        .with_retry_spec(RetrySpec::v2_0().with_non_throttling_initial_backoff(MAX_BACKOFF / 2));
+    // The SDK's own bucket would be empty after some 25 failed writes, and allow one attempt each from then on.
+    let partition = RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited()).build();
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https)
@@ -79,17 +82,25 @@ pub async fn new() -> Result<Client, InvalidVariable> {
         .load()
         .await;
     let problem = match config.region().map(AsRef::as_ref) {
-        Some(region) if is_region(region) => return Ok(Client::new(&config)),
+        Some(region) if is_region(region) => {
+            let config = aws_sdk_dynamodb::config::Builder::from(&config).retry_partition(partition).build();
+            return Ok(Client::from_conf(config));
+        }
         Some(region) => format!("must be an AWS region such as eu-west-1, found {region:?}"),
         None => "must be set to an AWS region such as eu-west-1".to_owned(),
     };
     Err(InvalidVariable { variable: "AWS_REGION", problem })
 }
 
+/// Whether a URL has a scheme, a host and, if any, a port that exists; but no password.
 fn is_endpoint(url: &str) -> bool {
-    url.parse::<Uri>().is_ok_and(|url| {
-        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
-    })
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let (Some("http" | "https"), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => !authority.host().is_empty(),
+        Some(port) => authority.port_u16().is_some_and(|number| number > 0 && port == format!(":{number}")),
+        None => false,
+    }
 }
 
 /// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,

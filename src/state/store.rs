@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde_json::Number;
@@ -70,7 +71,9 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Writ
         .send()
         .await;
     match written {
-        Ok(_) => Ok(Outcome::Stored),
+        Ok(done) if done.request_id().is_some() => Ok(Outcome::Stored),
+        // Every response of DynamoDB has a request id. Without one, something in between said "OK".
+        Ok(_) => Err(WriteError::Permanent(Cause::NotDynamoDb)),
         Err(error) => match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(refused)) => classify_refusal(version, refused.item()),
             _ => Err(WriteError::new(&error)),

@@ -56,6 +56,8 @@ pub enum Cause {
         /// DynamoDB's message, if it is one of [`MESSAGES`].
         message: Option<String>,
     },
+    /// Something accepted the write, but it is not DynamoDB.
+    NotDynamoDb,
     /// The stored row's `version` is not a number, so versions can't be compared.
     NoStoredVersion,
 }
@@ -64,7 +66,8 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str(
-                "timeout: DynamoDB did not respond in time; check the network route to it and the AWS Health Dashboard",
+                "timeout: DynamoDB, or the credentials provider, did not respond in time; check the network routes and the \
+                 AWS Health Dashboard",
             ),
             Self::UnknownHost => f.write_str(
                 "the endpoint's host name could not be resolved; check AWS_REGION, the endpoint, and DNS in the \
@@ -98,6 +101,10 @@ impl fmt::Display for Cause {
                 let explanation = message.as_deref().unwrap_or_else(|| advice(code.as_deref()));
                 write!(f, "{}: {explanation} (HTTP {status})", code.as_deref().unwrap_or("no DynamoDB error code"))
             }
+            Self::NotDynamoDb => f.write_str(
+                "something other than DynamoDB responded, and it is unknown whether the row was stored; check the \
+                 endpoint and any proxy in between",
+            ),
             Self::NoStoredVersion => {
                 write!(f, "the stored row has a \"{VERSION}\" that is not a number; correct or delete that row")
             }
@@ -138,7 +145,7 @@ impl WriteError {
             SdkError::DispatchFailure(_) => dispatch_failure(error),
             SdkError::ServiceError(response) => {
                 let status = response.raw().status().as_u16();
-                let code = error.code().filter(|code| is_word(code));
+                let code = error.code().filter(|code| is_error_code(code));
                 let is_transient = status >= 500
                     || matches!(status, 408 | 429)
                     || code.is_some_and(|code| THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code))
@@ -160,7 +167,8 @@ fn dispatch_failure(error: &SdkError<PutItemError>) -> (bool, Cause) {
         return match credentials {
             CredentialsError::CredentialsNotLoaded(_) => (false, Cause::NoCredentials),
             CredentialsError::ProviderTimedOut(_) => (true, Cause::Credentials),
-            _ => (false, Cause::Credentials),
+            // The provider's endpoint could not be reached.
+            _ => (cause::<io::Error>(error).is_some(), Cause::Credentials),
         };
     }
     if let Some(tls) = cause::<rustls::Error>(error) {
@@ -192,63 +200,37 @@ fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Opti
     chain(error).filter_map(|error| error.downcast_ref()).last()
 }
 
-/// DynamoDB's messages that are passed on, by error code. A `*` matches one word: an ARN, an action, a table name. None
-/// of them leaves room for anything from an item.
+/// DynamoDB's messages that are passed on, by error code. None has a place for anything from an item: `<arn>` is an ARN,
+/// `<action>` an IAM action, `<policy>` one of [`POLICIES`].
 ///
 /// Sources: DynamoDB's [errors], IAM's [access denied messages].
 ///
 /// [errors]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 /// [access denied messages]: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-const MESSAGES: [(&str, &str); 24] = [
-    ("AccessDeniedException", "User: * is not authorized to perform: * on resource: *"),
+const MESSAGES: [(&str, &str); 16] = [
+    ("AccessDeniedException", "User: <arn> is not authorized to perform: <action> on resource: <arn>"),
     (
         "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * because no * policy allows the * action",
+        "User: <arn> is not authorized to perform: <action> on resource: <arn> because no <policy> allows the <action> \
+         action",
     ),
     (
         "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * because no * * policy allows the * action",
+        "User: <arn> is not authorized to perform: <action> on resource: <arn> with an explicit deny in a <policy>",
     ),
     (
         "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * because no permissions boundary allows the * action",
-    ),
-    (
-        "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * with an explicit deny in a * policy",
-    ),
-    (
-        "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * with an explicit deny in an * policy",
-    ),
-    (
-        "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * with an explicit deny in a * * policy",
-    ),
-    (
-        "AccessDeniedException",
-        "User: * is not authorized to perform: * on resource: * with an explicit deny in a permissions boundary",
+        "User: <arn> is not authorized to perform: <action> on resource: <arn> with an explicit deny in an <policy>",
     ),
     ("ResourceNotFoundException", "Requested resource not found"),
-    ("ResourceNotFoundException", "Requested resource not found: Table: * not found"),
     ("ResourceNotFoundException", "Cannot do operations on a non-existent table"),
     (
         "ProvisionedThroughputExceededException",
         "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
          provisioning level with the UpdateTable API.",
     ),
-    (
-        "ThrottlingException",
-        "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table \
-         or index so please try again shortly. If exceptions persist, check if you have a hot key: *",
-    ),
     ("ThrottlingException", "Rate of requests exceeds the allowed throughput."),
     ("ThrottlingException", "Rate exceeded"),
-    (
-        "RequestLimitExceeded",
-        "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at * request a \
-         limit increase",
-    ),
     ("ValidationException", "Item size has exceeded the maximum allowed size"),
     (
         "ValidationException",
@@ -260,9 +242,19 @@ const MESSAGES: [(&str, &str); 24] = [
         "ValidationException",
         "Number underflow. Attempting to store a number with magnitude smaller than supported range",
     ),
-    ("ValidationException", "Missing the key * in the item"),
     ("UnrecognizedClientException", "The security token included in the request is invalid."),
     ("ExpiredTokenException", "The security token included in the request is expired"),
+];
+
+/// What IAM calls the policies that can deny access.
+const POLICIES: [&str; 7] = [
+    "identity-based policy",
+    "resource-based policy",
+    "session policy",
+    "permissions boundary",
+    "service control policy",
+    "resource control policy",
+    "VPC endpoint policy",
 ];
 
 /// Whether a message is one of [`MESSAGES`], ignoring the prefixes that those of a `ValidationException` may have.
@@ -271,16 +263,27 @@ fn is_harmless(code: &str, message: &str) -> bool {
         .iter()
         .find_map(|prefix| message.strip_prefix(prefix))
         .unwrap_or(message);
+    let message = POLICIES.iter().fold(message.to_owned(), |message, policy| message.replace(policy, "<policy>"));
+    let fits = |expected: &str, word: &str| match expected {
+        "<arn>" => word.starts_with("arn:aws") && is_word(word),
+        "<action>" => matches!(word.split_once(':'), Some(("dynamodb" | "kms", name)) if is_error_code(name)),
+        _ => word == expected,
+    };
     let has_form = |form: &str| {
         let mut words = message.split(' ');
-        let fits = |expected: &str, word: &str| word == expected || expected == "*" && is_word(word);
         form.split(' ').all(|expected| words.next().is_some_and(|word| fits(expected, word))) && words.next().is_none()
     };
     MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
 }
 
-/// Whether a text is one word, such as an error code, an ARN or an action.
+/// Whether a text has the form of an AWS error code or the name of an action: `ThrottlingException`, `PutItem`.
+fn is_error_code(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Whether a text is one word made of the characters that ARNs have.
 fn is_word(text: &str) -> bool {
-    (1..=2048).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_.@=+,-*".contains(&byte))
+    text.len() <= 2048 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_.@=+,-*".contains(&byte))
 }

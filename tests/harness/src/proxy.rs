@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -193,9 +193,13 @@ async fn answer(
         }
         _ => {}
     }
-    let (status, body) = forward(&state, request).await.map_err(|_| Reset)?;
+    let (status, request_id, body) = forward(&state, request).await.map_err(|_| Reset)?;
     match fault {
-        None => Ok(response(status, body)),
+        None => {
+            let mut response = response(status, body);
+            response.headers_mut().extend(request_id.map(|id| (HeaderName::from_static("x-amzn-requestid"), id)));
+            Ok(response)
+        }
         Some(Fault::ResetAfter) => reset(),
         Some(Fault::NotHttp) => {
             (&*socket).write_all(b"220 mail.example.com ESMTP\r\n").expect("room in the socket's buffer");
@@ -229,11 +233,15 @@ fn refused(status: u16, code: &str, message: &str) -> Response<Body> {
     response(status, body.to_string().into())
 }
 
-async fn forward(state: &State, request: Request<Incoming>) -> Result<(u16, Bytes), reqwest::Error> {
+async fn forward(
+    state: &State,
+    request: Request<Incoming>,
+) -> Result<(u16, Option<HeaderValue>, Bytes), reqwest::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let answer = state.client.post(&state.upstream).headers(parts.headers).body(body).send().await?;
-    Ok((answer.status().as_u16(), answer.bytes().await?))
+    let request_id = answer.headers().get("x-amzn-requestid").cloned();
+    Ok((answer.status().as_u16(), request_id, answer.bytes().await?))
 }
 
 fn response(status: u16, body: Bytes) -> Response<Body> {
