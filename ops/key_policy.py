@@ -80,13 +80,8 @@ def problems(arn):
         return
     if found := missing(json.loads(policy), region, account):
         yield (
-<<<<<<< HEAD
-            f"the policy of the key {arn} doesn't let in {'; '.join(found)}. "
-            "Add the statements of docs/deploy.md, Encrypt with your own key"
-=======
             f"the policy of the key {arn} must also allow {'; '.join(found)}. "
             "Add the statements of docs/deploy.md, Encrypt with your own key"
->>>>>>> lang11
         )
 
 

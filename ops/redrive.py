@@ -27,11 +27,7 @@ WORKERS = 32
 # How long received messages stay hidden, even if the redrive is killed. SQS allows about 120,000 messages in flight per
 # queue: at 70 per second, a dry run has seen that many before the first one becomes visible again.
 VISIBILITY_MINUTES = 30
-<<<<<<< HEAD
-# The errors (README, Errors) that the same event always ends in.
-=======
 # The permanent error types: the same event always fails with them.
->>>>>>> lang11
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
 
 
@@ -243,32 +239,19 @@ class Redrive:
                 self.accepted.add(message.id)
 
     def delete(self, ids):
-<<<<<<< HEAD
-        """What can't be deleted stays held, and is tried once more at the end."""
+        """Deletes messages. Those that can't be deleted stay held, and are retried once at the end."""
         failed = self.batch(self.sqs.delete_message_batch, ids)
         with self.lock:
             for id in set(ids) - failed.keys():
                 self.handles.pop(id, None)
 
     def batch(self, call, ids, **more):
-        """The error codes of those that failed, by id."""
+        """Calls SQS for a batch of messages. Returns the error codes of the failed ones, by id."""
         with self.lock:
-            # What SQS delivers twice, another worker may just have deleted.
+            # Another worker may just have deleted what SQS delivered twice.
             entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids if id in self.handles]
         if not entries:
             return {}
-=======
-        """Deletes messages. Those that can't be deleted stay held, and are retried once at the end."""
-        if ids:
-            failed = self.batch(self.sqs.delete_message_batch, ids)
-            with self.lock:
-                for id in set(ids) - failed.keys():
-                    self.handles.pop(id, None)
-
-    def batch(self, call, ids, **more):
-        """Calls SQS for a batch of messages. Returns the error codes of the failed ones, by id."""
-        entries = [{"Id": id, "ReceiptHandle": self.handles[id], **more} for id in ids]
->>>>>>> lang11
         return {failed["Id"]: failed["Code"] for failed in call(QueueUrl=self.url, Entries=entries).get("Failed", [])}
 
     def at_end(self, pool, doing, call, ids, **more):

@@ -20,7 +20,8 @@ static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ec
 /// The longest that an invocation may take: the operation timeout, and some slack for a busy machine.
 const LONGEST: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 2);
 
-const OUTAGE: Fault = Fault::Down(Duration::from_millis(300));
+/// Short, so that two random pauses outlast it: both are shorter once in 5,000 times.
+const OUTAGE: Fault = Fault::Down(Duration::from_millis(20));
 
 /// A fault, and the event's outcome if the fault happens once, and if it happens on every attempt.
 const FAULTS: [(Fault, &str, &str); 19] = [

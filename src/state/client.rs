@@ -26,8 +26,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How many times a write is attempted.
 pub const ATTEMPTS: u32 = 3;
-/// The longest pause between two attempts: random, up to half of it before the second and up to all of it before the
-/// third. It also caps a pause that a response asks for (`x-amz-retry-after`).
+/// The longest pause between two attempts: random, up to this. It also caps a pause that a response asks for
+/// (`x-amz-retry-after`).
 pub const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// Limit for a write. Three attempts and two pauses take at most 9.5 s, so the third attempt is never cut short. A
 /// third of Lambda's 15 s remains for everything else, so a fault ends in an error that names it and not in a Lambda
@@ -66,10 +66,10 @@ pub async fn new() -> Result<Client, InvalidVariable> {
         .build();
     let retries = RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
-        .with_initial_backoff(MAX_BACKOFF / 2)
+        .with_initial_backoff(MAX_BACKOFF)
         .with_max_backoff(MAX_BACKOFF)
         // Version 2.1 lets a response's `x-amz-retry-after` exceed the maximum backoff by 5 s.
-        .with_retry_spec(RetrySpec::v2_0().with_non_throttling_initial_backoff(MAX_BACKOFF / 2));
+        .with_retry_spec(RetrySpec::v2_0().with_non_throttling_initial_backoff(MAX_BACKOFF));
     // The SDK's own bucket would be empty after some 25 failed writes, and allow one attempt each from then on.
     let partition = RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited()).build();
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
