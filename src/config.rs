@@ -33,6 +33,8 @@ const CONTAINER_INSTANCE_TABLE_NAME: &str = "CONTAINER_INSTANCE_TABLE_NAME";
 const RETENTION_DAYS: &str = "RETENTION_DAYS";
 const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
 
+/// The least that is safe by the maximum delivery delay, below.
+const DEFAULT_RETENTION_DAYS: u32 = 30;
 /// A hundred years: anything more is a mistake.
 const MAX_RETENTION_DAYS: u32 = 36_500;
 /// The maximum delivery delay of an event: EventBridge retries for 24 hours, the event waits in the dead-letter queue
@@ -67,7 +69,7 @@ impl Config {
             }),
         };
         let retention_days = match text(RETENTION_DAYS)? {
-            None => 30,
+            None => DEFAULT_RETENTION_DAYS,
             Some(value) => {
                 value.parse().ok().filter(|days| *days <= MAX_RETENTION_DAYS).ok_or_else(|| InvalidVariable {
                     variable: RETENTION_DAYS,

@@ -17,7 +17,7 @@
 //!    or an error of a stable type. It writes one log line.
 //! 2. [`recorder::event`] parses what ECS sent: the envelope, then (with [`state::json`]) the detail, its key and its
 //!    version. Anything but a state change of a task or a container instance is rejected here.
-//! 3. [`state::row`] converts the detail into a DynamoDB item without losing anything.
+//! 3. [`state::row`] converts the detail into a DynamoDB item losing nothing that DynamoDB can hold.
 //! 4. [`state::store`] writes the item conditionally, and distinguishes *stored*, *stale* and *duplicate*.
 
 pub mod config;

@@ -25,7 +25,7 @@ pub fn start(config: LogConfig) {
 
 /// Lets through our own lines at `level`, and those of `lambda_runtime` capped at WARN: it logs every failed invocation
 /// at ERROR, but at TRACE it logs whole events. All other libraries are silenced, since any of their lines might quote
-/// an event. The one exception is the span that adds `requestId` to every line, which contains nothing else.
+/// an event. The one exception is the span that adds `requestId` to every line.
 fn target_filter(level: LevelFilter) -> Targets {
     Targets::new()
         .with_target("lambda_runtime", level.min(LevelFilter::WARN))

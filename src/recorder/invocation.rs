@@ -46,7 +46,7 @@ pub enum InvocationError {
     #[error(transparent)]
     Row(#[from] RowError),
     /// The row was not written.
-    #[error("version {version} of {arn} was not written to table {table} ({}): {error}", match error {
+    #[error("writing version {version} of {arn} to table {table} failed ({}): {error}", match error {
         WriteError::Transient(_) => "retrying may help",
         WriteError::Permanent(_) => "retrying won't help",
     })]

@@ -53,7 +53,7 @@ pub enum Cause {
         status: u16,
         /// DynamoDB's error code, if there is one.
         code: Option<String>,
-        /// DynamoDB's message, if it is one of [`MESSAGES`].
+        /// DynamoDB's message, if it is known not to quote the item.
         message: Option<String>,
     },
     /// Something accepted the write, but it is not DynamoDB.
@@ -98,8 +98,11 @@ impl fmt::Display for Cause {
                  function's other AWS_ variables",
             ),
             Self::Refused { status, code, message } => {
-                let explanation = message.as_deref().unwrap_or_else(|| advice(code.as_deref()));
-                write!(f, "{}: {explanation} (HTTP {status})", code.as_deref().unwrap_or("no DynamoDB error code"))
+                write!(f, "{}: ", code.as_deref().unwrap_or("no DynamoDB error code"))?;
+                if let Some(message) = message {
+                    write!(f, "{}; ", message.trim_end_matches('.'))?;
+                }
+                write!(f, "{} (HTTP {status})", advice(code.as_deref()))
             }
             Self::NotDynamoDb => f.write_str(
                 "something other than DynamoDB responded, and it is unknown whether the row was stored; check the \
@@ -112,7 +115,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What to do about an error code, for use when DynamoDB's message is not passed on.
+/// What to do about an error code.
 fn advice(code: Option<&str>) -> &'static str {
     match code {
         Some("AccessDeniedException") => {
