@@ -1,9 +1,9 @@
 //! The latest state of every Amazon ECS task and container instance, in DynamoDB.
 //!
 //! **The guarantee.** Whatever order ECS events arrive in, however often each is delivered, and however many instances
-//! of the function run at once, the row of an ARN holds the complete event with the highest `detail.version` accepted
-//! for that ARN. A state is stored by a single conditional write, and DynamoDB evaluates the condition: nothing is read
-//! first, so there is no window in which another instance could interfere.
+//! of the function run at once, the row of an ARN holds the whole `detail` of the event with the highest
+//! `detail.version` accepted for that ARN. A state is stored by a single conditional write, and DynamoDB evaluates the
+//! condition: nothing is read first, so there is no window in which another instance could interfere.
 //!
 //! # Layout
 //!
