@@ -23,7 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the function, and show the outcomes and the stored rows
+run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the recorder, reconcile, and show outcomes and stored rows
 	@$(TARGET)/debug/local run
 
 .PHONY: watch
@@ -39,10 +39,11 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke
 
 .PHONY: test
 test: .tools/aws/installed ## Run every test
-	@# Tests the binary that is shipped, without the features that the tests enable in shared dependencies.
+	@# Tests the binaries that are shipped, without the features that the tests enable in shared dependencies.
 	cargo build --locked
-	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/shipped/
-	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder cargo test --locked
+	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/debug/ecs-state-reconciler $(TARGET)/shipped/
+	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/shipped/ecs-state-reconciler \
+		cargo test --locked
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy tests/docs
 
 .PHONY: storm
@@ -65,7 +66,7 @@ fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_
 mutants: .tools/bin/cargo-mutants ## Run mutation tests: break the function in every place, and see the tests fail (half an hour)
 	@mkdir -p $(TARGET)
 	@cargo mutants --package ecs-state-recorder --output $(TARGET) --cargo-test-arg=--locked -- \
-		--test rules --test process --test bad_input --test secrets
+		--test rules --test process --test bad_input --test secrets --test reconciler
 
 # A peer is any program that speaks the Runtime API: make bench PEERS="--peer node='…'". The benchmark's own options
 # (make bench OPTIONS=--help) shorten a run: make bench OPTIONS='--only warm --events 2000'. The table of
@@ -81,6 +82,7 @@ bench: .tools/reference/installed ## Compare the function with its peers: cold, 
 	@mkdir -p target/bench
 	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/peers/floor.rs
 	@PYTHONPATH=benches/peers cargo run --quiet --locked --profile bench --package benchmark -- \
+		--reconciler $(TARGET)/release/ecs-state-reconciler \
 		--peer ours=$(TARGET)/release/ecs-state-recorder \
 		--peer floor=target/bench/floor \
 		--peer plain=$(TARGET)/plain/defaults \

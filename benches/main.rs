@@ -11,6 +11,8 @@
     reason = "figures of a few digits"
 )]
 
+mod reconcile;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
@@ -40,6 +42,9 @@ struct Arguments {
     /// what is measured, the one named `floor` is what it is measured against. Growth and copies are the first one's
     #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = peer, required = true)]
     peers: Vec<Peer>,
+    /// The reconciler
+    #[arg(long, value_name = "PATH", required = true)]
+    reconciler: PathBuf,
     /// Cold starts of each peer in each setting
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
@@ -63,6 +68,7 @@ enum Part {
     Growth,
     Copies,
     Requests,
+    Reconcile,
 }
 
 #[derive(Clone)]
@@ -154,7 +160,7 @@ fn floor_request() -> String {
     json!({
         "TableName": TASKS,
         "Item": harness::events::row(&event),
-        "ConditionExpression": store::CONDITION,
+        "ConditionExpression": store::EVENT_CONDITION,
         "ExpressionAttributeNames": {"#version": "version"},
         "ExpressionAttributeValues": {":version": {"N": "1000000000"}},
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -190,6 +196,7 @@ async fn main() {
             Part::Growth => growth(&arguments, &mut figures).await,
             Part::Copies => copies(&arguments, &mut figures).await,
             Part::Requests => requests(&arguments, &mut figures).await,
+            Part::Reconcile => reconcile::reconcile(&arguments.reconciler, &mut figures).await,
         }
     }
     progress("");

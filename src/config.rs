@@ -28,10 +28,23 @@ pub struct InvalidVariable {
     pub problem: String,
 }
 
+/// The reconciler's settings.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReconcilerConfig {
+    /// The tables and their rows.
+    pub tables: Config,
+    /// The ARNs of the only clusters that it looks at; empty if it looks at all.
+    pub clusters: Vec<String>,
+    /// How many requests it sends to the ECS API in a second.
+    pub calls_per_second: u32,
+}
+
 const TASK_TABLE_NAME: &str = "TASK_TABLE_NAME";
 const CONTAINER_INSTANCE_TABLE_NAME: &str = "CONTAINER_INSTANCE_TABLE_NAME";
 const RETENTION_DAYS: &str = "RETENTION_DAYS";
 const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
+const CLUSTER_ARNS: &str = "CLUSTER_ARNS";
+const ECS_CALLS_PER_SECOND: &str = "ECS_CALLS_PER_SECOND";
 
 /// The least that is safe by the maximum delivery delay, below.
 const DEFAULT_RETENTION_DAYS: u32 = 30;
@@ -43,6 +56,12 @@ const MAX_RETENTION_DAYS: u32 = 36_500;
 /// the row of a terminal state expires sooner, a late event for an earlier state recreates it.
 const MAX_DELIVERY_DELAY_DAYS: u32 = 30;
 
+/// Of the 20 calls a second that ECS allows an account in a region: the account's own deployments need them, too.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>
+const DEFAULT_ECS_CALLS_PER_SECOND: u32 = 5;
+const MAX_ECS_CALLS_PER_SECOND: u32 = 20;
+
 impl Config {
     /// Reads the configuration through `variable`: [`std::env::var_os`], or a lookup supplied by a test.
     ///
@@ -53,11 +72,7 @@ impl Config {
     ///
     /// [DynamoDB's naming rules]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
-        let text = |name: &'static str| match variable(name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "must be valid UTF-8".to_owned() }),
-        };
+        let text = |name| text(&variable, name);
         let table = |name: &'static str, default: &str| match text(name)? {
             None => Ok(default.to_owned()),
             Some(value) if is_table_name(&value) => Ok(value),
@@ -140,6 +155,48 @@ impl Config {
     }
 }
 
+impl ReconcilerConfig {
+    /// Reads the configuration through `variable`, as [`Config::read`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::read`]; or the clusters are not ARNs of clusters, separated by commas, or the number of calls
+    /// is not an integer from 1 to 20.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
+        let clusters = text(&variable, CLUSTER_ARNS)?.unwrap_or_default();
+        let clusters: Vec<String> = match clusters.as_str() {
+            "" => Vec::new(),
+            arns => arns.split(',').map(|arn| arn.trim().to_owned()).collect(),
+        };
+        if let Some(arn) = clusters.iter().find(|arn| !is_cluster_arn(arn)) {
+            return Err(InvalidVariable {
+                variable: CLUSTER_ARNS,
+                problem: format!(
+                    "must be ARNs of ECS clusters, separated by commas, such as \
+                     arn:aws:ecs:eu-west-1:123456789012:cluster/demo; found {arn:?}"
+                ),
+            });
+        }
+        let calls_per_second = match text(&variable, ECS_CALLS_PER_SECOND)? {
+            None => DEFAULT_ECS_CALLS_PER_SECOND,
+            Some(value) => {
+                let range = 1..=MAX_ECS_CALLS_PER_SECOND;
+                value.parse().ok().filter(|calls| range.contains(calls)).ok_or_else(|| InvalidVariable {
+                    variable: ECS_CALLS_PER_SECOND,
+                    problem: format!("must be an integer from 1 to {MAX_ECS_CALLS_PER_SECOND}, found {value:?}"),
+                })?
+            }
+        };
+        Ok(Self { tables: Config::read(variable)?, clusters, calls_per_second })
+    }
+
+    /// Whether a cluster is one that the reconciler looks at.
+    #[must_use]
+    pub fn includes(&self, cluster: &str) -> bool {
+        self.clusters.is_empty() || self.clusters.iter().any(|arn| arn == cluster)
+    }
+}
+
 /// The log's format and its minimum level.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LogConfig {
@@ -185,6 +242,31 @@ impl LogConfig {
         };
         Ok(Self { json, level })
     }
+}
+
+fn text(variable: impl Fn(&str) -> Option<OsString>, name: &'static str) -> Result<Option<String>, InvalidVariable> {
+    match variable(name).map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "must be valid UTF-8".to_owned() }),
+    }
+}
+
+/// Whether a text is an ARN as the template's parameter `ClusterArns` takes it.
+fn is_cluster_arn(value: &str) -> bool {
+    let parts: Vec<&str> = value.splitn(6, ':').collect();
+    let ["arn", partition, "ecs", region, account, cluster] = parts[..] else { return false };
+    let Some(name) = cluster.strip_prefix("cluster/") else { return false };
+    let is_made_of = |text: &str, others: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    partition.starts_with("aws")
+        && is_made_of(partition, b"-")
+        && is_made_of(region, b"-")
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && name.len() <= 255
+        && is_made_of(name, b"-_")
 }
 
 fn is_table_name(value: &str) -> bool {

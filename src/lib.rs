@@ -8,8 +8,9 @@
 //! # Layout
 //!
 //! - [`state`]: what a state is, and how it is written as a row. It does not know where states come from.
-//! - [`recorder`]: the flow from an event to a state.
-//! - [`config`] and [`logging`]: the settings read from the environment, and the log format.
+//! - [`recorder`]: the flow from an event to a state. A Lambda function that EventBridge invokes.
+//! - [`reconciler`]: the flow from the ECS API to states, for what no event told. A Lambda function on a schedule.
+//! - [`config`], [`logging`], [`aws`], [`startup`] and [`payload`]: what both functions have in common.
 //!
 //! # The path of an event
 //!
@@ -20,7 +21,11 @@
 //! 3. [`state::row`] converts the detail into a DynamoDB item losing nothing that DynamoDB can hold.
 //! 4. [`state::store`] writes the item conditionally, and distinguishes *stored*, *stale* and *duplicate*.
 
+pub mod aws;
 pub mod config;
 pub mod logging;
+pub mod payload;
+pub mod reconciler;
 pub mod recorder;
+pub mod startup;
 pub mod state;

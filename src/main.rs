@@ -1,55 +1,31 @@
-//! The Lambda function: wires the library to Lambda's runtime.
+//! The recorder's Lambda function: wires the library to Lambda's runtime.
 
 use std::env;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ecs_state_recorder::config::{Config, LogConfig};
-use ecs_state_recorder::logging;
-use ecs_state_recorder::recorder::event::Payload;
+use ecs_state_recorder::config::Config;
+use ecs_state_recorder::payload::Payload;
 use ecs_state_recorder::recorder::invocation::Recorder;
 use ecs_state_recorder::state::client;
 use ecs_state_recorder::state::resource::Resource;
+use ecs_state_recorder::{aws, startup};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
-
-#[cfg(not(panic = "unwind"))]
-compile_error!(
-    "panics must unwind, so that lambda_runtime reports a panic as that event's error and serves the next event"
-);
 
 // One thread is enough: an execution environment handles one event at a time, with a fourteenth of a core at 128 MB. On
 // Lambda's managed instances it handles several, which wait for DynamoDB concurrently.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        eprintln!(
-            "ecs-state-recorder is an AWS Lambda function, started by Lambda. To try it locally, use `make run`."
-        );
-        return ExitCode::FAILURE;
-    }
-    match LogConfig::read(|name| env::var_os(name)) {
-        Ok(config) => logging::start(config),
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    }
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    startup::run(env!("CARGO_BIN_NAME"), Box::pin(serve())).await
 }
 
-async fn run() -> Result<(), Error> {
+async fn serve() -> Result<(), Error> {
     let config = Config::read(|name| env::var_os(name))?;
     if let Some(warning) = config.warning() {
         tracing::warn!("{warning}");
     }
-    let client = client::new().await?;
+    let client = client::new(&aws::load().await?);
     if let Err(error) = client::connect(&client, config.table(Resource::Task)).await {
         tracing::warn!("could not connect to DynamoDB before the first event: {error}");
     }

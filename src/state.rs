@@ -1,34 +1,112 @@
 //! What a state is, and how it is written.
 //!
 //! A state describes one version of a [`resource`]. It arrives as [`json`] and becomes a [`row`], which the [`store`]
-//! writes conditionally through the [`client`]; if that fails, [`write_error`] explains why.
+//! writes conditionally through the [`client`]; if that fails, [`store_error`] explains why.
 
 pub mod client;
 pub mod json;
 pub mod resource;
 pub mod row;
 pub mod store;
-pub mod write_error;
+pub mod store_error;
 
 use chrono::{DateTime, Utc};
+use thiserror::Error;
 
-use self::json::Fields;
+use self::json::{Fields, Json, kind_or_nothing};
 use self::resource::Resource;
+use self::row::VERSION;
 
 /// One version of a resource, as ECS reported it.
 pub struct State<'s> {
     /// The kind of resource.
     pub resource: Resource,
-    /// The resource's ARN: any string of 1 to 2,048 bytes, since ARN formats differ by age and partition.
+    /// The resource's ARN: any string of 1 to [`MAX_KEY_BYTES`], since ARN formats differ by age and partition.
     pub arn: String,
     /// `detail.version`: a higher version is a later state, an equal one the same state delivered again.
     pub version: u64,
     /// Everything that ECS reports about it.
     pub detail: Fields<'s>,
-    /// The `version` of the event's envelope.
-    pub envelope_version: Option<&'s str>,
-    /// The event's `id`.
-    pub event_id: Option<&'s str>,
-    /// The event's `time`.
-    pub event_time: Option<DateTime<Utc>>,
+    /// Who reported it.
+    pub origin: Origin<'s>,
+}
+
+/// Who reported a state.
+pub enum Origin<'s> {
+    /// An event. These are fields of its envelope.
+    Event {
+        /// The `version`.
+        version: Option<&'s str>,
+        /// The `id`.
+        id: Option<&'s str>,
+        /// The `time`.
+        time: Option<DateTime<Utc>>,
+    },
+    /// The ECS API.
+    Api {
+        /// When it was asked.
+        time: DateTime<Utc>,
+    },
+}
+
+/// A field that identifies a state does not have the form that ECS gives it.
+///
+/// It contains only the ARN and field names. Any other value might be a secret.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{field}{} must be {expected}, found {found}", arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default())]
+pub struct InvalidField {
+    /// The resource's ARN, if it could be read.
+    pub arn: Option<String>,
+    /// The field.
+    pub field: &'static str,
+    /// What it must be.
+    pub expected: &'static str,
+    /// The kind of value found.
+    pub found: String,
+}
+
+/// The longest key that DynamoDB accepts, in bytes.
+///
+/// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+pub const MAX_KEY_BYTES: usize = 2048;
+
+/// Reads what identifies a state: the resource's ARN and its version.
+///
+/// # Errors
+///
+/// Either is missing or invalid.
+pub fn identify(resource: Resource, detail: &Fields) -> Result<(String, u64), InvalidField> {
+    let arn = arn(resource, detail)?;
+    let version = version(&arn, detail)?;
+    Ok((arn, version))
+}
+
+fn arn(resource: Resource, detail: &Fields) -> Result<String, InvalidField> {
+    let found = match detail.get(resource.key()) {
+        Some(Ok(Json::String(arn))) => match arn.len() {
+            0 => "an empty string".to_owned(),
+            1..=MAX_KEY_BYTES => return Ok(arn.clone().into_owned()),
+            bytes => format!("a string of {bytes} bytes"),
+        },
+        other => kind_or_nothing(other),
+    };
+    Err(InvalidField { arn: None, field: resource.key(), expected: "a string of 1 to 2048 bytes", found })
+}
+
+fn version(arn: &str, detail: &Fields) -> Result<u64, InvalidField> {
+    let found = match detail.get(VERSION) {
+        Some(Ok(Json::Number(digits))) => match digits.parse() {
+            Ok(version) => return Ok(version),
+            Err(_) if digits.starts_with('-') => "a negative number".to_owned(),
+            Err(_) if digits.contains(['.', 'e', 'E']) => "a number with a fraction or an exponent".to_owned(),
+            Err(_) => "a larger number".to_owned(),
+        },
+        other => kind_or_nothing(other),
+    };
+    Err(InvalidField {
+        arn: Some(arn.to_owned()),
+        field: VERSION,
+        expected: "an integer from 0 to 18446744073709551615",
+        found,
+    })
 }

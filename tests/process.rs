@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ecs_state_recorder::config::{Config, LogConfig};
-use ecs_state_recorder::logging;
+use ecs_state_recorder::{aws, logging};
 use ecs_state_recorder::recorder::invocation::Recorder;
 use ecs_state_recorder::state::client;
 use ecs_state_recorder::state::resource::Resource;
@@ -313,7 +313,8 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
 async fn a_function_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
     logging::start(LogConfig::read(variable).unwrap());
-    let recorder = &Recorder::new(Config::read(variable).unwrap(), client::new().await.unwrap());
+    let client = client::new(&aws::load().await.unwrap());
+    let recorder = &Recorder::new(Config::read(variable).unwrap(), client);
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
         assert!(invocation.payload["detail"]["version"] != 13, "a bug");
         let payload = serde_json::from_str(&invocation.payload.to_string()).unwrap();

@@ -891,10 +891,7 @@ async fn an_unreachable_database_is_store_unavailable() {
 #[tokio::test]
 async fn a_permanent_refusal_is_store_rejected_with_its_code_and_advice() {
     for (code, advice) in [
-        (
-            "AccessDeniedException",
-            "the function's role must allow dynamodb:PutItem on the table, and the use of its KMS key",
-        ),
+        ("AccessDeniedException", "the function's role must allow the action on the table, and the use of its KMS key"),
         ("ResourceNotFoundException", "the table does not exist in this account and region"),
         (
             "ExpiredTokenException",

@@ -194,7 +194,7 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
             "denied access that echoes the request",
             Fault::Echoed(400, "AccessDeniedException"),
             "StoreRejected",
-            "AccessDeniedException: the function's role must allow dynamodb:PutItem",
+            "AccessDeniedException: the function's role must allow the action",
         ),
         (
             "a missing table that echoes the request",

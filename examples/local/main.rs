@@ -1,5 +1,5 @@
-//! Runs the function locally, between an embedded DynamoDB and the Lambda Runtime API of `cargo lambda watch`. `make run`
-//! and `make watch` start it.
+//! Runs both functions locally, between an embedded DynamoDB, an ECS of the harness, and the Lambda Runtime API of
+//! `cargo lambda watch`. `make run` and `make watch` start it.
 
 use std::error::Error;
 use std::fs;
@@ -16,15 +16,16 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::ecs::{Ecs, cluster, container_instance, task};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HELP: &str = "\
-Runs the function locally, with an embedded DynamoDB and a local Lambda Runtime API.
+Runs the functions locally, with an embedded DynamoDB and a local Lambda Runtime API.
 
 Usage: local <run | watch>
 
-  run     send every event in events/, and show each outcome and the rows that are stored in the end
+  run     send every event in events/, reconcile with an ECS, and show each outcome and the rows in the end
   watch   keep everything running until Ctrl-C, and rebuild the function when its code changes
 ";
 
@@ -45,6 +46,12 @@ const STORY: [(&str, &str); 14] = [
     ("refused/service-action", "UnsupportedDetailType"),
     ("refused/missing-version", "InvalidEvent"),
 ];
+
+/// What the reconciler counts afterwards, of what [`prepare_ecs`] puts into ECS.
+const RUNS: [(&str, [u64; 6]); 2] = [("fleet", [1, 5, 5, 0, 0, 0]), ("table", [1, 1, 0, 0, 0, 1])];
+
+const RECORDER: &str = "ecs-state-recorder";
+const RECONCILER: &str = "ecs-state-reconciler";
 
 /// Where `make invoke` finds the port of a running `make watch`, and where the function's log goes in `make run`.
 const STATE: &str = "target/local";
@@ -93,14 +100,14 @@ async fn story() -> Result<ExitCode> {
     check_story_is_complete()?;
     let log = PathBuf::from(STATE).join("function.log");
     fs::create_dir_all(STATE)?;
-    let with_log = |error: Box<dyn Error>| format!("{error}; see the function's log, {}", log.display());
+    let with_log = |error: Box<dyn Error>| format!("{error}; see the functions' log, {}", log.display());
     let stack = Stack::start(Output::File(&log)).await.map_err(with_log)?;
 
     let mut sent = table(["event", "version", "outcome", "stored version"]);
     let mut surprises = Vec::new();
     for (name, expected) in STORY {
         let event = fs::read_to_string(format!("events/{name}.json"))?;
-        let answer = stack.invoke(&event).await.map_err(with_log)?;
+        let answer = stack.invoke(RECORDER, &event).await.map_err(with_log)?;
         let outcome = answer["outcome"].as_str().or(answer["errorType"].as_str()).unwrap_or("no answer");
         if outcome != expected {
             surprises.push(format!("events/{name}.json: the outcome must be {expected}, found {answer}"));
@@ -120,17 +127,50 @@ async fn story() -> Result<ExitCode> {
         ]);
     }
     println!("{sent}\n");
+
+    prepare_ecs(&stack).await.map_err(with_log)?;
+    let mut runs = table(["reconciler's run", "clusters", "listed", "stored", "unchanged", "stale", "marked"]);
+    for (scope, expected) in RUNS {
+        let report = stack.invoke(RECONCILER, &format!(r#"{{"scope": "{scope}"}}"#)).await.map_err(with_log)?;
+        let counts = ["clusters", "listed", "stored", "unchanged", "stale", "marked"].map(|name| &report[name]);
+        if report["complete"] != true || counts.iter().zip(expected).any(|(found, expected)| **found != expected) {
+            surprises.push(format!("the {scope} run must count {expected:?}, found {report}"));
+        }
+        runs.add_row([Cell::new(format!(r#"{{"scope": "{scope}"}}"#))].into_iter().chain(counts.map(number)));
+    }
+    println!("{runs}\n");
     println!("{}\n", stored(&stack.dynamodb));
 
     if surprises.is_empty() {
-        println!("Every outcome is as expected. The function's log: {}", log.display());
+        println!("Every outcome is as expected. The functions' log: {}", log.display());
         return Ok(ExitCode::SUCCESS);
     }
     for surprise in surprises {
         eprintln!("error: {surprise}");
     }
-    eprintln!("The function's log: {}", log.display());
+    eprintln!("The functions' log: {}", log.display());
     Ok(ExitCode::FAILURE)
+}
+
+/// Puts into ECS three tasks and a container instance that no event told of, and the container instance of the sample
+/// events, which has changed since. Nothing is put there for a task whose last event was lost.
+async fn prepare_ecs(stack: &Stack) -> Result<()> {
+    let demo = cluster("demo");
+    (0..3).for_each(|number| stack.ecs.put_task(&task(&demo, number, 4)));
+    stack.ecs.put_container_instance(&demo, &container_instance(&demo, 3, 12));
+    let sample: Value = serde_json::from_str(&fs::read_to_string("events/container-instance-draining.json")?)?;
+    let mut changed = container_instance(&demo, 4, 34);
+    changed["containerInstanceArn"] = sample["detail"]["containerInstanceArn"].clone();
+    stack.ecs.put_container_instance(&demo, &changed);
+
+    let mut lost: Value = serde_json::from_str(&fs::read_to_string("events/fargate-task-running.json")?)?;
+    let arn = lost["detail"]["taskArn"].as_str().and_then(|arn| arn.rsplit_once('/')).ok_or("the sample has no ARN")?;
+    lost["detail"]["taskArn"] = format!("{}/f09d2c71a3b84e6f9d15c7e80b2a4463", arn.0).into();
+    let answer = stack.invoke(RECORDER, &lost.to_string()).await?;
+    if answer["outcome"] != "stored" {
+        return Err(format!("the event of one more task must be stored, found {answer}").into());
+    }
+    Ok(())
 }
 
 /// `make watch`.
@@ -147,19 +187,19 @@ async fn serve() -> Result<ExitCode> {
          Its tables are at {dynamodb} (any region, any credentials):\n\n  \
          aws dynamodb scan --table-name {TASKS} --endpoint-url {dynamodb}\n\n\
          Ctrl-C stops everything.\n",
-        url = stack.url,
+        url = stack.url(RECORDER),
         dynamodb = stack.dynamodb.url,
     );
     let status = stack.function.wait().await?;
     Err(format!("cargo lambda watch exited: {status}").into())
 }
 
-/// DynamoDB, and `cargo lambda watch` with the function. When dropped, it leaves nothing running.
+/// DynamoDB, ECS, and `cargo lambda watch` with the functions. When dropped, it leaves nothing running.
 struct Stack {
     dynamodb: DynamoDb,
+    ecs: Ecs,
     function: Child,
     port: u16,
-    url: String,
 }
 
 enum Output<'p> {
@@ -170,11 +210,14 @@ enum Output<'p> {
 impl Stack {
     async fn start(output: Output<'_>) -> Result<Self> {
         let dynamodb = DynamoDb::start().await;
+        let ecs = Ecs::start().await;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new("cargo");
         command
             .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)
+            .env("AWS_ENDPOINT_URL_ECS", &ecs.url)
+            .env("ECS_CALLS_PER_SECOND", "20")
             .env("AWS_REGION", "eu-west-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
@@ -189,6 +232,7 @@ impl Stack {
             "AWS_LAMBDA_LOG_LEVEL",
             "TASK_TABLE_NAME",
             "CONTAINER_INSTANCE_TABLE_NAME",
+            "CLUSTER_ARNS",
         ] {
             command.env_remove(variable);
         }
@@ -197,8 +241,7 @@ impl Stack {
             command.arg("--ignore-changes").stdout(file.try_clone()?).stderr(file);
         }
         let function = command.spawn().map_err(|error| format!("cargo lambda can't be started: {error}"))?;
-        let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/ecs-state-recorder/invocations");
-        let mut stack = Self { dynamodb, function, port, url };
+        let mut stack = Self { dynamodb, ecs, function, port };
         stack.wait_until_listening().await?;
         Ok(stack)
     }
@@ -217,11 +260,15 @@ impl Stack {
         Ok(())
     }
 
-    /// Sends an event to the function, and returns its answer or `{"errorType": …, "errorMessage": …}`.
-    async fn invoke(&self, event: &str) -> Result<Value> {
+    fn url(&self, function: &str) -> String {
+        format!("http://127.0.0.1:{}/2015-03-31/functions/{function}/invocations", self.port)
+    }
+
+    /// Invokes a function, and returns its answer or `{"errorType": …, "errorMessage": …}`.
+    async fn invoke(&self, function: &str, payload: &str) -> Result<Value> {
         // Four times the function's timeout; it is already built.
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
-        let answer = client.post(&self.url).body(event.to_owned()).send().await;
+        let answer = client.post(self.url(function)).body(payload.to_owned()).send().await;
         let answer = answer.map_err(|error| {
             if error.is_timeout() {
                 "the function did not respond within a minute".to_owned()
@@ -277,7 +324,7 @@ fn check_story_is_complete() -> Result<()> {
 
 /// The rows of the two tables.
 fn stored(dynamodb: &DynamoDb) -> Table {
-    let mut stored = table(["stored row", "ARN", "status", "version", "event time"]);
+    let mut stored = table(["stored row", "ARN", "status", "version", "as of"]);
     for (kind, name, key, status) in [
         ("task", TASKS, "taskArn", "lastStatus"),
         ("instance", CONTAINER_INSTANCES, "containerInstanceArn", "current_status"),
@@ -291,11 +338,18 @@ fn stored(dynamodb: &DynamoDb) -> Table {
                 Cell::new(short(&text(key))),
                 Cell::new(text(status)),
                 Cell::new(row["version"]["N"].as_str().unwrap_or("")).set_alignment(CellAlignment::Right),
-                Cell::new(text("event_time")),
+                Cell::new(as_of(&row)),
             ]);
         }
     }
     stored
+}
+
+/// Who told of a state, and when.
+fn as_of(row: &Value) -> String {
+    let source = row["event_time"]["S"].as_str().unwrap_or("the ECS API, just now");
+    let missing = if row["missing_since"].is_null() { "" } else { ", missing in ECS" };
+    format!("{source}{missing}")
 }
 
 /// Shortens an ARN to `…:task/demo/5f1b9c0e…`.

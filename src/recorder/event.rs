@@ -9,21 +9,17 @@ use std::borrow::Cow;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::state::State;
-use crate::state::json::{Fields, Json, JsonError, kind, truncate};
+use crate::payload::Payload;
+use crate::state::json::{Fields, Json, JsonError, kind, kind_or_nothing, truncate};
 use crate::state::resource::Resource;
+use crate::state::{InvalidField, Origin, State, identify};
 
 /// The one `source` that is accepted.
 pub const SOURCE: &str = "aws.ecs";
-
-/// The longest key that DynamoDB accepts, in bytes.
-///
-/// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
-pub const MAX_KEY_BYTES: usize = 2048;
 
 /// Why an event is rejected. Retrying won't help: the sender has to change.
 ///
@@ -65,20 +61,6 @@ pub enum EventError {
     },
 }
 
-/// Lambda's payload, unparsed.
-///
-/// Deserializing never fails, even for bytes that are not JSON: if it did, the runtime would report the error itself,
-/// under the name of a Rust type, before the handler is called. [`Envelope::parse`] rejects such a payload instead.
-/// Trailing bytes after the JSON text go unnoticed: the runtime does not pass them on, and Lambda's Invoke API accepts
-/// a single JSON text only.
-pub struct Payload(Option<Box<RawValue>>);
-
-impl<'de> Deserialize<'de> for Payload {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Box::deserialize(deserializer).ok()))
-    }
-}
-
 /// An EventBridge envelope with an unparsed detail.
 pub struct Envelope {
     /// The fields of every EventBridge event.
@@ -96,7 +78,7 @@ impl Envelope {
     /// unsupported detail-type, and that before anything else.
     pub fn parse(payload: &Payload) -> Result<Self, EventError> {
         let payload =
-            payload.0.as_deref().ok_or_else(|| invalid("the payload", "JSON", "bytes that can't be parsed as JSON"))?;
+            payload.json().ok_or_else(|| invalid("the payload", "JSON", "bytes that can't be parsed as JSON"))?;
         let event = serde_json::from_str(payload.get()).map_err(|_| malformed(payload))?;
         Ok(Self { event, replay_name: replay_name(payload) })
     }
@@ -115,16 +97,13 @@ impl Envelope {
             return Err(EventError::UnsupportedDetailType { found: quote(&event.detail_type) });
         };
         let detail = Fields::parse(&event.detail).map_err(|found| invalid("detail", "an object", found))?;
-        let arn = arn(resource, &detail)?;
-        let version = version(&arn, &detail)?;
+        let (arn, version) = identify(resource, &detail)?;
         Ok(State {
             resource,
             arn,
             version,
             detail,
-            envelope_version: event.version.as_deref(),
-            event_id: event.id.as_deref(),
-            event_time: event.time,
+            origin: Origin::Event { version: event.version.as_deref(), id: event.id.as_deref(), time: event.time },
         })
     }
 }
@@ -182,50 +161,22 @@ fn malformed(payload: &RawValue) -> EventError {
     invalid("the event", "an EventBridge envelope without duplicate fields", "an object that is not")
 }
 
-fn arn(resource: Resource, detail: &Fields) -> Result<String, EventError> {
-    let found = match detail.get(resource.key()) {
-        Some(Ok(Json::String(arn))) => match arn.len() {
-            0 => "an empty string".to_owned(),
-            1..=MAX_KEY_BYTES => return Ok(arn.clone().into_owned()),
-            bytes => format!("a string of {bytes} bytes"),
-        },
-        other => found(other),
-    };
-    Err(invalid(format!("detail.{}", resource.key()), "a string of 1 to 2048 bytes", found))
-}
-
-fn version(arn: &str, detail: &Fields) -> Result<u64, EventError> {
-    let found = match detail.get("version") {
-        Some(Ok(Json::Number(digits))) => match digits.parse() {
-            Ok(version) => return Ok(version),
-            Err(_) if digits.starts_with('-') => "a negative number".to_owned(),
-            Err(_) if digits.contains(['.', 'e', 'E']) => "a number with a fraction or an exponent".to_owned(),
-            Err(_) => "a larger number".to_owned(),
-        },
-        other => found(other),
-    };
-    Err(EventError::InvalidEvent {
-        arn: Some(arn.to_owned()),
-        field: "detail.version".into(),
-        expected: "an integer from 0 to 18446744073709551615",
-        found,
-    })
+impl From<InvalidField> for EventError {
+    fn from(invalid: InvalidField) -> Self {
+        let InvalidField { arn, field, expected, found } = invalid;
+        Self::InvalidEvent { arn, field: format!("detail.{field}").into(), expected, found }
+    }
 }
 
 fn invalid(field: impl Into<Cow<'static, str>>, expected: &'static str, found: impl Into<String>) -> EventError {
     EventError::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
 }
 
-/// The kind of value in a field.
-fn found(value: Option<&Result<Json, JsonError>>) -> String {
-    value.map_or_else(|| "nothing".to_owned(), kind)
-}
-
-/// The same for a field of the envelope, where strings are not secret and may be quoted.
+/// The kind of value in a field of the envelope; or the value, if it is a string: those are not secret here.
 fn quoted(value: Option<&Result<Json, JsonError>>) -> String {
     match value {
         Some(Ok(Json::String(text))) => quote(text),
-        other => found(other),
+        other => kind_or_nothing(other),
     }
 }
 

@@ -8,11 +8,12 @@ use serde_json::Number;
 use thiserror::Error;
 use tracing::{Value, info};
 
-use super::event::{Envelope, EventError, Payload};
+use super::event::{Envelope, EventError};
 use crate::config::Config;
+use crate::payload::Payload;
 use crate::state::row::{Row, RowError};
 use crate::state::store;
-use crate::state::write_error::WriteError;
+use crate::state::store_error::StoreError;
 
 /// Records one state per invocation. Built once and shared by all invocations.
 pub struct Recorder {
@@ -47,8 +48,8 @@ pub enum InvocationError {
     Row(#[from] RowError),
     /// The row was not written.
     #[error("writing version {version} of {arn} to table {table} failed ({}): {error}", match error {
-        WriteError::Transient(_) => "retrying may help",
-        WriteError::Permanent(_) => "retrying won't help",
+        StoreError::Transient(_) => "retrying may help",
+        StoreError::Permanent(_) => "retrying won't help",
     })]
     Write {
         /// The table.
@@ -59,7 +60,7 @@ pub enum InvocationError {
         version: u64,
         /// Why.
         #[source]
-        error: WriteError,
+        error: StoreError,
     },
 }
 
@@ -71,8 +72,8 @@ impl InvocationError {
             Self::Event(EventError::UnsupportedSource { .. }) => "UnsupportedSource",
             Self::Event(EventError::UnsupportedDetailType { .. }) => "UnsupportedDetailType",
             Self::Event(EventError::InvalidEvent { .. }) | Self::Row(_) => "InvalidEvent",
-            Self::Write { error: WriteError::Transient(_), .. } => "StoreUnavailable",
-            Self::Write { error: WriteError::Permanent(_), .. } => "StoreRejected",
+            Self::Write { error: StoreError::Transient(_), .. } => "StoreUnavailable",
+            Self::Write { error: StoreError::Permanent(_), .. } => "StoreRejected",
         }
     }
 }

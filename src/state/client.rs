@@ -1,23 +1,16 @@
-//! The DynamoDB client: region and endpoint, timeouts, retries, and the connection that is opened before the first
-//! event.
+//! The DynamoDB client: timeouts, retries, and the connection that is opened before the first event.
 
-use std::env;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_types::retry::RetrySpec;
-use http::Uri;
 
-use super::write_error::WriteError;
-use crate::config::InvalidVariable;
+use super::store_error::StoreError;
 
 /// Limit for connecting. Within a region, that takes a few milliseconds; a second leaves room for one lost packet.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,25 +33,10 @@ const _: () = assert!(
     "the operation timeout must leave time for every attempt"
 );
 
-/// Builds a DynamoDB client with the region, credentials and endpoint from the environment. Timeouts and retries are
-/// those above, whatever the environment says (`AWS_MAX_ATTEMPTS`, `AWS_RETRY_MODE`, `AWS_NEW_RETRIES_2026`). Build it
-/// once: it keeps its connections open.
-///
-/// # Errors
-///
-/// The region is missing, or the region or an endpoint is malformed.
-pub async fn new() -> Result<Client, InvalidVariable> {
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
-        if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
-            return Err(InvalidVariable {
-                variable,
-                // Without the value: a URL can contain a password.
-                problem: "must be a URL with http:// or https:// and a host, such as \
-                          https://dynamodb.eu-west-1.amazonaws.com"
-                    .to_owned(),
-            });
-        }
-    }
+/// Builds a DynamoDB client. Timeouts and retries are those above, whatever the environment says (`AWS_MAX_ATTEMPTS`,
+/// `AWS_RETRY_MODE`, `AWS_NEW_RETRIES_2026`). Build it once: it keeps its connections open.
+#[must_use]
+pub fn new(aws: &SdkConfig) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -72,44 +50,12 @@ pub async fn new() -> Result<Client, InvalidVariable> {
         .with_retry_spec(RetrySpec::v2_0().with_non_throttling_initial_backoff(MAX_BACKOFF));
     // The SDK's own bucket would be empty after some 25 failed writes, and allow one attempt each from then on.
     let partition = RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited()).build();
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https)
+    let config = aws_sdk_dynamodb::config::Builder::from(aws)
         .timeout_config(timeouts)
         .retry_config(retries)
-        // Meant for bodies of megabytes. Here, the attempt timeout is enough.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await;
-    let problem = match config.region().map(AsRef::as_ref) {
-        Some(region) if is_region(region) => {
-            let config = aws_sdk_dynamodb::config::Builder::from(&config).retry_partition(partition).build();
-            return Ok(Client::from_conf(config));
-        }
-        Some(region) => format!("must be an AWS region such as eu-west-1, found {region:?}"),
-        None => "must be set to an AWS region such as eu-west-1".to_owned(),
-    };
-    Err(InvalidVariable { variable: "AWS_REGION", problem })
-}
-
-/// Whether a URL has a scheme, a host and, if any, a port that exists; but no password.
-fn is_endpoint(url: &str) -> bool {
-    let Ok(url) = url.parse::<Uri>() else { return false };
-    let (Some("http" | "https"), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };
-    match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => !authority.host().is_empty(),
-        Some(port) => authority.port_u16().is_some_and(|number| number > 0 && port == format!(":{number}")),
-        None => false,
-    }
-}
-
-/// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,
-/// `us-isob-east-1`.
-fn is_region(name: &str) -> bool {
-    let parts: Vec<&str> = name.split('-').collect();
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    matches!(&parts[..], [words @ .., number] if words.len() >= 2 && words.iter().all(is_word) && is_number(number))
+        .retry_partition(partition)
+        .build();
+    Client::from_conf(config)
 }
 
 /// Opens the connection and exercises the full request pipeline once, while Lambda still grants a whole CPU for
@@ -122,7 +68,7 @@ fn is_region(name: &str) -> bool {
 /// # Errors
 ///
 /// No response within [`CONNECT_TIMEOUT`]. The first event tries again and reports any failure.
-pub async fn connect(client: &Client, table: &str) -> Result<(), WriteError> {
+pub async fn connect(client: &Client, table: &str) -> Result<(), StoreError> {
     let once = aws_sdk_dynamodb::Config::builder()
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(CONNECT_TIMEOUT).build());
@@ -134,7 +80,7 @@ pub async fn connect(client: &Client, table: &str) -> Result<(), WriteError> {
     };
     match client.put_item().table_name(table).customize().config_override(once).mutate_request(get).send().await {
         // The SDK can't parse the response, since it is not PutItem's, but the endpoint did respond.
-        Err(error) if error.raw_response().is_none() => Err(WriteError::new(&error)),
+        Err(error) if error.raw_response().is_none() => Err(StoreError::new(&error)),
         _ => Ok(()),
     }
 }

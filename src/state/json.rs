@@ -77,6 +77,39 @@ impl<'j> Fields<'j> {
     pub fn get(&self, name: &str) -> Option<&Result<Json<'j>, JsonError>> {
         self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
     }
+
+    /// The same, to change a value that could be represented.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json<'j>> {
+        self.0.iter_mut().rfind(|(other, _)| other == name).and_then(|(_, value)| value.as_mut().ok())
+    }
+
+    /// Adds a field, unless there is one with this name.
+    pub fn add(&mut self, name: &'j str, value: Json<'j>) {
+        if self.get(name).is_none() {
+            self.0.push((name.into(), Ok(value)));
+        }
+    }
+}
+
+impl<'j> Json<'j> {
+    /// The field of an object with this name; the last one, if it is duplicated.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
+        let Self::Object(fields) = self else { return None };
+        fields.iter_mut().rfind(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    /// Renames a field of an object, unless there is one with the new name.
+    pub fn rename(&mut self, from: &str, to: &'j str) {
+        let Self::Object(fields) = self else { return };
+        if !fields.iter().any(|(name, _)| name == to) {
+            fields.iter_mut().filter(|(name, _)| name == from).for_each(|(name, _)| *name = to.into());
+        }
+    }
+
+    /// The values of an array; none for anything else.
+    pub fn values_mut(&mut self) -> &mut [Self] {
+        if let Self::Array(values) = self { values } else { &mut [] }
+    }
 }
 
 impl<'j> IntoIterator for Fields<'j> {
@@ -101,6 +134,12 @@ pub fn kind(value: &Result<Json, JsonError>) -> String {
         Err(error) => return error.to_string(),
     }
     .to_owned()
+}
+
+/// The kind of value in a field that may be absent.
+#[must_use]
+pub fn kind_or_nothing(value: Option<&Result<Json, JsonError>>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), kind)
 }
 
 /// The first 128 characters: enough for any source, detail-type or field name that AWS uses.

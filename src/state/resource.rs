@@ -1,7 +1,7 @@
 //! The kinds of resource whose states are recorded: tasks and container instances.
 
 /// A kind of ECS resource. Each kind has its own table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Resource {
     /// An ECS task.
     Task,

@@ -1,15 +1,15 @@
-//! What a row looks like: the whole detail as DynamoDB attributes, plus five attributes of our own.
+//! What a row looks like: the whole detail as DynamoDB attributes, plus attributes of our own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use thiserror::Error;
 
-use super::State;
 use super::json::{Json, JsonError, truncate};
 use super::resource::Resource;
+use super::{Origin, State};
 use crate::config::Config;
 
 /// The detail's own version, in every row: what the conditional write compares.
@@ -24,6 +24,12 @@ pub const EVENT_TIME: &str = "event_time";
 pub const CURRENT_STATUS: &str = "current_status";
 /// The time to live: when DynamoDB may delete the row, in seconds since 1970. Only rows in a terminal state have it.
 pub const EXPIRES_AT: &str = "expires_at";
+
+/// When the ECS API described this state: RFC 3339, UTC, in milliseconds. Only rows that come from the API have it.
+pub const RECONCILED_AT: &str = "reconciled_at";
+/// Since when ECS no longer knows the resource, in the same form. Only the reconciler sets it, and only on rows in a
+/// state that is not terminal.
+pub const MISSING_SINCE: &str = "missing_since";
 
 /// Stored in place of a redacted value.
 const REDACTED: &str = "[redacted]";
@@ -60,12 +66,14 @@ impl Row {
     /// A field is nested too deeply, or is not valid Unicode. Other limits (a number of 39 digits, an item of 401 KB)
     /// are left to DynamoDB, which rejects such an item.
     pub fn new(state: State<'_>, config: &Config) -> Result<Self, RowError> {
-        let State { resource, arn, version, detail, envelope_version, event_id, event_time } = state;
+        let State { resource, arn, version, detail, origin } = state;
         let mut item = HashMap::with_capacity(64);
         // In reverse order: if a name is duplicated, the last one wins.
         for (field, value) in detail.into_iter().rev() {
             let name = match &*field {
-                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT => continue,
+                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT | RECONCILED_AT | MISSING_SINCE => {
+                    continue;
+                }
                 "status" => CURRENT_STATUS,
                 other => other,
             };
@@ -76,21 +84,32 @@ impl Row {
                 };
             }
         }
-        let ours = [
-            (CW_VERSION, envelope_version.map(str::to_owned)),
-            (EVENT_ID, event_id.map(str::to_owned)),
-            (EVENT_TIME, event_time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
-        ];
+        let (ours, time) = match origin {
+            Origin::Event { version, id, time } => {
+                let time_text = time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+                (
+                    vec![
+                        (CW_VERSION, version.map(str::to_owned)),
+                        (EVENT_ID, id.map(str::to_owned)),
+                        (EVENT_TIME, time_text),
+                    ],
+                    time,
+                )
+            }
+            Origin::Api { time } => {
+                let stopped_at = item.get("stoppedAt").and_then(|time| time.as_s().ok()?.parse().ok());
+                (vec![(RECONCILED_AT, Some(timestamp(time)))], stopped_at.or(Some(time)))
+            }
+        };
         for (name, value) in ours {
             if let Some(value) = value {
                 item.insert(name.to_owned(), AttributeValue::S(value));
             }
         }
-        if let (Some(days), Some(time)) = (config.retention_days(), event_time)
+        if let (Some(days), Some(time)) = (config.retention_days(), time)
             && is_terminal(resource, &item)
         {
-            let expires_at = time.timestamp() + i64::from(days) * 24 * 60 * 60;
-            item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at.to_string()));
+            item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at(time, days).to_string()));
         }
         if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment()) {
             redact_environment(overrides);
@@ -99,12 +118,30 @@ impl Row {
     }
 }
 
+/// The attribute that holds a resource's status, and the values of it that are final.
+#[must_use]
+pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static str]) {
+    match resource {
+        Resource::Task => ("lastStatus", &["STOPPED", "DELETED"]),
+        Resource::ContainerInstance => (CURRENT_STATUS, &["INACTIVE"]),
+    }
+}
+
+/// When a row expires that counts from `time`, in seconds since 1970.
+#[must_use]
+pub fn expires_at(time: DateTime<Utc>, retention_days: u32) -> i64 {
+    time.timestamp() + i64::from(retention_days) * 24 * 60 * 60
+}
+
+/// A time as ECS writes it in events: RFC 3339, UTC, in milliseconds.
+#[must_use]
+pub fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
 /// Whether the row's state is the resource's last.
 fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bool {
-    let (field, terminal) = match resource {
-        Resource::Task => ("lastStatus", &["STOPPED", "DELETED"][..]),
-        Resource::ContainerInstance => (CURRENT_STATUS, &["INACTIVE"][..]),
-    };
+    let (field, terminal) = terminal_status(resource);
     matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
 }
 

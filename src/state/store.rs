@@ -8,11 +8,15 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde_json::Number;
 
-use super::row::{Row, VERSION};
-use super::write_error::{Cause, WriteError};
+use super::row::{RECONCILED_AT, Row, VERSION};
+use super::store_error::{Cause, StoreError};
 
-/// The condition of every write: there is no row, or it has no version, or a lower one.
-pub const CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
+/// The condition of writing what the ECS API says: there is no row, or it has no version, or a lower one.
+pub const API_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
+/// The condition of writing an event. It also replaces a row of the same version that came from the API, so that the
+/// content of a row does not depend on which of the two was first: the API's differs in small things.
+pub const EVENT_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version OR (#version = :version AND \
+                                   attribute_exists(reconciled_at))";
 
 /// The outcome of a write.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,18 +57,20 @@ impl Outcome {
     }
 }
 
-/// Writes a row to a table, unless the table holds the same or a newer version of it.
+/// Writes a row to a table, unless the table holds the same or a newer version of it. Of two rows with the same version,
+/// that of an event replaces that of the API.
 ///
 /// # Errors
 ///
 /// The request failed, or the stored row has a version that is not a number.
-pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, WriteError> {
+pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, StoreError> {
     let version = row.version;
+    let condition = if row.item.contains_key(RECONCILED_AT) { API_CONDITION } else { EVENT_CONDITION };
     let written = client
         .put_item()
         .table_name(table)
         .set_item(Some(row.item))
-        .condition_expression(CONDITION)
+        .condition_expression(condition)
         .expression_attribute_names("#version", VERSION)
         .expression_attribute_values(":version", AttributeValue::N(version.to_string()))
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -73,19 +79,19 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Writ
     match written {
         Ok(done) if done.request_id().is_some() => Ok(Outcome::Stored),
         // Every response of DynamoDB has a request id. Without one, something in between said "OK".
-        Ok(_) => Err(WriteError::Permanent(Cause::NotDynamoDb)),
+        Ok(_) => Err(StoreError::Permanent(Cause::NotDynamoDb)),
         Err(error) => match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(refused)) => classify_refusal(version, refused.item()),
-            _ => Err(WriteError::new(&error)),
+            _ => Err(StoreError::new(&error)),
         },
     }
 }
 
 /// Decides from the stored row whether `version` was refused as stale or as a duplicate.
-fn classify_refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, WriteError> {
+fn classify_refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, StoreError> {
     let stored_version: Number = stored
         .and_then(|row| row.get(VERSION)?.as_n().ok()?.parse().ok())
-        .ok_or(WriteError::Permanent(Cause::NoStoredVersion))?;
+        .ok_or(StoreError::Permanent(Cause::UnreadableVersion))?;
     // The condition fails only for an equal or a higher number.
     Ok(if stored_version == version.into() {
         Outcome::Duplicate { stored_version }

@@ -10,7 +10,7 @@ use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
 use ecs_state_recorder::config::{Config, LogConfig};
 use ecs_state_recorder::logging;
-use ecs_state_recorder::recorder::event::Payload;
+use ecs_state_recorder::payload::Payload;
 use ecs_state_recorder::recorder::invocation::Recorder;
 use ecs_state_recorder::state::client;
 use ecs_state_recorder::state::resource::Resource;

@@ -1,11 +1,22 @@
 //! From any bytes to an item, and what must hold for each: shared by the property tests and the fuzzer.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::DateTime;
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::recorder::event::{Envelope, MAX_KEY_BYTES, Payload};
-use ecs_state_recorder::state::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, Row};
+use ecs_state_recorder::payload::Payload;
+use ecs_state_recorder::reconciler::described;
+use ecs_state_recorder::recorder::event::Envelope;
+use ecs_state_recorder::state::MAX_KEY_BYTES;
+use ecs_state_recorder::state::resource::Resource;
+use ecs_state_recorder::state::row::{
+    CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT, Row,
+};
 use serde::Deserialize as _;
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The attributes that are ours.
+const OURS: [&str; 7] = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS, EXPIRES_AT, RECONCILED_AT, MISSING_SINCE];
 
 /// Processes the bytes as far as possible. They must never cause a panic, and result in a complete row or a readable
 /// error.
@@ -22,19 +33,52 @@ pub fn read(bytes: &[u8]) -> Option<Row> {
     assert_eq!(row.item[resource.key()], AttributeValue::S(arn));
     assert_eq!(row.item["version"], AttributeValue::N(row.version.to_string()));
     assert!(!row.item.contains_key("status"));
-    // Compare with another JSON parser, unless it can't parse the detail.
-    if let Ok(Value::Object(detail)) = serde_json::from_str(envelope.event.detail.get()) {
-        let ours = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS, EXPIRES_AT];
-        for (field, value) in &detail {
-            match field.as_str() {
-                "status" => assert!(same(&row.item[CURRENT_STATUS], value)),
-                field if ours.contains(&field) => {}
-                field => assert!(same(&row.item[field], value), "{field}"),
-            }
-        }
-        assert!(row.item.keys().all(|name| ours.contains(&name.as_str()) || detail.contains_key(name)));
+    for resource in Resource::ALL {
+        describe(resource, &envelope.event.detail);
     }
+    assert_complete(&row, &envelope.event.detail, &[]);
     Some(row)
+}
+
+/// The same for a detail that the ECS API describes.
+pub fn describe(resource: Resource, detail: &RawValue) -> Option<Row> {
+    const CONVERTED: [&str; 13] = [
+        "attachments",
+        "clusterArn",
+        "connectivityAt",
+        "containers",
+        "createdAt",
+        "executionStoppedAt",
+        "healthStatus",
+        "pullStartedAt",
+        "pullStoppedAt",
+        "registeredAt",
+        "startedAt",
+        "stoppedAt",
+        "stoppingAt",
+    ];
+    let state = described::state(resource, "a cluster", detail, DateTime::UNIX_EPOCH).map_err(assert_readable).ok()?;
+    let _ = described::newest_time(&state);
+    let config = Config::read(|_| None).expect("the defaults");
+    let row = Row::new(state, &config).map_err(assert_readable).ok()?;
+    assert_eq!(row.item[RECONCILED_AT], AttributeValue::S("1970-01-01T00:00:00.000Z".to_owned()));
+    assert_complete(&row, detail, &CONVERTED);
+    Some(row)
+}
+
+/// Compares a row with what another JSON parser finds, unless it can't parse the detail.
+fn assert_complete(row: &Row, detail: &RawValue, converted: &[&str]) {
+    let Ok(Value::Object(detail)) = serde_json::from_str(detail.get()) else { return };
+    for (field, value) in &detail {
+        match field.as_str() {
+            "status" => assert!(same(&row.item[CURRENT_STATUS], value)),
+            field if OURS.contains(&field) => {}
+            field if converted.contains(&field) => assert!(row.item.contains_key(field), "{field}"),
+            field => assert!(same(&row.item[field], value), "{field}"),
+        }
+    }
+    let is_known = |name: &str| OURS.contains(&name) || converted.contains(&name) || detail.contains_key(name);
+    assert!(row.item.keys().all(|name| is_known(name)));
 }
 
 fn assert_readable(error: impl std::error::Error) {

@@ -58,11 +58,56 @@ pub fn row(event: &Value) -> Value {
     Value::Object(row)
 }
 
+/// The row that a task or container instance of the ECS API must become: an independent implementation, too. Its
+/// `reconciled_at` is that of `row`, the row that was found.
+pub fn reconciled_row(cluster: &str, object: &Value, row: &Value) -> Value {
+    let mut detail = object.clone();
+    let fields = detail.as_object_mut().expect("an object");
+    for (name, value) in fields.iter_mut().filter(|(name, _)| name.ends_with("At")) {
+        *value = iso(name, value);
+    }
+    for attachment in fields.get_mut("attachments").and_then(Value::as_array_mut).into_iter().flatten() {
+        if attachment["type"] == "ElasticNetworkInterface" {
+            attachment["type"] = json!("eni");
+        }
+    }
+    for container in fields.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten() {
+        for agent in container.get_mut("managedAgents").and_then(Value::as_array_mut).into_iter().flatten() {
+            let agent = agent.as_object_mut().expect("an object");
+            let status = agent.remove("lastStatus").expect("a status");
+            agent.insert("status".to_owned(), status);
+            let started = iso("lastStartedAt", &agent["lastStartedAt"]);
+            agent.insert("lastStartedAt".to_owned(), started);
+        }
+    }
+    fields.entry("clusterArn").or_insert_with(|| json!(cluster));
+    let is_task = fields.contains_key("taskArn");
+    let time = fields.get("stoppedAt").cloned().unwrap_or_else(|| row["reconciled_at"]["S"].clone());
+    let event = json!({
+        "detail-type": if is_task { "ECS Task State Change" } else { "ECS Container Instance State Change" },
+        "time": time,
+        "detail": detail,
+    });
+    let mut expected = self::row(&event);
+    let fields = expected.as_object_mut().expect("a row");
+    fields.remove("event_time");
+    fields.insert("reconciled_at".to_owned(), row["reconciled_at"].clone());
+    expected
+}
+
+fn iso(name: &str, seconds: &Value) -> Value {
+    let milliseconds = seconds.as_f64().unwrap_or_else(|| panic!("{name} is {seconds}")) * 1000.0;
+    #[allow(clippy::cast_possible_truncation, reason = "a time of these years")]
+    let time = DateTime::from_timestamp_millis(milliseconds.round() as i64).expect("a time");
+    json!(time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+}
+
 fn attribute(value: &Value) -> Value {
     match value {
         Value::Null => json!({"NULL": true}),
         Value::Bool(value) => json!({"BOOL": value}),
-        Value::Number(value) => json!({"N": value.to_string()}),
+        // As DynamoDB writes it: `0.0` is 0.
+        Value::Number(value) => json!({"N": value.to_string().trim_end_matches(".0")}),
         Value::String(value) => json!({"S": value}),
         Value::Array(values) => json!({"L": values.iter().map(attribute).collect::<Vec<_>>()}),
         Value::Object(values) => {

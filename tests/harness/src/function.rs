@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::recorder::event::Payload;
+use ecs_state_recorder::payload::Payload;
 use ecs_state_recorder::recorder::invocation::Recorder;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;

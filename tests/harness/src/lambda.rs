@@ -30,6 +30,12 @@ pub fn binary(built: &str) -> String {
     env::var("FUNCTION_BINARY").unwrap_or_else(|_| built.to_owned())
 }
 
+/// The path of the reconciler under test: `RECONCILER_BINARY`, or the binary that was built with the tests.
+#[must_use]
+pub fn reconciler(built: &str) -> String {
+    env::var("RECONCILER_BINARY").unwrap_or_else(|_| built.to_owned())
+}
+
 /// How often an asynchronous invocation is attempted before the event goes to the on-failure destination: once, plus
 /// two retries.
 const ASYNCHRONOUS_DELIVERIES: u32 = 3;
@@ -76,6 +82,8 @@ struct Service {
     /// How many events an instance handles at once: more than one only on Lambda's managed instances.
     concurrency: usize,
     variables: Vec<(String, String)>,
+    /// How long an invocation may take.
+    timeout: Mutex<Duration>,
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
     next_id: Mutex<u64>,
@@ -107,6 +115,7 @@ impl Lambda {
             concurrency: concurrency.map_or(1, |(_, value)| value.parse().expect("a number")),
             command: command.iter().map(|&word| word.to_owned()).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            timeout: Mutex::new(Duration::from_secs(15)),
             queue: Mutex::default(),
             queued: Notify::new(),
             next_id: Mutex::default(),
@@ -126,6 +135,11 @@ impl Lambda {
             started.push((environment.clone(), tokio::spawn(environment.run(listener))));
         }
         Self { service, instances: started }
+    }
+
+    /// How long invocations may take from now on, as the function is told: 15 s by default. Nothing enforces it.
+    pub fn set_timeout(&self, timeout: Duration) {
+        *lock(&self.service.timeout) = timeout;
     }
 
     /// Invokes the function once, and waits for its answer.
@@ -331,7 +345,8 @@ async fn next(State(environment): State<Arc<Environment>>) -> impl IntoResponse 
     let started = *lock(&environment.started);
     environment.ready.send_if_modified(|ready| ready.is_none() && ready.replace(started.elapsed()).is_none());
     let invocation = environment.service.next().await;
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + Duration::from_secs(15);
+    let deadline =
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + *lock(&environment.service.timeout);
     let headers = [
         ("lambda-runtime-aws-request-id", format!("request-{}", invocation.id)),
         ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),

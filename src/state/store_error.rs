@@ -1,4 +1,4 @@
-//! Why a write failed, in words that can't quote the row.
+//! Why a request to DynamoDB failed, in words that can't quote the row.
 //!
 //! A row can contain secrets, and a foreign error message may quote it: the SDK prints the request if it can't apply an
 //! endpoint to it, DynamoDB quotes a number that it can't convert, and a proxy may echo anything. So an error keeps
@@ -11,16 +11,15 @@ use std::iter::successors;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::retry::ErrorKind;
 use thiserror::Error;
 
 use super::row::VERSION;
 
-/// Why a row was not written.
+/// Why a row was not written, or rows could not be read.
 #[derive(Clone, Debug, Error, PartialEq)]
-pub enum WriteError {
+pub enum StoreError {
     /// May resolve itself: throttling, a timeout, a failed connection, credentials that could not be fetched in time,
     /// or a fault on DynamoDB's side that outlasted the retries.
     #[error("{0}")]
@@ -46,7 +45,7 @@ pub enum Cause {
     /// The credentials provider failed.
     Credentials,
     /// The SDK could not build or send the request, or the response is not HTTP.
-    NoRequest,
+    NotSent,
     /// DynamoDB, or something that responded in its place, refused the request.
     Refused {
         /// The HTTP status.
@@ -59,7 +58,9 @@ pub enum Cause {
     /// Something accepted the write, but it is not DynamoDB.
     NotDynamoDb,
     /// The stored row's `version` is not a number, so versions can't be compared.
-    NoStoredVersion,
+    UnreadableVersion,
+    /// DynamoDB repeatedly left some of the requested rows unread.
+    UnprocessedKeys,
 }
 
 impl fmt::Display for Cause {
@@ -93,7 +94,7 @@ impl fmt::Display for Cause {
                 "the AWS credentials could not be fetched; check the credentials provider that the environment \
                  configures",
             ),
-            Self::NoRequest => f.write_str(
+            Self::NotSent => f.write_str(
                 "the request could not be sent, or the response is not HTTP; check the endpoint, AWS_REGION, and the \
                  function's other AWS_ variables",
             ),
@@ -108,18 +109,24 @@ impl fmt::Display for Cause {
                 "something other than DynamoDB responded, and it is unknown whether the row was stored; check the \
                  endpoint and any proxy in between",
             ),
-            Self::NoStoredVersion => {
+            Self::UnreadableVersion => {
                 write!(f, "the stored row has a \"{VERSION}\" that is not a number; correct or delete that row")
             }
+            Self::UnprocessedKeys => f.write_str(
+                "DynamoDB repeatedly left some rows unread; check whether the table or the account is being throttled",
+            ),
         }
     }
 }
+
+/// The error codes of a request that conflicts with another one on the same row.
+const CONFLICTS: &[&str] = &["ReplicatedWriteConflictException", "TransactionConflictException"];
 
 /// What to do about an error code.
 fn advice(code: Option<&str>) -> &'static str {
     match code {
         Some("AccessDeniedException") => {
-            "the function's role must allow dynamodb:PutItem on the table, and the use of its KMS key"
+            "the function's role must allow the action on the table, and the use of its KMS key"
         }
         Some("ResourceNotFoundException") => "the table does not exist in this account and region",
         Some("ValidationException") => {
@@ -137,10 +144,10 @@ fn advice(code: Option<&str>) -> &'static str {
     }
 }
 
-impl WriteError {
+impl StoreError {
     /// Classifies an error of the SDK.
     #[must_use]
-    pub fn new(error: &SdkError<PutItemError>) -> Self {
+    pub fn new<E: StdError + ProvideErrorMetadata + 'static>(error: &SdkError<E>) -> Self {
         let (is_transient, cause) = match error {
             SdkError::TimeoutError(_) => (true, Cause::Timeout),
             // The response was incomplete. The SDK retries that, too.
@@ -151,21 +158,21 @@ impl WriteError {
                 let code = error.code().filter(|code| is_error_code(code));
                 let is_transient = status >= 500
                     || matches!(status, 408 | 429)
-                    || code.is_some_and(|code| THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code))
-                    || response.err().is_replicated_write_conflict_exception()
-                    || response.err().is_transaction_conflict_exception();
-                let message = error.message().filter(|message| is_harmless(code.unwrap_or_default(), message));
+                    || code.is_some_and(|code| {
+                        [THROTTLING_ERRORS, TRANSIENT_ERRORS, CONFLICTS].iter().any(|codes| codes.contains(&code))
+                    });
+                let message = error.message().filter(|message| is_known_message(code.unwrap_or_default(), message));
                 (is_transient, Cause::Refused { status, code: code.map(Into::into), message: message.map(Into::into) })
             }
-            _ => (false, Cause::NoRequest),
+            _ => (false, Cause::NotSent),
         };
         if is_transient { Self::Transient(cause) } else { Self::Permanent(cause) }
     }
 }
 
 /// Why a request got no response, and whether that is transient: I/O errors and timeouts are, everything else is not.
-fn dispatch_failure(error: &SdkError<PutItemError>) -> (bool, Cause) {
-    let SdkError::DispatchFailure(failure) = error else { return (false, Cause::NoRequest) };
+fn dispatch_failure<E: StdError + 'static>(error: &SdkError<E>) -> (bool, Cause) {
+    let SdkError::DispatchFailure(failure) = error else { return (false, Cause::NotSent) };
     if let Some(credentials) = cause::<CredentialsError>(error) {
         return match credentials {
             CredentialsError::CredentialsNotLoaded(_) => (false, Cause::NoCredentials),
@@ -185,7 +192,7 @@ fn dispatch_failure(error: &SdkError<PutItemError>) -> (bool, Cause) {
     } else if failure.is_io() || failure.as_other() == Some(ErrorKind::TransientError) {
         (true, Cause::Connection(cause(error).map(io::Error::kind)))
     } else {
-        (false, Cause::NoRequest)
+        (false, Cause::NotSent)
     }
 }
 
@@ -199,7 +206,7 @@ fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (d
 }
 
 /// The innermost error of a type.
-fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+pub(crate) fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     chain(error).filter_map(|error| error.downcast_ref()).last()
 }
 
@@ -210,7 +217,7 @@ fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Opti
 ///
 /// [errors]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 /// [access denied messages]: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-const MESSAGES: [(&str, &str); 16] = [
+const KNOWN_MESSAGES: [(&str, &str); 16] = [
     ("AccessDeniedException", "User: <arn> is not authorized to perform: <action> on resource: <arn>"),
     (
         "AccessDeniedException",
@@ -260,8 +267,8 @@ const POLICIES: [&str; 7] = [
     "VPC endpoint policy",
 ];
 
-/// Whether a message is one of [`MESSAGES`], ignoring the prefixes that those of a `ValidationException` may have.
-fn is_harmless(code: &str, message: &str) -> bool {
+/// Whether a message is one of [`KNOWN_MESSAGES`], ignoring the prefixes that those of a `ValidationException` may have.
+fn is_known_message(code: &str, message: &str) -> bool {
     let message = ["1 validation error detected: ", "One or more parameter values were invalid: "]
         .iter()
         .find_map(|prefix| message.strip_prefix(prefix))
@@ -276,11 +283,11 @@ fn is_harmless(code: &str, message: &str) -> bool {
         let mut words = message.split(' ');
         form.split(' ').all(|expected| words.next().is_some_and(|word| fits(expected, word))) && words.next().is_none()
     };
-    MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
+    KNOWN_MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
 }
 
 /// Whether a text has the form of an AWS error code or the name of an action: `ThrottlingException`, `PutItem`.
-fn is_error_code(text: &str) -> bool {
+pub(crate) fn is_error_code(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.bytes().all(|byte| byte.is_ascii_alphabetic())

@@ -1,0 +1,63 @@
+//! What the clients of all AWS services share: region, endpoints, credentials and TLS, from the environment.
+
+use std::env;
+
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use http::Uri;
+
+use crate::config::InvalidVariable;
+
+/// Loads the configuration in the SDK's standard way.
+///
+/// # Errors
+///
+/// The region is missing, or the region or an endpoint is malformed.
+pub async fn load() -> Result<SdkConfig, InvalidVariable> {
+    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL"] {
+        if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
+            return Err(InvalidVariable {
+                variable,
+                // Without the value: a URL can contain a password.
+                problem: "must be a URL with http:// or https:// and a host, such as \
+                          https://dynamodb.eu-west-1.amazonaws.com"
+                    .to_owned(),
+            });
+        }
+    }
+    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let aws = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(https)
+        // Meant for bodies of megabytes. Here, the attempt timeouts are enough.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await;
+    let problem = match aws.region().map(AsRef::as_ref) {
+        Some(region) if is_region(region) => return Ok(aws),
+        Some(region) => format!("must be an AWS region such as eu-west-1, found {region:?}"),
+        None => "must be set to an AWS region such as eu-west-1".to_owned(),
+    };
+    Err(InvalidVariable { variable: "AWS_REGION", problem })
+}
+
+/// Whether a URL has a scheme, a host and, if any, a port that exists; but no password.
+fn is_endpoint(url: &str) -> bool {
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let (Some("http" | "https"), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => !authority.host().is_empty(),
+        Some(port) => authority.port_u16().is_some_and(|number| number > 0 && port == format!(":{number}")),
+        None => false,
+    }
+}
+
+/// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,
+/// `us-isob-east-1`.
+fn is_region(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    matches!(&parts[..], [words @ .., number] if words.len() >= 2 && words.iter().all(is_word) && is_number(number))
+}

@@ -1,0 +1,136 @@
+//! From what the ECS API describes to a state, in the form that an event gives it.
+//!
+//! The same state looks different in the API. Where an event has the same thing in another form, it becomes that of the
+//! event: times, the type of an attachment, the status of a managed agent, the cluster of a container instance.
+//! Everything else stays as it is.
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+
+use crate::state::json::{Fields, Json};
+use crate::state::resource::Resource;
+use crate::state::row::timestamp;
+use crate::state::{InvalidField, Origin, State, identify};
+
+/// The times of a task.
+const TASK_TIMES: [&str; 8] = [
+    "connectivityAt",
+    "createdAt",
+    "executionStoppedAt",
+    "pullStartedAt",
+    "pullStoppedAt",
+    "startedAt",
+    "stoppedAt",
+    "stoppingAt",
+];
+
+/// The latest year that RFC 3339 can express.
+const MAX_YEAR_END: i64 = 253_402_300_799_999;
+
+/// Parses a task or a container instance of a cluster, which the API described at `time`.
+///
+/// # Errors
+///
+/// It is not an object with a valid ARN and version.
+pub fn state<'j>(
+    resource: Resource,
+    cluster: &'j str,
+    json: &'j RawValue,
+    time: DateTime<Utc>,
+) -> Result<State<'j>, InvalidField> {
+    let mut detail = Fields::parse(json).map_err(|found| InvalidField {
+        arn: None,
+        field: match resource {
+            Resource::Task => "a task",
+            Resource::ContainerInstance => "a container instance",
+        },
+        expected: "an object",
+        found,
+    })?;
+    let (arn, version) = identify(resource, &detail)?;
+    match resource {
+        Resource::Task => convert_task(&mut detail),
+        Resource::ContainerInstance => {
+            convert_container_instance(&mut detail);
+            detail.add("clusterArn", Json::String(cluster.into()));
+        }
+    }
+    Ok(State { resource, arn, version, detail, origin: Origin::Api { time } })
+}
+
+/// The ARN of what was described, if it has one.
+#[must_use]
+pub fn arn(resource: Resource, json: &RawValue) -> Option<String> {
+    identify(resource, &Fields::parse(json).ok()?).ok().map(|(arn, _)| arn)
+}
+
+/// The latest time that a state tells of.
+#[must_use]
+pub fn newest_time(state: &State<'_>) -> Option<DateTime<Utc>> {
+    let time = |name: &&str| match state.detail.get(name) {
+        Some(Ok(Json::String(time))) => time.parse().ok(),
+        _ => None,
+    };
+    TASK_TIMES.iter().filter_map(time).max()
+}
+
+fn convert_task(task: &mut Fields<'_>) {
+    for name in TASK_TIMES {
+        task.get_mut(name).map(convert_time);
+    }
+    for attachment in values(task.get_mut("attachments")) {
+        if let Some(Json::String(kind)) = attachment.get_mut("type")
+            && kind == "ElasticNetworkInterface"
+        {
+            *kind = "eni".into();
+        }
+    }
+    for container in values(task.get_mut("containers")) {
+        for agent in values(container.get_mut("managedAgents")) {
+            agent.get_mut("lastStartedAt").map(convert_time);
+            agent.rename("lastStatus", "status");
+        }
+    }
+}
+
+fn convert_container_instance(instance: &mut Fields<'_>) {
+    instance.get_mut("registeredAt").map(convert_time);
+    for detail in values(instance.get_mut("healthStatus").and_then(|health| health.get_mut("details"))) {
+        for name in ["lastUpdated", "lastStatusChange"] {
+            detail.get_mut(name).map(convert_time);
+        }
+    }
+}
+
+fn values<'v, 'j>(array: Option<&'v mut Json<'j>>) -> &'v mut [Json<'j>] {
+    array.map_or(&mut [], Json::values_mut)
+}
+
+/// Turns seconds since 1970 into an event's form of a time. Anything else stays as it is.
+fn convert_time(value: &mut Json<'_>) {
+    if let Json::Number(digits) = value
+        && let Some(time) = milliseconds(digits).and_then(DateTime::from_timestamp_millis)
+    {
+        *value = Json::String(timestamp(time).into());
+    }
+}
+
+/// Milliseconds, rounded, from the digits of a number of seconds such as `1.619719924711E9`. A float would change some.
+fn milliseconds(digits: &str) -> Option<i64> {
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    // How many of the digits are in front of the point once it has moved by the exponent, and by 3 to milliseconds.
+    let point = i64::try_from(whole.len()).ok()? + i64::from(exponent.parse::<i32>().ok()?) + 3;
+    let Ok(point) = usize::try_from(point) else { return Some(0) };
+    if point > 18 {
+        return None;
+    }
+    let integer = digits
+        .bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(point)
+        .try_fold(0_i64, |integer, digit| digit.is_ascii_digit().then(|| integer * 10 + i64::from(digit - b'0')))?;
+    let rounded = integer + i64::from(digits.as_bytes().get(point).is_some_and(|digit| *digit >= b'5'));
+    (rounded <= MAX_YEAR_END).then_some(rounded)
+}

@@ -1,0 +1,362 @@
+//! The ECS API: six read operations, through the SDK's generic operation.
+//!
+//! There is no `aws-sdk-ecs` here: its types would lose the fields that they don't know and the digits of numbers, and
+//! it is 248,000 lines. The requests are those of the [service model]; responses stay text.
+//!
+//! [service model]: https://github.com/aws/aws-sdk-rust/blob/main/aws-models/ecs.json
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_runtime::auth::SigV4OperationSigningConfig;
+use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
+use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
+use aws_smithy_runtime::client::identity::IdentityCache;
+use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::auth::{AuthSchemeOptionResolverParams, SharedAuthScheme};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
+use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::error::ErrorMetadata;
+use aws_types::SigningName;
+use aws_types::region::SigningRegion;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::limiter::{LimitedClient, Limiter};
+use crate::state::resource::Resource;
+use crate::state::store_error::{cause, is_error_code};
+
+/// How many ARNs a list or a describe has at most.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html>
+pub const BATCH: usize = 100;
+
+/// Limit for one attempt, its wait for the [limiter](Limiter) included: up to 4 s at one call a second, since at most
+/// [`CONCURRENCY`] calls are made at once.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many calls are made at once.
+pub const CONCURRENCY: usize = 4;
+/// How many times a call is attempted.
+pub const ATTEMPTS: u32 = 4;
+
+/// A client of the ECS API.
+pub struct Ecs {
+    operation: Operation<Call, Vec<u8>, ErrorMetadata>,
+    limiter: Arc<Limiter>,
+}
+
+/// Why a call failed. No message quotes the response.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum CallError {
+    /// ECS refused it.
+    #[error("{code} (HTTP {status})")]
+    Refused {
+        /// ECS's error code.
+        code: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// No response in time.
+    #[error("no response within {} s", ATTEMPT_TIMEOUT.as_secs())]
+    Timeout,
+    /// The connection failed, or broke before the response was complete.
+    #[error("the connection failed")]
+    Connection,
+    /// There are no credentials.
+    #[error("there are no AWS credentials")]
+    Credentials,
+    /// The response is not one of ECS.
+    #[error("the response is not one of ECS; check the endpoint and any proxy in between")]
+    NotEcs,
+}
+
+impl CallError {
+    /// Whether ECS says that there is no such cluster.
+    #[must_use]
+    pub fn is_cluster_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "ClusterNotFoundException")
+    }
+}
+
+/// What is listed.
+#[derive(Clone, Copy, Debug)]
+pub enum List<'c> {
+    /// All clusters.
+    Clusters,
+    /// The tasks of a cluster with this `desiredStatus`, `RUNNING` or `STOPPED`: there is no other.
+    Tasks(&'c str, &'static str),
+    /// The container instances of a cluster, without those that are `INACTIVE`.
+    ContainerInstances(&'c str),
+}
+
+/// What a describe returned.
+#[derive(Deserialize)]
+pub struct Description<'d> {
+    /// The tasks or container instances.
+    #[serde(borrow, alias = "tasks", alias = "containerInstances")]
+    pub found: Vec<&'d RawValue>,
+    /// What was not found.
+    #[serde(default)]
+    pub failures: Vec<Failure>,
+}
+
+/// What a describe did not find.
+#[derive(Deserialize)]
+pub struct Failure {
+    /// The ARN.
+    pub arn: Option<String>,
+    /// The reason.
+    pub reason: Option<String>,
+}
+
+impl Failure {
+    /// Whether ECS says that it does not know the ARN.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.reason.as_deref() == Some("MISSING")
+    }
+}
+
+#[derive(Debug)]
+struct Call {
+    operation: &'static str,
+    body: String,
+}
+
+impl Ecs {
+    /// A client that sends at most this many requests a second.
+    #[must_use]
+    pub fn new(aws: &SdkConfig, calls_per_second: u32) -> Self {
+        let limiter = Arc::new(Limiter::new(calls_per_second));
+        let endpoint = endpoint(aws);
+        let region = aws.region().cloned();
+        let mut config = Layer::new("ecs");
+        config.store_put(AuthSchemeOptionResolverParams::new(()));
+        config.store_put(SigV4OperationSigningConfig {
+            region: region.map(SigningRegion::from),
+            name: Some(SigningName::from_static("ecs")),
+            ..SigV4OperationSigningConfig::default()
+        });
+        let mut components = RuntimeComponentsBuilder::new("ecs")
+            .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])))
+            .with_auth_scheme(SharedAuthScheme::new(SigV4AuthScheme::new()))
+            .with_identity_cache(Some(IdentityCache::lazy().build()))
+            .with_time_source(aws.time_source())
+            .with_sleep_impl(aws.sleep_impl())
+            .with_http_client(aws.http_client().map(|client| LimitedClient::new(client, limiter.clone())));
+        if let Some(credentials) = aws.credentials_provider() {
+            components.set_identity_resolver(SCHEME_ID, credentials);
+        }
+        let operation = Operation::builder()
+            .service_name("ECS")
+            .operation_name("Read")
+            .endpoint_url(&endpoint)
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
+            .standard_retry(&RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
+            .retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
+            .retry_classifier(HttpStatusCodeClassifier::default())
+            .with_connection_poisoning()
+            .serializer(serialize)
+            .deserializer(deserialize)
+            .runtime_plugin(StaticRuntimePlugin::new().with_config(config.freeze()).with_runtime_components(components))
+            .build();
+        Self { operation, limiter }
+    }
+
+    /// How many requests have been sent, retries included.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.limiter.calls()
+    }
+
+    /// Lists ARNs, page by page.
+    ///
+    /// # Errors
+    ///
+    /// A page could not be read. What the pages before it listed is returned in any case.
+    pub async fn list(&self, list: List<'_>) -> (Vec<String>, Result<(), CallError>) {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(alias = "clusterArns", alias = "taskArns", alias = "containerInstanceArns")]
+            arns: Vec<String>,
+            #[serde(rename = "nextToken")]
+            next: Option<String>,
+        }
+        let mut body = match list {
+            List::Clusters => json!({"maxResults": BATCH}),
+            List::Tasks(cluster, status) => {
+                json!({"cluster": cluster, "desiredStatus": status, "maxResults": BATCH})
+            }
+            List::ContainerInstances(cluster) => json!({"cluster": cluster, "maxResults": BATCH}),
+        };
+        let mut arns = Vec::new();
+        loop {
+            let page = self.call(list.operation(), &body).await;
+            match page.and_then(|page| parse::<Page>(&page)) {
+                Ok(page) => {
+                    arns.extend(page.arns);
+                    match page.next {
+                        Some(next) => body["nextToken"] = next.into(),
+                        None => return (arns, Ok(())),
+                    }
+                }
+                Err(error) => return (arns, Err(error)),
+            }
+        }
+    }
+
+    /// Describes up to [`BATCH`] tasks or container instances of a cluster. Returns the text of a [`Description`].
+    ///
+    /// # Errors
+    ///
+    /// The call failed.
+    pub async fn describe(&self, resource: Resource, cluster: &str, arns: &[&str]) -> Result<Vec<u8>, CallError> {
+        let field = match resource {
+            Resource::Task => "tasks",
+            Resource::ContainerInstance => "containerInstances",
+        };
+        self.call(describe(resource), &json!({"cluster": cluster, field: arns})).await
+    }
+
+    /// Whether ECS says that a cluster does not exist (any more).
+    ///
+    /// # Errors
+    ///
+    /// The call failed.
+    pub async fn is_gone(&self, cluster: &str) -> Result<bool, CallError> {
+        #[derive(Deserialize)]
+        struct Cluster {
+            #[serde(rename = "clusterArn")]
+            arn: Option<String>,
+            status: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Clusters {
+            clusters: Vec<Cluster>,
+            #[serde(default)]
+            failures: Vec<Failure>,
+        }
+        let response = self.call("DescribeClusters", &json!({"clusters": [cluster]})).await?;
+        let Clusters { clusters, failures } = parse(&response)?;
+        let is_this = |arn: &Option<String>| arn.as_deref() == Some(cluster);
+        Ok(clusters.iter().any(|found| is_this(&found.arn) && found.status.as_deref() == Some("INACTIVE"))
+            || failures.iter().any(|failure| is_this(&failure.arn) && failure.is_missing()))
+    }
+
+    async fn call(&self, operation: &'static str, body: &Value) -> Result<Vec<u8>, CallError> {
+        self.operation.invoke(Call { operation, body: body.to_string() }).await.map_err(|error| call_error(&error))
+    }
+}
+
+impl List<'_> {
+    /// The operation that lists it.
+    #[must_use]
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Clusters => "ListClusters",
+            Self::Tasks(..) => "ListTasks",
+            Self::ContainerInstances(_) => "ListContainerInstances",
+        }
+    }
+}
+
+/// The operation that describes resources of a kind.
+#[must_use]
+pub fn describe(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Task => "DescribeTasks",
+        Resource::ContainerInstance => "DescribeContainerInstances",
+    }
+}
+
+/// Parses a response.
+///
+/// # Errors
+///
+/// It is not what ECS sends.
+pub fn parse<'r, T: Deserialize<'r>>(response: &'r [u8]) -> Result<T, CallError> {
+    serde_json::from_slice(response).map_err(|_| CallError::NotEcs)
+}
+
+/// The endpoint of the environment, or that of the region.
+///
+/// Source: <https://docs.aws.amazon.com/general/latest/gr/ecs-service.html>
+fn endpoint(aws: &SdkConfig) -> String {
+    if let Some(url) = env::var("AWS_ENDPOINT_URL_ECS").ok().or_else(|| aws.endpoint_url().map(str::to_owned)) {
+        return url;
+    }
+    let region = aws.region().map_or("", AsRef::as_ref);
+    let name = if aws.use_fips() == Some(true) { "ecs-fips" } else { "ecs" };
+    format!("https://{name}.{region}.{}", domain(region))
+}
+
+/// The domain of a region's partition.
+///
+/// Source: <https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json>
+fn domain(region: &str) -> &'static str {
+    const DOMAINS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    DOMAINS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("amazonaws.com", |(_, domain)| domain)
+}
+
+fn serialize(call: Call) -> Result<HttpRequest, BoxError> {
+    let target = format!("AmazonEC2ContainerServiceV20141113.{}", call.operation);
+    let request = http::Request::post("/")
+        .header("content-type", "application/x-amz-json-1.1")
+        .header("content-length", call.body.len())
+        .header("x-amz-target", target)
+        .header("user-agent", concat!("ecs-state-reconciler/", env!("CARGO_PKG_VERSION")))
+        .body(call.body.into())?;
+    Ok(request.try_into()?)
+}
+
+fn deserialize(response: &HttpResponse) -> Result<Vec<u8>, OrchestratorError<ErrorMetadata>> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(rename = "__type")]
+        code: Option<String>,
+    }
+    let body = response.body().bytes().unwrap_or_default();
+    if response.status().is_success() {
+        return Ok(body.to_vec());
+    }
+    let mut error = ErrorMetadata::builder();
+    // `com.amazonaws.ecs#ClusterNotFoundException` or without the namespace.
+    if let Ok(Refusal { code: Some(code) }) = serde_json::from_slice(body) {
+        error = error.code(code.rsplit('#').next().unwrap_or_default());
+    }
+    Err(OrchestratorError::operation(error.build()))
+}
+
+fn call_error(error: &SdkError<ErrorMetadata, HttpResponse>) -> CallError {
+    match error {
+        SdkError::ServiceError(refused) => match refused.err().code().filter(|code| is_error_code(code)) {
+            Some(code) => CallError::Refused { code: code.to_owned(), status: refused.raw().status().as_u16() },
+            None => CallError::NotEcs,
+        },
+        SdkError::TimeoutError(_) => CallError::Timeout,
+        _ if cause::<CredentialsError>(error).is_some() => CallError::Credentials,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => CallError::Timeout,
+        _ => CallError::Connection,
+    }
+}

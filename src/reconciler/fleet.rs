@@ -1,0 +1,75 @@
+//! Is everything that ECS has in the tables? The cost grows with what runs, never with the history in the tables.
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
+
+use super::described;
+use super::ecs::{self, CONCURRENCY, Description, List, describe, parse};
+use super::rows;
+use super::run::Run;
+use crate::state::resource::Resource;
+
+/// How many rows of a cluster are written at once.
+const WRITES: usize = 16;
+
+/// Compares every cluster with the tables. The clusters come in random order, so that a run that has to stop early does
+/// not leave out the same ones each time.
+pub async fn compare(run: &Run<'_>) {
+    let mut clusters = run.config.clusters.clone();
+    if clusters.is_empty() {
+        let (all, listed) = run.ecs.list(List::Clusters).await;
+        if let Err(error) = listed {
+            run.fail(List::Clusters.operation(), error);
+        }
+        clusters = all;
+    }
+    fastrand::shuffle(&mut clusters);
+    iter(&clusters).for_each_concurrent(CONCURRENCY, |cluster| compare_cluster(run, cluster)).await;
+}
+
+async fn compare_cluster(run: &Run<'_>, cluster: &str) {
+    run.count(|report| report.clusters += 1);
+    // In this order: a task that stops in between is in both lists, not in neither.
+    let tasks = [List::Tasks(cluster, "RUNNING"), List::Tasks(cluster, "STOPPED")];
+    compare_resources(run, Resource::Task, cluster, &tasks).await;
+    compare_resources(run, Resource::ContainerInstance, cluster, &[List::ContainerInstances(cluster)]).await;
+}
+
+async fn compare_resources(run: &Run<'_>, resource: Resource, cluster: &str, lists: &[List<'_>]) {
+    let mut arns = HashSet::new();
+    for list in lists {
+        let (listed, result) = run.ecs.list(*list).await;
+        arns.extend(listed);
+        match result {
+            Ok(()) => {}
+            // It was deleted after it was listed or configured.
+            Err(error) if error.is_cluster_not_found() => {}
+            Err(error) => run.fail(format_args!("{} of {cluster}", list.operation()), error),
+        }
+    }
+    run.count(|report| report.listed += arns.len() as u64);
+    let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
+    for batch in arns.chunks(ecs::BATCH) {
+        compare_batch(run, resource, cluster, batch).await;
+    }
+}
+
+async fn compare_batch(run: &Run<'_>, resource: Resource, cluster: &str, arns: &[&str]) {
+    let response = match run.ecs.describe(resource, cluster, arns).await {
+        Ok(response) => response,
+        Err(error) if error.is_cluster_not_found() => return,
+        Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
+    };
+    let Description { found, .. } = match parse(&response) {
+        Ok(description) => description,
+        Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
+    };
+    let known = match rows::read(run.dynamodb, run.table(resource), resource, arns).await {
+        Ok(known) => known,
+        Err(error) => return run.fail(format_args!("reading the rows of {cluster}"), error),
+    };
+    let known = |json| described::arn(resource, json).and_then(|arn| known.get(&arn));
+    iter(found).for_each_concurrent(WRITES, |json| run.settle(resource, cluster, json, known(json))).await;
+}

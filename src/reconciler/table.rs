@@ -1,0 +1,150 @@
+//! Does everything in the tables still exist?
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{TimeDelta, Utc};
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
+
+use super::described;
+use super::ecs::{self, CONCURRENCY, Description, describe, parse};
+use super::rows::{self, Known};
+use super::run::Run;
+use crate::state::resource::Resource;
+use crate::state::row::expires_at;
+
+/// Into how many segments a scan divides a table. They come in random order, so that a run that has to stop early does
+/// not leave out the same rows each time.
+pub const SEGMENTS: i32 = 32;
+/// Rows that are younger are left alone: ECS may not know a new task yet.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html> (up to about five minutes).
+const MIN_AGE: TimeDelta = TimeDelta::minutes(15);
+/// A marked row expires only if it is missing again this much later: one wrong answer is not enough.
+const CONFIRMATION: TimeDelta = TimeDelta::hours(12);
+/// How many rows wait, at most, for others of their cluster to be described together with.
+const MAX_WAITING: usize = 10_000;
+
+/// A cluster's tasks, or its container instances.
+type Group = (Resource, String);
+
+/// The rows that wait to be described together.
+#[derive(Default)]
+struct Waiting {
+    groups: HashMap<Group, Vec<Known>>,
+    /// All clusters so far.
+    clusters: HashSet<String>,
+}
+
+/// Checks all rows whose state is not terminal.
+pub async fn compare(run: &Run<'_>) {
+    let waiting = Mutex::<Waiting>::default();
+    let mut segments: Vec<_> =
+        Resource::ALL.iter().flat_map(|&resource| (0..SEGMENTS).map(move |segment| (resource, segment))).collect();
+    fastrand::shuffle(&mut segments);
+    iter(segments).for_each_concurrent(CONCURRENCY, |(resource, segment)| scan(run, resource, segment, &waiting)).await;
+    let waiting = waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+    iter(waiting.groups)
+        .for_each_concurrent(CONCURRENCY, |((resource, cluster), rows)| check(run, resource, cluster, rows))
+        .await;
+}
+
+async fn scan(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<Waiting>) {
+    let table = run.table(resource);
+    let mut start = None;
+    loop {
+        let page = match rows::scan(run.dynamodb, table, resource, (segment, SEGMENTS), start).await {
+            Ok(page) => page,
+            Err(error) => return run.fail(format_args!("scanning table {table}"), error),
+        };
+        let is_old = |row: &Known| row.time.is_none_or(|time| Utc::now() - time > MIN_AGE);
+        for row in page.rows.into_iter().filter(is_old) {
+            let Some(cluster) = row.cluster.clone().filter(|cluster| run.config.includes(cluster)) else { continue };
+            let Some(((resource, cluster), rows)) = add(run, waiting, resource, cluster, row) else { continue };
+            check(run, resource, cluster, rows).await;
+        }
+        match page.next {
+            Some(next) => start = Some(next),
+            None => return,
+        }
+    }
+}
+
+/// Adds a row to those that wait. Returns a batch that should not wait any longer, if there is one.
+fn add(
+    run: &Run<'_>,
+    waiting: &Mutex<Waiting>,
+    resource: Resource,
+    cluster: String,
+    row: Known,
+) -> Option<(Group, Vec<Known>)> {
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    if !waiting.clusters.contains(&cluster) {
+        waiting.clusters.insert(cluster.clone());
+        run.count(|report| report.clusters += 1);
+    }
+    let group = (resource, cluster);
+    let rows = waiting.groups.entry(group.clone()).or_default();
+    rows.push(row);
+    if rows.len() == ecs::BATCH {
+        return waiting.groups.remove_entry(&group);
+    }
+    if waiting.groups.values().map(Vec::len).sum::<usize>() > MAX_WAITING {
+        let longest = waiting.groups.iter().max_by_key(|(_, rows)| rows.len())?.0.clone();
+        return waiting.groups.remove_entry(&longest);
+    }
+    None
+}
+
+/// Asks ECS for rows of a cluster, in their own cluster and after they were read.
+async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<Known>) {
+    run.count(|report| report.listed += rows.len() as u64);
+    let arns: Vec<&str> = rows.iter().map(|row| row.arn.as_str()).collect();
+    let response = match run.ecs.describe(resource, &cluster, &arns).await {
+        Ok(response) => response,
+        Err(error) if error.is_cluster_not_found() => {
+            match run.ecs.is_gone(&cluster).await {
+                Ok(true) => iter(&rows).for_each_concurrent(CONCURRENCY, |row| missing(run, resource, row)).await,
+                Ok(false) => {}
+                Err(error) => run.fail(format_args!("DescribeClusters of {cluster}"), error),
+            }
+            return;
+        }
+        Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
+    };
+    let Description { found, failures } = match parse(&response) {
+        Ok(description) => description,
+        Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
+    };
+    let rows: HashMap<&str, &Known> = rows.iter().map(|row| (row.arn.as_str(), row)).collect();
+    for json in found {
+        let known = described::arn(resource, json).and_then(|arn| rows.get(arn.as_str()).copied());
+        run.settle(resource, &cluster, json, known).await;
+    }
+    for failure in failures.iter().filter(|failure| failure.is_missing()) {
+        if let Some(row) = failure.arn.as_deref().and_then(|arn| rows.get(arn)) {
+            missing(run, resource, row).await;
+        }
+    }
+}
+
+/// Marks a row that ECS does not know, or lets it expire if it has been marked for long enough.
+async fn missing(run: &Run<'_>, resource: Resource, row: &Known) {
+    let (dynamodb, table, now) = (run.dynamodb, run.table(resource), Utc::now());
+    let updated = if !row.is_marked() {
+        rows::mark(dynamodb, table, resource, row, now)
+            .await
+            .map(|marked| run.count(|report| report.marked += u64::from(marked)))
+    } else if let (Some(since), Some(days)) = (row.missing_since(), run.config.tables.retention_days())
+        && now - since >= CONFIRMATION
+        && !row.expires()
+    {
+        rows::expire(dynamodb, table, resource, row, expires_at(now, days)).await.map(drop)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = updated {
+        run.fail(format_args!("updating the row of {}", row.arn), error);
+    }
+}
