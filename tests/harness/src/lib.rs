@@ -1,5 +1,5 @@
 //! The surroundings of the function for the tests, the local run and the benchmark: events, a real DynamoDB engine,
-//! Lambda's Runtime API, and the faults in between.
+//! the ECS API, Lambda's Runtime API, and the faults in between.
 #![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on fails the test by panicking")]
 #![allow(clippy::missing_panics_doc, reason = "panicking is how a harness fails, everywhere")]
 #![allow(clippy::must_use_candidate, reason = "a test may ignore what it does not assert")]
@@ -7,6 +7,7 @@
 pub mod any_bytes;
 pub mod documented;
 pub mod dynamodb;
+pub mod ecs;
 pub mod events;
 pub mod function;
 pub mod lambda;
