@@ -47,10 +47,10 @@ test: .tools/aws/installed ## Run every test
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy tests/docs
 
 .PHONY: storm
-storm: ## Send 100,000 events to 8 instances of the release build, and check every row and write (a few minutes)
+storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)
 	@cargo build --locked --release
-	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder cargo test --quiet --locked --test convergence -- \
-		--ignored --exact --nocapture a_hundred_thousand_events
+	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/release/ecs-state-reconciler \
+		cargo test --quiet --locked --test convergence --test reconciliation -- --ignored --nocapture
 
 FUZZ_SECONDS ?= 60
 

@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ecs_state_recorder::config::{Config, LogConfig};
-use ecs_state_recorder::{aws, logging};
 use ecs_state_recorder::recorder::invocation::Recorder;
 use ecs_state_recorder::state::client;
 use ecs_state_recorder::state::resource::Resource;
+use ecs_state_recorder::{aws, logging};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};

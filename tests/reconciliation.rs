@@ -25,15 +25,13 @@ static RECONCILER: LazyLock<String> = LazyLock::new(|| reconciler(env!("CARGO_BI
 const RECORDERS: usize = 8;
 const RECONCILERS: usize = 2;
 const CLUSTERS: u32 = 4;
-const TASKS_EACH: u32 = 750;
 const VERSIONS: u64 = 7;
-const KILLS: usize = 200;
 
 /// The event that reports a version of a task. It is old enough for a table run to ask for the row.
 fn event(task: &Value) -> Value {
     json!({
         "version": "0",
-        "id": format!("{}-{}", task["taskArn"], task["version"]),
+        "id": format!("event-{}", task["version"]),
         "detail-type": "ECS Task State Change",
         "source": "aws.ecs",
         "time": "2026-03-02T09:14:28Z",
@@ -56,6 +54,18 @@ struct Truth {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorders_and_reconcilers_that_are_killed_leave_every_row_as_the_newest_that_anybody_told() {
+    storm(200, 5_000, 50).await;
+}
+
+/// `make storm`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "20,000 events: make storm"]
+async fn twenty_thousand_events_and_two_hundred_kills() {
+    storm(750, 20_000, 200).await;
+}
+
+/// Sends all versions of so many tasks in each cluster, at least so many events, while so many processes are killed.
+async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
     let mut random = StdRng::seed_from_u64(seed());
     let ecs = Ecs::start().await;
     let dynamodb = DynamoDb::start_recording().await;
@@ -72,7 +82,7 @@ async fn recorders_and_reconcilers_that_are_killed_leave_every_row_as_the_newest
     let mut events = Vec::new();
     for cluster in (0..CLUSTERS).map(|number| cluster(&format!("storm-{number}"))) {
         ecs.put_cluster(&cluster);
-        for number in 0..TASKS_EACH {
+        for number in 0..tasks_each {
             // One in ten is gone, and nothing told of it.
             let api = (!random.random_ratio(1, 10)).then(|| random.random_range(1..=VERSIONS));
             let mut told = None;
@@ -97,7 +107,7 @@ async fn recorders_and_reconcilers_that_are_killed_leave_every_row_as_the_newest
         let (recorder, reconciler, over) = (recorder.clone(), reconciler.clone(), over.clone());
         let mut random = StdRng::from_rng(&mut random);
         async move {
-            while recorder.deaths() + reconciler.deaths() < KILLS && !over.load(Ordering::Relaxed) {
+            while recorder.deaths() + reconciler.deaths() < kills && !over.load(Ordering::Relaxed) {
                 match random.random_range(0..RECORDERS + RECONCILERS) {
                     instance @ 0..RECORDERS => recorder.signal(instance, Signal::SIGKILL),
                     instance => reconciler.signal(instance - RECORDERS, Signal::SIGKILL),
@@ -120,21 +130,26 @@ async fn recorders_and_reconcilers_that_are_killed_leave_every_row_as_the_newest
             })
         })
         .collect();
-    let mut sent: Vec<_> = events.iter().map(|event| (event, recorder.send(event.clone()))).collect();
-    for truth in &truths {
-        if let Some(api) = truth.api {
+    // A wave at a time; ECS catches up in between.
+    let mut updates = truths.iter().filter_map(|truth| Some((truth, truth.api?)));
+    for wave in events.chunks(1000) {
+        let mut sent: Vec<_> = wave.iter().map(|event| (event, recorder.send(event.clone()))).collect();
+        for (truth, api) in updates.by_ref().take(truths.len() / (events.len() / 1000)) {
             ecs.put_task(&task(&truth.cluster, truth.number, api));
         }
-    }
-    // What ends up in the failure queue is sent again, until nothing does.
-    while !sent.is_empty() {
-        let mut failed = Vec::new();
-        for (event, answer) in sent {
-            if recorder.wait_for(answer).await.failed {
-                failed.push((event, recorder.send(event.clone())));
+        // What ends up in the failure queue is sent again, until nothing does.
+        while !sent.is_empty() {
+            let mut failed = Vec::new();
+            for (event, answer) in sent {
+                if recorder.wait_for(answer).await.failed {
+                    failed.push((event, recorder.send(event.clone())));
+                }
             }
+            sent = failed;
         }
-        sent = failed;
+    }
+    for (truth, api) in updates {
+        ecs.put_task(&task(&truth.cluster, truth.number, api));
     }
     let deadline = Instant::now() + Duration::from_mins(2);
     while !killer.is_finished() {
@@ -146,19 +161,19 @@ async fn recorders_and_reconcilers_that_are_killed_leave_every_row_as_the_newest
     for reconciling in reconciling {
         runs.push(reconciling.await.unwrap());
     }
-    let kills = recorder.deaths() + reconciler.deaths();
+    let deaths = recorder.deaths() + reconciler.deaths();
     for scope in ["fleet", "table"] {
         let answer = reconciler.invoke(json!({"scope": scope}).to_string()).await;
         assert_eq!(answer.body["complete"], true, "{}", answer.body);
     }
     println!(
-        "{} events, {kills} kills ({} of reconcilers), {} fleet runs and {} table runs in between",
+        "{} events, {deaths} kills ({} of reconcilers), {} fleet runs and {} table runs in between",
         events.len(),
         reconciler.deaths(),
         runs[0],
         runs[1]
     );
-    assert!(events.len() >= 20_000 && kills >= KILLS && reconciler.deaths() > 0);
+    assert!(events.len() >= least_events && deaths >= kills && reconciler.deaths() > 0);
     check_rows(&dynamodb, &truths);
     check_writes(&dynamodb);
 }

@@ -106,13 +106,7 @@ impl Ecs {
     }
 
     fn put(&self, kind: Kind, cluster: &str, object: &Value, text: String) {
-        let (arn, status) = match kind {
-            Kind::Task => ("taskArn", "desiredStatus"),
-            Kind::ContainerInstance => ("containerInstanceArn", "status"),
-        };
-        let (arn, status) = (text_of(object, arn).to_owned(), text_of(object, status).to_owned());
-        self.put_cluster(cluster);
-        self.lock().resources.insert(arn, Resource { kind, cluster: cluster.to_owned(), status, text: text.into() });
+        self.lock().put(kind, cluster, object, text);
     }
 
     /// Puts numbered tasks and container instances at version 1 into each of so many clusters.
@@ -156,6 +150,11 @@ impl Ecs {
 
     fn describe_next(&self, arn: &str, times: usize, description: Description) {
         self.lock().next.entry(arn.to_owned()).or_default().extend(std::iter::repeat_n(description, times));
+    }
+
+    /// As soon as the tasks with this desired status have been listed, puts a task.
+    pub fn after_list(&self, desired_status: &'static str, task: &Value) {
+        self.lock().after_list = Some((desired_status, task.clone()));
     }
 
     /// Limits the pages of all lists.
@@ -218,6 +217,8 @@ struct State {
     tokens: HashMap<String, (String, String)>,
     buckets: Option<Buckets>,
     rules: Vec<Rule>,
+    /// What is put as soon as the tasks with a desired status have been listed.
+    after_list: Option<(&'static str, Value)>,
     calls: Vec<Call>,
 }
 
@@ -268,6 +269,16 @@ impl Failure {
 }
 
 impl State {
+    fn put(&mut self, kind: Kind, cluster: &str, object: &Value, text: String) {
+        let (arn, status) = match kind {
+            Kind::Task => ("taskArn", "desiredStatus"),
+            Kind::ContainerInstance => ("containerInstanceArn", "status"),
+        };
+        let (arn, status) = (text_of(object, arn).to_owned(), text_of(object, status).to_owned());
+        self.clusters.insert(cluster.to_owned(), true);
+        self.resources.insert(arn, Resource { kind, cluster: cluster.to_owned(), status, text: text.into() });
+    }
+
     fn call(&mut self, headers: &HeaderMap, body: &[u8]) -> Result<String, Failure> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let operation = header("x-amz-target").strip_prefix("AmazonEC2ContainerServiceV20141113.").unwrap_or_default();
@@ -308,6 +319,7 @@ impl State {
                 "AccessDeniedException",
                 format!("User: local is not authorized to perform: ecs:{operation} because no policy allows it"),
             ),
+            Fault::ClusterNotFound => cluster_not_found(),
             Fault::HalfAnswer => Failure::Half(self.answer(operation, parameters)?),
             Fault::Silence => Failure::Silence,
             Fault::NotJson => Failure::Page,
@@ -329,6 +341,9 @@ impl State {
                 }
                 // ECS never sets a task's desired status to PENDING.
                 let tasks = self.list(Kind::Task, &cluster, |status| status == desired && status != "PENDING");
+                if let Some((_, task)) = self.after_list.take_if(|(status, _)| *status == desired) {
+                    self.put(Kind::Task, &cluster, &task, objects::text(&task));
+                }
                 self.page("taskArns", &format!("{desired} tasks in {cluster}"), tasks, parameters)
             }
             "ListContainerInstances" => {
@@ -366,7 +381,7 @@ impl State {
     /// The ARN of the cluster that a request is about, which must be active.
     fn active(&self, parameters: &Parameters) -> Result<String, Failure> {
         let cluster = self.arn(parameters.cluster.as_deref()).filter(|arn| self.clusters[arn]);
-        cluster.ok_or_else(|| Failure::Error(400, "ClusterNotFoundException", "Cluster not found.".to_owned()))
+        cluster.ok_or_else(cluster_not_found)
     }
 
     fn list(&self, kind: Kind, cluster: &str, status: impl Fn(&str) -> bool) -> Vec<String> {
@@ -423,6 +438,10 @@ impl State {
         });
         Ok(description.to_string())
     }
+}
+
+fn cluster_not_found() -> Failure {
+    Failure::Error(400, "ClusterNotFoundException", "Cluster not found.".to_owned())
 }
 
 /// What AWS checks before the operation.

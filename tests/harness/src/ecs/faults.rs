@@ -11,6 +11,8 @@ pub enum Fault {
     ServerError,
     /// Refused with `AccessDeniedException`.
     AccessDenied,
+    /// Refused with `ClusterNotFoundException`.
+    ClusterNotFound,
     /// The connection is closed after half of the response.
     HalfAnswer,
     /// No response arrives.
