@@ -2,6 +2,7 @@
 
 use std::env;
 
+use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
@@ -30,6 +31,9 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let aws = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https)
+        // Each client has its own. Given here, so that the environment is not asked: the SDK panics if AWS_RETRY_MODE or
+        // AWS_MAX_ATTEMPTS is invalid.
+        .retry_config(RetryConfig::standard())
         // Meant for bodies of megabytes. Here, the attempt timeouts are enough.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()

@@ -609,7 +609,8 @@ async fn an_invocation_sends_one_conditional_put_item_and_no_other_request() {
         json!({
             "TableName": "ECSTaskState",
             "Item": events::row(&task(4)),
-            "ConditionExpression": "attribute_not_exists(#version) OR #version < :version",
+            "ConditionExpression": "attribute_not_exists(#version) OR #version < :version OR (#version = :version AND \
+                                    attribute_exists(reconciled_at))",
             "ExpressionAttributeNames": {"#version": "version"},
             "ExpressionAttributeValues": {":version": {"N": "4"}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
