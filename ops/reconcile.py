@@ -64,8 +64,7 @@ def show(answer):
         print(f"{name:{names}}  {value:>{width}}")
 
 
-if __name__ == "__main__":
-    name, scope = sys.argv[1:]
+def main(name, scope):
     if scope not in SCOPES:
         sys.exit(f"error: SCOPE must be fleet or table, found {scope!r}: make reconcile SCOPE=fleet")
     with stack.one_line_errors():
@@ -73,3 +72,7 @@ if __name__ == "__main__":
     show(answer)
     if answer["complete"] is False:
         print("The run stopped before Lambda's deadline: the next run, by schedule or by hand, covers the rest.")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
