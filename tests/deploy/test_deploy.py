@@ -511,15 +511,15 @@ def rights(statements, names={}):
 
 def test_deploy_cargo_lambda_deploys_each_function_with_its_own_binary(aws, tmp_path):
     environment, deployed = aws.environment(), tmp_path / "deployed"
-    # The functions are not built here, so this fake cargo deploys another file, and notes which one was asked for.
-    cargo(tmp_path, f"for last; do :; done\necho \"$last\" \"$*\" >> {deployed}\n"
-          f"exec REAL lambda deploy --role arn:aws:iam::{ACCOUNT}:role/any --binary-path {binary()} \"$last\"")
+    # The functions are not built here, so this fake cargo notes the binary that was asked for, and deploys another file.
+    cargo(tmp_path, f"echo \"$*\" >> {deployed}\n"
+          f"exec REAL $(echo \"$*\" | sed 's|--binary-name [a-z-]*|--binary-path {binary()}|')")
     code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment | {
         "PATH": f"{tmp_path}:{environment['PATH']}",
     })
     assert code == 0, (lines, errors)
-    asked = {line.split()[0]: line.split("--binary-name ")[1].split()[0] for line in deployed.read_text().splitlines()}
-    assert asked == {"alone": "ecs-state-recorder", "alone-reconciler": "ecs-state-reconciler"}
+    asked = re.findall(r"--binary-name (\S+) (\S+)$", deployed.read_text(), re.MULTILINE)
+    assert asked == [("ecs-state-recorder", "alone"), ("ecs-state-reconciler", "alone-reconciler")]
 
 
 def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
