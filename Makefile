@@ -110,7 +110,7 @@ validate: .tools/aws/installed ## Check template.yaml with SAM and cfn-lint, and
 	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
-build: .tools/aws/installed cargo ## Build the function for Lambda: make build ARCHITECTURE=x86_64
+build: .tools/aws/installed cargo ## Build both functions for Lambda: make build ARCHITECTURE=x86_64
 	@$(SAM) build --build-dir $(TARGET)/sam/build --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: deploy
@@ -120,6 +120,7 @@ deploy: preflight build ## Deploy the stack: make deploy STACK=… PARAMETERS='A
 		--capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
 		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' $(SAM_OPTIONS)
 	@$(OPS)/stack.py protect '$(STACK)'
+	@$(OPS)/stack.py next-step '$(STACK)'
 
 # Runs before the build, which takes minutes. It uses the profile and region of the environment, not of SAM_OPTIONS.
 .PHONY: preflight
@@ -133,8 +134,9 @@ delete: signed-in ## Delete the stack, whatever its state; its two tables are ke
 	@$(OPS)/stack.py delete '$(STACK)'
 
 .PHONY: deploy-cargo-lambda
-deploy-cargo-lambda: signed-in cargo ## Deploy only the function with cargo-lambda, with its role, rule and target
-	@$(AWS) cargo lambda build --locked --release --bin ecs-state-recorder $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
+deploy-cargo-lambda: signed-in cargo ## Deploy only the functions with cargo-lambda, with their roles, rule and schedules
+	@$(AWS) cargo lambda build --locked --release --bin ecs-state-recorder --bin ecs-state-reconciler \
+		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
 	@$(AWS) $(OPS)/cargo_lambda.py deploy '$(STACK)'
 
 .PHONY: delete-cargo-lambda
@@ -145,6 +147,10 @@ delete-cargo-lambda: signed-in ## Delete what deploy-cargo-lambda created; the t
 invoke-remote: signed-in ## Send an event to the deployed function, and show its answer and the row: make invoke-remote EVENT=events/….json
 	@test -n '$(EVENT)' || { echo 'error: EVENT must be set: make invoke-remote EVENT=events/fargate-task-running.json' >&2; exit 2; }
 	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
+
+.PHONY: reconcile
+reconcile: signed-in ## Compare the tables with ECS, and show what was written: make reconcile SCOPE=fleet, or SCOPE=table
+	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
 
 .PHONY: redrive
 redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 sends all

@@ -1,6 +1,7 @@
 """The deployed stack, whatever its state, and one-line errors for whatever is missing.
 
-Run without arguments, it checks the credentials; `stack.py delete NAME` and `stack.py protect NAME` work on a stack."""
+Run without arguments, it checks the credentials; `stack.py delete NAME`, `protect NAME` and `next-step NAME` work
+on a stack."""
 
 import sys
 import time
@@ -150,9 +151,15 @@ def protect(stack):
             print(f"table {table}: protected from deletion")
 
 
+def next_step(stack):
+    """Says after a creation how to add what ran before it. Nothing fails if nobody does: the schedule does it, too."""
+    if stack["StackStatus"] == "CREATE_COMPLETE":
+        print(f"To record now what was running before: make reconcile SCOPE=fleet STACK={stack['StackName']}")
+
+
 if __name__ == "__main__":
     with one_line_errors():
         boto3.client("sts").get_caller_identity()
         if sys.argv[1:]:
             command, name = sys.argv[1:]
-            {"delete": delete, "protect": protect}[command](existing(name))
+            {"delete": delete, "protect": protect, "next-step": next_step}[command](existing(name))

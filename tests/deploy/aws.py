@@ -69,7 +69,8 @@ class Stack:
         with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
         s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
-        template["Resources"]["Recorder"]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
+        for function in ("Recorder", "Reconciler"):
+            template["Resources"][function]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
         resolved.clear()
         client = boto3.client("cloudformation")
         client.create_stack(
@@ -336,6 +337,17 @@ class Alarm(Created, CloudFormationModel):
         properties = {**properties, "Threshold": float(properties["Threshold"])}
         boto3.client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
         return cls(name, Arn=f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}")
+
+
+class Schedule(Created, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Scheduler::Schedule"
+
+    @classmethod
+    def make(cls, name, properties):
+        boto3.client("scheduler").create_schedule(Name=name, **properties)
+        return cls(name)
 
 
 create_table = Table.create_from_cloudformation_json.__func__

@@ -9,6 +9,8 @@ import boto3
 import pytest
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudwatch.models import CloudWatchBackend
+from moto.scheduler.exceptions import ValidationException
+from moto.scheduler.models import EventBridgeSchedulerBackend
 from moto.sqs.models import SQSBackend
 from samcli.yamlhelper import yaml_parse
 
@@ -55,11 +57,13 @@ def status(name="recorder"):
 def make(aws, tmp_path):
     """Runs make with the real SAM CLI. The output of `make build` is already in place."""
     built = tmp_path / "target/sam/build"
-    (built / "Recorder").mkdir(parents=True)
-    (built / "Recorder/bootstrap").write_text("the built function")
     template = (PROJECT / "template.yaml").read_text()
-    assert "CodeUri: .\n" in template
-    (built / "template.yaml").write_text(template.replace("CodeUri: .\n", "CodeUri: Recorder\n"))
+    assert template.count("CodeUri: .\n") == 2
+    for function in ("Recorder", "Reconciler"):
+        (built / function).mkdir(parents=True)
+        (built / function / "bootstrap").write_text(f"the built {function}")
+        template = template.replace("CodeUri: .\n", f"CodeUri: {function}\n", 1)
+    (built / "template.yaml").write_text(template)
     # moto finds a template that SAM put into its S3 only under the name localhost, where the SDK needs path-style
     # buckets.
     configuration = tmp_path / "config"
@@ -213,11 +217,16 @@ def test_a_failed_creation_does_not_block_the_next_one(aws, make, monkeypatch):
     ]
     assert output.endswith(
         f"table {TASKS}: protected from deletion\ntable {CONTAINER_INSTANCES}: protected from deletion\n"
+        "To record now what was running before: make reconcile SCOPE=fleet STACK=recorder\n"
     )
     assert (status(), tables()) == ("CREATE_COMPLETE", {TASKS: True, CONTAINER_INSTANCES: True})
 
     # If they are already protected, nothing is done or printed.
     assert ops("stack.py", "protect", "recorder", **aws.environment()) == (0, [], [])
+
+    # After an update, nothing is suggested: the earlier runs have recorded everything.
+    model("recorder").status = "UPDATE_COMPLETE"
+    assert ops("stack.py", "next-step", "recorder", **aws.environment()) == (0, [], [])
 
 
 def test_a_conflict_stops_make_before_sam_starts_and_leaves_a_failed_stack_unchanged(aws, make):
@@ -238,7 +247,8 @@ def test_sam_options_are_passed_to_sam_and_a_given_bucket_replaces_sams(aws, mak
     assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == {"team": "platform", "cost center": "4 2"}
     assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["mine"]
     objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
-    assert len(objects) == 2 and all(each["Key"].startswith("recorder/") for each in objects)
+    # Both functions and the template.
+    assert len(objects) == 3 and all(each["Key"].startswith("recorder/") for each in objects)
 
     # The other programs would use another account or region.
     for option in ("--profile work", "--region=us-east-1"):
@@ -357,15 +367,39 @@ def test_a_failed_deletion_says_what_failed_and_why_and_can_be_repeated(aws, mon
 # With cargo-lambda.
 
 
+def cargo(folder, script):
+    """A cargo that comes first in PATH. In its script, REAL is the real one."""
+    path = folder / "cargo"
+    path.write_text(f"#!/bin/sh\n{script.replace('REAL', shutil.which('cargo'))}\n")
+    path.chmod(0o755)
+
+
+def tables_arns(region=REGION):
+    return [f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table}" for table in KEYS]
+
+
+def write_log(function, region=REGION):
+    return {
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": f"arn:aws:logs:{region}:{ACCOUNT}:log-group:/aws/lambda/{function}:*",
+    }
+
+
+def policy_of(role, name):
+    return boto3.client("iam").get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+
+
+def trust_of(role):
+    return boto3.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+
+
 def test_deploy_cargo_lambda_creates_function_permissions_rule_and_target_and_delete_removes_them(aws, tmp_path):
     environment = aws.environment(FUNCTION_BINARY=binary())
     # Lambda refuses a new role for a few seconds. moto does not, so this fake cargo does, once.
-    refused, cargo = tmp_path / "refused", tmp_path / "cargo"
-    cargo.write_text(
-        f"#!/bin/sh\n[ -f {refused} ] && exec {shutil.which('cargo')} \"$@\"\ntouch {refused}\n"
-        "echo 'The role defined for the function cannot be assumed by Lambda.' >&2; exit 1\n"
-    )
-    cargo.chmod(0o755)
+    refused = tmp_path / "refused"
+    cargo(tmp_path, f"[ -f {refused} ] && exec REAL \"$@\"\ntouch {refused}\n"
+          "echo 'The role defined for the function cannot be assumed by Lambda.' >&2; exit 1")
     environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
     for _ in range(2):
         code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
@@ -373,21 +407,10 @@ def test_deploy_cargo_lambda_creates_function_permissions_rule_and_target_and_de
     assert refused.exists()
     function = boto3.client("lambda").get_function_configuration(FunctionName="alone")
     assert (function["Runtime"], function["MemorySize"], function["Timeout"]) == ("provided.al2023", 128, 15)
-    role = boto3.client("iam").get_role_policy(RoleName=f"alone-{REGION}", PolicyName="record")
     assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/alone-{REGION}"
-    assert role["PolicyDocument"]["Statement"] == [
-        {
-            "Effect": "Allow",
-            "Action": "dynamodb:PutItem",
-            "Resource": [
-                f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in (TASKS, "ECSCtrInstanceState")
-            ],
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/alone:*",
-        },
+    assert policy_of(f"alone-{REGION}", "record") == [
+        {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": tables_arns()},
+        write_log("alone"),
     ]
     events = boto3.client("events")
     rule = events.describe_rule(Name="alone")
@@ -414,9 +437,89 @@ def test_deploy_cargo_lambda_creates_function_permissions_rule_and_target_and_de
         code, lines, errors = ops("cargo_lambda.py", "delete", "alone", **environment)
         assert (code, errors) == (0, []), errors
     assert boto3.client("lambda").list_functions()["Functions"] == []
+    assert boto3.client("logs").describe_log_groups()["logGroups"] == []
     assert events.list_rules()["Rules"] == []
+    assert boto3.client("scheduler").list_schedules()["Schedules"] == []
     assert boto3.client("iam").list_roles()["Roles"] == []
     assert sorted(tables.list_tables()["TableNames"]) == ["ECSCtrInstanceState", TASKS]
+
+
+def test_deploy_cargo_lambda_creates_the_reconciler_its_roles_and_schedules_as_the_template_does(aws, monkeypatch):
+    stack = aws.deploy("recorder", CreateTables="false")
+    # Scheduler refuses a new role for a few seconds. moto does not, so it is made to, once.
+    refusals, create = [ValidationException(
+        "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+    )], EventBridgeSchedulerBackend.create_schedule
+
+    def refuse_once(self, **given):
+        if refusals:
+            raise refusals.pop()
+        return create(self, **given)
+
+    monkeypatch.setattr(EventBridgeSchedulerBackend, "create_schedule", refuse_once)
+    for _ in range(2):
+        code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **aws.environment(FUNCTION_BINARY=binary()))
+        assert code == 0, (lines, errors)
+    assert refusals == []
+
+    name, role = "alone-reconciler", f"alone-reconciler-{REGION}"
+    function = boto3.client("lambda").get_function_configuration(FunctionName=name)
+    wanted = stack.properties["Reconciler"]
+    assert (function["Runtime"], function["MemorySize"], function["Timeout"]) == (
+        wanted["Runtime"], wanted["MemorySize"], wanted["Timeout"],
+    )
+    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/{role}"
+    invoked = boto3.client("lambda").get_function_event_invoke_config(FunctionName=name)
+    wanted = stack.properties["ReconcilerEventInvokeConfig"]
+    assert (invoked["MaximumRetryAttempts"], invoked["MaximumEventAgeInSeconds"]) == (
+        wanted["MaximumRetryAttempts"], wanted["MaximumEventAgeInSeconds"],
+    )
+    assert rights(policy_of(role, "reconcile")) == rights(
+        stack.properties["ReconcilerRole"]["Policies"][0]["PolicyDocument"]["Statement"],
+        {stack.names["ReconcilerLogs"]: f"/aws/lambda/{name}"},
+    )
+
+    role = f"alone-schedules-{REGION}"
+    [allowed] = policy_of(role, "run")
+    assert allowed == {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": function["FunctionArn"]}
+    assert trust_of(role) == stack.properties["ScheduleRole"]["AssumeRolePolicyDocument"]["Statement"]
+    for scope, schedule in [("fleet", "FleetSchedule"), ("table", "TableSchedule")]:
+        found = boto3.client("scheduler").get_schedule(Name=f"alone-{scope}")
+        wanted = stack.properties[schedule]
+        assert {key: found[key] for key in ("ScheduleExpression", "FlexibleTimeWindow", "Target")} == {
+            "ScheduleExpression": wanted["ScheduleExpression"],
+            "FlexibleTimeWindow": wanted["FlexibleTimeWindow"],
+            "Target": {
+                **wanted["Target"], "Arn": function["FunctionArn"], "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/{role}",
+            },
+        }
+
+
+def rights(statements, names={}):
+    """Each action with its resources, however a policy groups them."""
+    found = set()
+    for statement in filter(None, statements):
+        assert set(statement) - {"Sid"} == {"Effect", "Action", "Resource"} and statement["Effect"] == "Allow"
+        actions, resources = (
+            [each] if isinstance(each, str) else each for each in (statement["Action"], statement["Resource"])
+        )
+        for name, other in names.items():
+            resources = [resource.replace(name, other) for resource in resources]
+        found |= {(action, resource) for action in actions for resource in resources}
+    return found
+
+
+def test_deploy_cargo_lambda_deploys_each_function_with_its_own_binary(aws, tmp_path):
+    environment, deployed = aws.environment(), tmp_path / "deployed"
+    # The functions are not built here, so this fake cargo notes the binary that was asked for, and deploys another file.
+    cargo(tmp_path, f"echo \"$*\" >> {deployed}\n"
+          f"exec REAL $(echo \"$*\" | sed 's|--binary-name [a-z-]*|--binary-path {binary()}|')")
+    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment | {
+        "PATH": f"{tmp_path}:{environment['PATH']}",
+    })
+    assert code == 0, (lines, errors)
+    asked = re.findall(r"--binary-name (\S+) (\S+)$", deployed.read_text(), re.MULTILINE)
+    assert asked == [("ecs-state-recorder", "alone"), ("ecs-state-reconciler", "alone-reconciler")]
 
 
 def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
@@ -428,26 +531,35 @@ def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
         code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
         assert code == 0, (lines, errors)
 
-    def rights(region):
-        """The role of the region's function, and the resources that it may use."""
-        role = boto3.client("lambda", region_name=region).get_function_configuration(FunctionName="alone")["Role"]
-        policy = boto3.client("iam").get_role_policy(RoleName=role.split("/")[1], PolicyName="record")["PolicyDocument"]
-        rows, log = policy["Statement"]
+    def found(region):
+        """What there is in a region, and the regions of the resources that its roles may use."""
+        functions = boto3.client("lambda", region_name=region).list_functions()["Functions"]
+        schedules = boto3.client("scheduler", region_name=region).list_schedules()["Schedules"]
         assert boto3.client("events", region_name=region).list_targets_by_rule(Rule="alone")["Targets"]
-        return role, rows["Resource"], log["Resource"]
+        policies = [(f"alone-{region}", "record"), (f"alone-reconciler-{region}", "reconcile"),
+                    (f"alone-schedules-{region}", "run")]
+        used = {resource for role in policies for _, resource in rights(policy_of(*role))} - {"*"}
+        return (
+            {function["FunctionName"]: function["Role"] for function in functions},
+            sorted(schedule["Name"] for schedule in schedules),
+            {resource.split(":")[3] for resource in used},
+        )
 
     def expected(region):
         return (
-            f"arn:aws:iam::{ACCOUNT}:role/alone-{region}",
-            [f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table}" for table in KEYS],
-            f"arn:aws:logs:{region}:{ACCOUNT}:log-group:/aws/lambda/alone:*",
+            {name: f"arn:aws:iam::{ACCOUNT}:role/{name}-{region}" for name in ("alone", "alone-reconciler")},
+            ["alone-fleet", "alone-table"],
+            {region},
         )
 
-    assert {region: rights(region) for region in regions} == {region: expected(region) for region in regions}
+    assert {region: found(region) for region in regions} == {region: expected(region) for region in regions}
     assert ops("cargo_lambda.py", "delete", "alone", **regions["us-east-1"])[0] == 0
     assert boto3.client("lambda", region_name="us-east-1").list_functions()["Functions"] == []
-    assert rights(REGION) == expected(REGION)
-    assert [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]] == [f"alone-{REGION}"]
+    assert boto3.client("scheduler", region_name="us-east-1").list_schedules()["Schedules"] == []
+    assert found(REGION) == expected(REGION)
+    assert sorted(role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]) == [
+        f"alone-{REGION}", f"alone-reconciler-{REGION}", f"alone-schedules-{REGION}",
+    ]
 
 
 def test_a_role_of_an_earlier_version_is_no_longer_used_but_kept_for_other_regions(aws):
@@ -475,8 +587,10 @@ def test_a_role_of_an_earlier_version_is_no_longer_used_but_kept_for_other_regio
 
 
 def test_a_name_that_is_too_long_for_a_role_is_refused_before_anything_is_created(aws):
-    name = "x" * 60
+    # The longest name is the reconciler's role.
+    name = "x" * 44
     assert ops("cargo_lambda.py", "deploy", name, **aws.environment()) == (1, [], [
-        f"error: the role name {name}-eu-west-1 must have at most 64 characters, found 70: choose a shorter STACK",
+        f"error: the role name {name}-reconciler-eu-west-1 must have at most 64 characters, found 65: "
+        "choose a shorter STACK",
     ])
     assert tables() == {}

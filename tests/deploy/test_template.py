@@ -30,9 +30,9 @@ def queue_attributes(url):
     return boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
 
 
-def role_statements(stack):
-    """All permissions of the function's role."""
-    role = stack.properties["RecorderRole"]
+def role_statements(stack, role="RecorderRole"):
+    """All permissions of a role."""
+    role = stack.properties[role]
     assert set(role) <= {"AssumeRolePolicyDocument", "PermissionsBoundary", "Policies"}
     [policy] = role["Policies"]
     # In a list, moto turns AWS::NoValue into null.
@@ -66,6 +66,16 @@ def references(value):
     return found
 
 
+def needed_by(stack, name):
+    """Whatever CloudFormation creates before a resource."""
+    needed = dependencies(stack)
+    before, rest = set(), {name}
+    while rest:
+        found = set().union(*(needed[each] for each in rest)) - before
+        before, rest = before | found, found
+    return before
+
+
 def dependencies(stack):
     """The resources that CloudFormation creates before each resource."""
     resources = stack.cloudformation["Resources"]
@@ -82,15 +92,20 @@ def test_whatever_catches_the_rules_events_is_created_before_it_and_there_are_no
     # Raises an error if there is a cycle.
     order = list(TopologicalSorter(needed).static_order())
     assert set(order) == set(stack.cloudformation["Resources"])
-    before, rest = set(), {"RecorderStateChanges"}
-    while rest:
-        found = set().union(*(needed[name] for name in rest)) - before
-        before, rest = before | found, found
-    assert before == {
+    assert needed_by(stack, "RecorderStateChanges") == {
         "Archive", "ContainerInstanceTable", "DeadLetterQueue", "DeadLetterQueuePolicy", "FailureQueue", "Recorder",
         "RecorderEventInvokeConfig", "RecorderLogs", "RecorderRole", "TaskTable",
     }
     assert needed["RecorderStateChangesPermission"] == {"Recorder", "RecorderStateChanges"}
+
+
+@pytest.mark.parametrize("schedule", ["FleetSchedule", "TableSchedule"])
+def test_a_schedule_is_created_after_all_that_its_first_run_needs_and_after_the_rule(stack, schedule):
+    # A schedule by rate begins with a run, and what changes between that run and the rule would wait for the next.
+    assert needed_by(stack, schedule) == needed_by(stack, "RecorderStateChanges") | {
+        "Reconciler", "ReconcilerEventInvokeConfig", "ReconcilerLogs", "ReconcilerRole", "RecorderStateChanges",
+        "RecorderStateChangesPermission", "ScheduleRole",
+    }
 
 
 def test_no_resource_depends_on_one_that_a_condition_may_omit(aws, stack):
@@ -154,6 +169,87 @@ def test_what_lambda_gives_up_on_is_kept(stack):
 
 def queue_arn(stack, queue):
     return queue_attributes(stack.names[queue])["QueueArn"]
+
+
+def test_the_reconciler_logs_json_knows_its_tables_and_clusters_and_has_all_of_lambdas_time(stack):
+    assert stack.properties["Reconciler"] == {
+        **stack.properties["Recorder"],
+        "Description": "Compares the tables with the ECS API, and writes what is missing or older",
+        "Environment": {
+            "Variables": {
+                "TASK_TABLE_NAME": TASKS,
+                "CONTAINER_INSTANCE_TABLE_NAME": CONTAINER_INSTANCES,
+                "RETENTION_DAYS": 30,
+                "REDACT_ENVIRONMENT": "false",
+                "CLUSTER_ARNS": "",
+                "ECS_CALLS_PER_SECOND": 5,
+            }
+        },
+        "LoggingConfig": {
+            **stack.properties["Recorder"]["LoggingConfig"], "LogGroup": stack.names["ReconcilerLogs"],
+        },
+        "MemorySize": 256,
+        "Role": f"arn:aws:iam::{ACCOUNT}:role/{stack.names['ReconcilerRole']}",
+        "Timeout": 900,
+    }
+    reconciler = stack.template["Resources"]["Reconciler"]["Metadata"]
+    assert reconciler == {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "ecs-state-reconciler"}}
+    assert stack.properties["ReconcilerLogs"] == {"RetentionInDays": 30}
+
+
+def test_nothing_retries_a_run_and_nothing_keeps_it_since_the_next_one_does_the_same(stack):
+    assert stack.properties["ReconcilerEventInvokeConfig"] == {
+        "FunctionName": stack.names["Reconciler"],
+        "Qualifier": "$LATEST",
+        "MaximumRetryAttempts": 0,
+        # A run that waits for capacity is dropped before the next one is due.
+        "MaximumEventAgeInSeconds": 5 * 60,
+        "DestinationConfig": {},
+    }
+
+
+@pytest.mark.parametrize("name, rate, scope", [
+    ("FleetSchedule", "rate(15 minutes)", "fleet"), ("TableSchedule", "rate(24 hours)", "table"),
+])
+def test_each_scope_has_a_schedule_that_invokes_the_reconciler_without_retries(stack, name, rate, scope):
+    schedule = boto3.client("scheduler").get_schedule(Name=stack.names[name])
+    wanted = {
+        "GroupName": "default",
+        "State": "ENABLED",
+        "ScheduleExpression": rate,
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {
+            "Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{stack.names['Reconciler']}",
+            "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/{stack.names['ScheduleRole']}",
+            "Input": json.dumps({"scope": scope}),
+            "RetryPolicy": {"MaximumRetryAttempts": 0},
+        },
+    }
+    assert {key: schedule[key] for key in wanted} == wanted
+    # What CloudFormation gets, whole.
+    assert set(stack.properties[name]) == {"Description", "FlexibleTimeWindow", "ScheduleExpression", "Target"}
+    assert stack.types[name] == "AWS::Scheduler::Schedule"
+
+
+def test_the_schedules_role_may_only_invoke_the_reconciler_and_only_the_accounts_schedules_may_use_it(stack):
+    assert role_statements(stack, "ScheduleRole") == [{
+        "Sid": "RunTheReconciler",
+        "Effect": "Allow",
+        "Action": "lambda:InvokeFunction",
+        "Resource": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{stack.names['Reconciler']}",
+    }]
+    assert stack.properties["ScheduleRole"]["AssumeRolePolicyDocument"]["Statement"] == [{
+        "Effect": "Allow",
+        "Principal": {"Service": "scheduler.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/default"},
+            "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        },
+    }]
+    # moto's double of Scheduler checks no role: the group of the condition is that of the schedules.
+    for name in ("FleetSchedule", "TableSchedule"):
+        assert boto3.client("scheduler").get_schedule(Name=stack.names[name])["GroupName"] == "default"
 
 
 @pytest.mark.parametrize("table, key", [(TASKS, "taskArn"), (CONTAINER_INSTANCES, "containerInstanceArn")])
@@ -254,17 +350,84 @@ def test_the_functions_role_may_only_write_rows_its_log_and_its_failures(stack):
     ]
 
 
-def test_with_tracing_the_role_may_also_write_traces(aws):
+CLUSTERS = [f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{name}" for name in ("demo", "demo-2")]
+ECS = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
+
+
+@pytest.mark.parametrize("clusters", [[], CLUSTERS])
+def test_the_reconcilers_role_may_only_read_ecs_read_and_write_rows_and_write_its_log(aws, clusters):
+    stack = aws.deploy("recorder", ClusterArns=",".join(clusters))
+    only = {"Condition": {"ArnEquals": {"ecs:cluster": clusters}}} if clusters else {}
+    assert role_statements(stack, "ReconcilerRole") == [
+        {"Sid": "FindClusters", "Effect": "Allow", "Action": "ecs:ListClusters", "Resource": "*"},
+        {
+            "Sid": "ReadClusters",
+            "Effect": "Allow",
+            "Action": ["ecs:DescribeClusters", "ecs:ListContainerInstances"],
+            "Resource": clusters or f"{ECS}:cluster/*",
+        },
+        {"Sid": "FindTasks", "Effect": "Allow", "Action": "ecs:ListTasks", "Resource": "*", **only},
+        {
+            "Sid": "ReadTasksAndContainerInstances",
+            "Effect": "Allow",
+            "Action": ["ecs:DescribeContainerInstances", "ecs:DescribeTasks"],
+            "Resource": [f"{ECS}:container-instance/*", f"{ECS}:task/*"],
+            **only,
+        },
+        {
+            "Sid": "ReadAndWriteRows",
+            "Effect": "Allow",
+            "Action": ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"],
+            "Resource": [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in (TASKS, CONTAINER_INSTANCES)],
+        },
+        {
+            "Sid": "WriteItsLog",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{stack.names['ReconcilerLogs']}:*",
+        },
+    ]
+    assert stack.properties["ReconcilerRole"]["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+
+
+# The actions of a policy that the documentation of ECS doesn't let name a resource: ListClusters has none, and ListTasks
+# is authorized on * (github.com/cdklabs/construct-hub/pull/1207).
+ON_EVERYTHING = {"ecs:ListClusters", "ecs:ListTasks"}
+
+
+def test_each_action_of_ecs_is_limited_to_resources_of_a_type_that_it_supports(stack):
+    ecs = json.loads((files("cfnlint.data.AdditionalSpecs") / "Policies.json").read_text())["ecs"]
+    types = {name.lower(): action.get("Resources", []) for name, action in ecs["Actions"].items()}
+    found = {}
+    for statement in role_statements(stack, "ReconcilerRole"):
+        actions, resources = ([each] if isinstance(each, str) else each
+                              for each in (statement["Action"], statement["Resource"]))
+        for action in actions:
+            if action.startswith("ecs:"):
+                found[action] = {arn.removeprefix(f"{ECS}:").removesuffix("/*") for arn in resources}
+    assert {action for action, kinds in found.items() if kinds == {"*"}} == ON_EVERYTHING
+    assert len(found) == 6
+    for action in set(found) - ON_EVERYTHING:
+        assert set(types[action.removeprefix("ecs:").lower()]) <= found[action], action
+
+
+def test_with_tracing_the_functions_roles_may_also_write_traces(aws):
     stack = aws.deploy("traced", Tracing="Active")
     assert stack.properties["Recorder"]["TracingConfig"] == {"Mode": "Active"}
-    sids = [statement["Sid"] for statement in role_statements(stack)]
-    assert sids == ["WriteRows", "WriteItsLog", "KeepWhatFailed", "Trace"]
-    assert role_statements(stack)[3] == {
+    assert stack.properties["Reconciler"]["TracingConfig"] == {"Mode": "Active"}
+    trace = {
         "Sid": "Trace",
         "Effect": "Allow",
         "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
         "Resource": "*",
     }
+    without = aws.deploy("untraced", CreateTables="false")
+    for role in ("RecorderRole", "ReconcilerRole"):
+        sids = [statement["Sid"] for statement in role_statements(without, role)]
+        assert [statement["Sid"] for statement in role_statements(stack, role)] == [*sids, "Trace"]
+        assert role_statements(stack, role)[-1] == trace
 
 
 def test_the_queues_are_encrypted_keep_messages_for_14_days_and_accept_only_permitted_senders_over_tls(stack):
@@ -325,7 +488,7 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
             alarm["TreatMissingData"],
         )
         assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
-        assert len(alarm["AlarmDescription"]) > 100
+        assert 100 < len(alarm["AlarmDescription"]) <= 1024
         assert "FILL" not in str(alarm) or alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
     queue = {queue: stack.properties[f"{queue}Alarm"]["Dimensions"][0]["Value"] for queue in ("FailureQueue", "DeadLetterQueue")}
     for logical, name in queue.items():
@@ -355,6 +518,9 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
             "Sum", "> 0", "3 of 4 x 300 s", good),
         "LagAlarm": (("ecs-state-recorder/recorder", "Lag"), "p90", "> 60000", "3 of 3 x 300 s", good),
         "DurationAlarm": (("AWS/Lambda", "Duration", "Recorder"), "Maximum", "> 12000", "1 of 1 x 300 s", good),
+        "ReconcileAlarm": (
+            ("ecs-state-recorder/recorder", "CompleteFleetRuns"), "Sum", "< 1", "12 of 12 x 300 s", bad),
+        "DriftAlarm": (("ecs-state-recorder/recorder", "Drift"), "Sum", "> 0", "1 of 1 x 300 s", good),
         "SilenceAlarm": (("AWS/Lambda", "Invocations", "Recorder"), "Sum", "< 1", "6 of 6 x 3600 s", bad),
     }
     # The longest configurable silence is CloudWatch's own limit.
@@ -374,12 +540,12 @@ def test_the_age_alarms_go_off_before_the_queues_delete_messages(stack):
 
 def test_without_a_topic_the_alarms_exist_and_notify_nobody(stack):
     alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert len(alarms) == 11
+    assert len(alarms) == 13
     assert all(alarm.get("AlarmActions", []) == alarm.get("OKActions", []) == [] for alarm in alarms)
 
 
-def metric_filters(stack):
-    found = boto3.client("logs").describe_metric_filters(logGroupName=stack.names["RecorderLogs"])["metricFilters"]
+def metric_filters(stack, log="RecorderLogs"):
+    found = boto3.client("logs").describe_metric_filters(logGroupName=stack.names[log])["metricFilters"]
     return {each["metricTransformations"][0]["metricName"]: each for each in found}
 
 
@@ -403,9 +569,26 @@ def test_the_log_line_becomes_metrics(stack):
     }
 
 
-@pytest.mark.parametrize("hours", [0, 6])
-def test_the_dashboard_shows_every_alarm_every_outcome_and_both_queues(aws, hours):
-    stack = aws.deploy("recorder", SilenceAlarmHours=hours)
+def test_the_reconcilers_log_line_becomes_metrics(stack):
+    filters = metric_filters(stack, "ReconcilerLogs")
+    assert {
+        name: (each["filterPattern"], *(transformation["metricValue"] for transformation in each["metricTransformations"]))
+        for name, each in filters.items()
+    } == {
+        "CompleteFleetRuns": (
+            '{ $.message = "run" && $.scope = "fleet" && $.complete IS TRUE && $.failures = 0 }', "1"),
+        "Drift": ('{ $.message = "run" && $.drift >= 0 }', "$.drift"),
+        "RunFailures": ('{ $.message = "run" && $.failures >= 0 }', "$.failures"),
+    }
+    for each in filters.values():
+        [transformation] = each["metricTransformations"]
+        assert transformation["metricNamespace"] == "ecs-state-recorder/recorder"
+        assert "dimensions" not in transformation and "defaultValue" not in transformation
+
+
+@pytest.mark.parametrize("hours, minutes", [(0, 15), (6, 0)])
+def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_reconciler(aws, hours, minutes):
+    stack = aws.deploy("recorder", SilenceAlarmHours=hours, ReconcileMinutes=minutes)
     body = boto3.client("cloudwatch").get_dashboard(DashboardName=f"recorder-{REGION}")["DashboardBody"]
     widgets = {widget["properties"]["title"]: widget["properties"] for widget in json.loads(body)["widgets"]}
     assert sorted(name.split(":alarm:")[1] for name in widgets["Does anything need attention?"]["alarms"]) == sorted(
@@ -426,18 +609,27 @@ def test_the_dashboard_shows_every_alarm_every_outcome_and_both_queues(aws, hour
     }
     assert all(
         metric[3] == stack.names["Recorder"]
-        for title in ("The function", "The function's duration")
+        for title in ("The recorder", "The recorder's duration")
         for metric in widgets[title]["metrics"]
     )
     assert {metric[3] for metric in widgets["The tables' writes"]["metrics"]} == {TASKS, CONTAINER_INSTANCES}
+    assert {(metric[0], metric[1]) for metric in widgets["The reconciler"]["metrics"]} == {
+        ("ecs-state-recorder/recorder", name) for name in metric_filters(stack, "ReconcilerLogs")
+    }
+    assert widgets["The reconciler's latest runs"]["query"] == (
+        f"SOURCE '{stack.names['ReconcilerLogs']}' | filter message = 'run'"
+        " | fields @timestamp, scope, clusters, listed, stored, unchanged, stale, marked, cleared, drift, calls,"
+        " failures, complete | sort @timestamp desc | limit 20"
+    )
     assert widgets["Latest errors, timeouts and crashes"]["query"] == (
-        f"SOURCE '{stack.names['RecorderLogs']}' | filter level = 'ERROR'"
+        f"SOURCE '{stack.names['RecorderLogs']}' | SOURCE '{stack.names['ReconcilerLogs']}' | filter level = 'ERROR'"
         " or (type in ['platform.initReport', 'platform.report'] and record.status != 'success')"
         " | fields @timestamp, coalesce(message, concat(type, ' ', record.status)) as what, record.errorType"
         " | sort @timestamp desc | limit 20"
     )
     # Lambda writes these records, as JSON.
-    assert stack.properties["Recorder"]["LoggingConfig"]["SystemLogLevel"] == "INFO"
+    for function in ("Recorder", "Reconciler"):
+        assert stack.properties[function]["LoggingConfig"]["SystemLogLevel"] == "INFO"
 
 
 @pytest.mark.parametrize("region, console", [
@@ -463,6 +655,38 @@ def test_every_parameter_is_described_grouped_and_checked(stack):
     assert [name for name, parameter in parameters.items() if not checks & set(parameter)] == []
     groups = stack.template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
+
+
+@pytest.mark.parametrize("minutes, accepted", [
+    ("0", True), ("5", True), ("9", True), ("10", True), ("49", True), ("50", True), ("4", False), ("51", False),
+    ("00", False), ("05", False), ("15.5", False), ("-5", False), ("500", False), ("", False),
+])
+def test_a_fleet_run_comes_within_the_hour_in_which_ecs_shows_a_stopped_task_or_never(stack, minutes, accepted):
+    parameter = stack.template["Parameters"]["ReconcileMinutes"]
+    assert bool(re.fullmatch(parameter["AllowedPattern"], minutes)) == accepted
+    # CloudFormation checks the patterns of strings only.
+    assert parameter["Type"] == "String"
+    for text in (parameter["Description"], parameter["ConstraintDescription"]):
+        assert "5 to 50" in text
+
+
+def test_fleet_runs_and_their_limit_follow_their_parameters(aws):
+    stack = aws.deploy("recorder", ReconcileMinutes=50, EcsCallsPerSecond=20)
+    assert stack.properties["FleetSchedule"]["ScheduleExpression"] == "rate(50 minutes)"
+    assert stack.properties["TableSchedule"]["ScheduleExpression"] == "rate(24 hours)"
+    assert stack.properties["Reconciler"]["Environment"]["Variables"]["ECS_CALLS_PER_SECOND"] == 20
+    limits = stack.template["Parameters"]["EcsCallsPerSecond"]
+    assert (limits["MinValue"], limits["MaxValue"]) == (1, 20)
+
+
+def test_without_schedules_the_reconciler_can_still_be_run_and_nobody_waits_for_it(aws):
+    stack = aws.deploy("recorder", ReconcileMinutes=0)
+    assert stack.status == "CREATE_COMPLETE"
+    assert set(stack.cloudformation["Resources"]) - set(stack.names) == {
+        "FleetSchedule", "ReconcileAlarm", "ScheduleRole", "SilenceAlarm", "TableSchedule",
+    }
+    assert boto3.client("scheduler").list_schedules()["Schedules"] == []
+    assert stack.outputs["ReconcilerName"] == stack.names["Reconciler"]
 
 
 def section(page, heading):
@@ -506,10 +730,11 @@ def test_a_key_encrypts_everything_that_stores_events_and_the_role_may_use_it_th
     stack = aws.deploy("governed", KmsKeyArn=KEY)
     encrypted = {name: properties for name, properties in stack.properties.items() if KEY in json.dumps(properties)}
     assert set(encrypted) == {
-        "Archive", "ContainerInstanceTable", "DeadLetterQueue", "FailureQueue", "RecorderLogs", "RecorderRole",
-        "TaskTable",
+        "Archive", "ContainerInstanceTable", "DeadLetterQueue", "FailureQueue", "ReconcilerLogs", "ReconcilerRole",
+        "RecorderLogs", "RecorderRole", "TaskTable",
     }
-    assert encrypted["Archive"]["KmsKeyIdentifier"] == encrypted["RecorderLogs"]["KmsKeyId"] == KEY
+    assert encrypted["Archive"]["KmsKeyIdentifier"] == KEY
+    assert encrypted["RecorderLogs"]["KmsKeyId"] == encrypted["ReconcilerLogs"]["KmsKeyId"] == KEY
     for queue in ("DeadLetterQueue", "FailureQueue"):
         assert queue_attributes(stack.names[queue])["KmsMasterKeyId"] == KEY
         assert "SqsManagedSseEnabled" not in encrypted[queue]
@@ -518,17 +743,15 @@ def test_a_key_encrypts_everything_that_stores_events_and_the_role_may_use_it_th
     assert [statement["Sid"] for statement in role_statements(stack)] == [
         "WriteRows", "WriteItsLog", "KeepWhatFailed", "UseTheKey",
     ]
-    assert role_statements(stack)[3] == {
-        "Sid": "UseTheKey",
-        "Effect": "Allow",
-        "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
-        "Resource": KEY,
-        "Condition": {
-            "StringEquals": {
-                "kms:ViaService": [f"dynamodb.{REGION}.amazonaws.com", f"sqs.{REGION}.amazonaws.com"],
-            },
-        },
-    }
+    dynamodb, sqs = f"dynamodb.{REGION}.amazonaws.com", f"sqs.{REGION}.amazonaws.com"
+    for role, services in [("RecorderRole", [dynamodb, sqs]), ("ReconcilerRole", dynamodb)]:
+        assert role_statements(stack, role)[-1] == {
+            "Sid": "UseTheKey",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            "Resource": KEY,
+            "Condition": {"StringEquals": {"kms:ViaService": services}},
+        }
 
 
 def test_without_a_key_nothing_refers_to_one(stack):
@@ -536,11 +759,14 @@ def test_without_a_key_nothing_refers_to_one(stack):
     assert [name for name, properties in stack.properties.items() if re.search(named, json.dumps(properties))] == []
 
 
-def test_a_permissions_boundary_bounds_the_role(aws, stack):
-    assert "PermissionsBoundary" not in stack.properties["RecorderRole"]
+def test_a_permissions_boundary_bounds_every_role(aws, stack):
     bounded = aws.deploy("bounded", PermissionsBoundaryArn=BOUNDARY, CreateTables="false")
-    role = boto3.client("iam").get_role(RoleName=bounded.names["RecorderRole"])["Role"]
-    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
+    roles = [name for name, kind in stack.types.items() if kind == "AWS::IAM::Role"]
+    assert sorted(roles) == ["ReconcilerRole", "RecorderRole", "ScheduleRole"]
+    for name in roles:
+        assert "PermissionsBoundary" not in stack.properties[name]
+        role = boto3.client("iam").get_role(RoleName=bounded.names[name])["Role"]
+        assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
 
 
 def test_cfn_lint_finds_nothing_its_informational_rules_included():
@@ -646,27 +872,31 @@ def test_existing_tables_can_be_used(aws):
     names = {"TaskTableName": "OldTasks", "ContainerInstanceTableName": "OldInstances"}
     stack = aws.deploy("existing", CreateTables="false", **names)
     assert "AWS::DynamoDB::Table" not in stack.types.values()
-    variables = stack.properties["Recorder"]["Environment"]["Variables"]
-    assert (variables["TASK_TABLE_NAME"], variables["CONTAINER_INSTANCE_TABLE_NAME"]) == ("OldTasks", "OldInstances")
     tables = [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in ("OldTasks", "OldInstances")]
-    assert role_statements(stack)[0]["Resource"] == tables
+    for function in ("Recorder", "Reconciler"):
+        variables = stack.properties[function]["Environment"]["Variables"]
+        assert (variables["TASK_TABLE_NAME"], variables["CONTAINER_INSTANCE_TABLE_NAME"]) == ("OldTasks", "OldInstances")
+        [rows] = [each for each in role_statements(stack, f"{function}Role") if "dynamodb:" in str(each["Action"])]
+        assert rows["Resource"] == tables
     assert not {"TaskStreamArn", "ContainerInstanceStreamArn"} & set(stack.outputs)
 
 
-def test_tables_without_a_name_are_named_by_cloudformation_and_the_function_gets_their_names(aws):
+def test_tables_without_a_name_are_named_by_cloudformation_and_the_functions_get_their_names(aws):
     stack = aws.deploy("namer", TaskTableName="", ContainerInstanceTableName="", TableStreams="false")
-    variables = stack.properties["Recorder"]["Environment"]["Variables"]
-    assert variables["TASK_TABLE_NAME"] == stack.names["TaskTable"] == stack.outputs["TaskTableName"] != ""
-    assert variables["CONTAINER_INSTANCE_TABLE_NAME"] == stack.names["ContainerInstanceTable"]
+    for function in ("Recorder", "Reconciler"):
+        variables = stack.properties[function]["Environment"]["Variables"]
+        assert variables["TASK_TABLE_NAME"] == stack.names["TaskTable"] == stack.outputs["TaskTableName"] != ""
+        assert variables["CONTAINER_INSTANCE_TABLE_NAME"] == stack.names["ContainerInstanceTable"]
     assert "StreamSpecification" not in stack.properties["TaskTable"]
     assert "StreamSpecification" not in stack.properties["ContainerInstanceTable"]
 
 
-def test_recording_can_be_limited_to_some_clusters(aws):
+def test_recording_and_reconciliation_can_be_limited_to_some_clusters(aws):
     cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/demo"
     stack = aws.deploy("clusters", ClusterArns=f"{cluster},{cluster}-2")
     pattern = stack.properties["RecorderStateChanges"]["EventPattern"]
     assert pattern["detail"] == {"clusterArn": [cluster, f"{cluster}-2"]}
+    assert stack.properties["Reconciler"]["Environment"]["Variables"]["CLUSTER_ARNS"] == f"{cluster},{cluster}-2"
     assert stack.properties["Archive"]["EventPattern"] == pattern
     event = json.loads(EVENTS[0].read_text())
     assert matches(pattern, event)
@@ -683,9 +913,12 @@ def test_archive_concurrency_log_and_code_follow_their_parameters(aws):
     function = stack.properties["Recorder"]
     assert function["ReservedConcurrentExecutions"] == 5
     assert function["Architectures"] == ["x86_64"]
-    assert function["Environment"]["Variables"]["RETENTION_DAYS"] == 0
-    assert function["Environment"]["Variables"]["REDACT_ENVIRONMENT"] == "true"
-    assert stack.properties["RecorderLogs"] == {"RetentionInDays": 7}
+    reconciler = stack.properties["Reconciler"]
+    assert "ReservedConcurrentExecutions" not in reconciler
+    assert reconciler["Architectures"] == ["x86_64"]
+    for variables in (function["Environment"]["Variables"], reconciler["Environment"]["Variables"]):
+        assert (variables["RETENTION_DAYS"], variables["REDACT_ENVIRONMENT"]) == (0, "true")
+    assert stack.properties["RecorderLogs"] == stack.properties["ReconcilerLogs"] == {"RetentionInDays": 7}
     assert stack.properties["LagAlarm"]["Threshold"] == 5000
 
 

@@ -22,6 +22,11 @@ DETAILS_ATTRIBUTES = {"version"}
 # Of every line of the log, not only the invocation's.
 EVERY_LINES_FIELDS = {"timestamp", "level", "message", "span.requestId"}
 
+# As the table of permissions calls them.
+ROLES = {
+    "RecorderRole": "the recorder's role", "ReconcilerRole": "the reconciler's role", "ScheduleRole": "the schedules' role",
+}
+
 
 def expect_no(problems):
     assert not problems, "\n" + "\n".join(problems)
@@ -99,6 +104,62 @@ def test_every_alarm_is_listed():
     alarms = {name.removesuffix("Alarm") for name, it in TEMPLATE["Resources"].items() if it["Type"] == kind}
     path = "docs/operations.md"
     expect_no(differences(path, names(path, "alarm"), "template.yaml", alarms))
+
+
+def test_every_field_of_a_run_is_listed_and_nothing_reads_another():
+    path, resources = "docs/operations.md", TEMPLATE["Resources"]
+    documented = names(path, "field of a run")
+    shown = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][1]["LastRuns"]["Fn::Sub"]
+    shown = {name.strip() for name in re.search(r"fields @timestamp, (.*?) \|", shown)[1].split(",")}
+    filters = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::Logs::MetricFilter"]
+    read = {name for each in filters if each["LogGroupName"] == {"Ref": "ReconcilerLogs"}
+            for name in re.findall(r"\$\.(\w+)", str(each))} - EVERY_LINES_FIELDS
+    assert read
+    expect_no(differences(path, documented, "the dashboard", shown)
+              + [f"{path} does not list `{name}`, which a metric filter reads" for name in sorted(read - documented)])
+
+
+def granted(statements):
+    """The actions that a role's statements allow, those of conditions included."""
+    if isinstance(statements, list):
+        return set().union(*map(granted, statements))
+    if not isinstance(statements, dict):
+        return set()
+    actions = statements.get("Action", [])
+    found = {actions} if isinstance(actions, str) else set(actions)
+    return found.union(*(granted(inner) for key, inner in statements.items() if key != "Action"))
+
+
+def test_every_action_that_a_role_may_call_is_listed():
+    path, documented, who = "docs/deploy.md", {}, None
+    for row in rows(path, "who", "action", "resource"):
+        who = row["who"].text or who
+        documented.setdefault(who, set()).update(name for name in row["action"].code if ":" in name)
+    roles = {name: each for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::IAM::Role"}
+    assert set(roles) == set(ROLES)
+    expect_no([problem for name, who in ROLES.items() for problem in differences(
+        f"{path}, {who},", documented[who], "template.yaml", granted(roles[name]["Properties"]["Policies"]))])
+
+
+def test_the_costs_of_reconciliation_add_up():
+    fleets = ["100 tasks", "1,000 tasks", "10,000 tasks"]
+    *items, total = rows("docs/operations.md", "item", "price", *fleets)
+    problems = []
+    for fleet in fleets:
+        whole = 0
+        for row in items:
+            price = re.match(r"\$([\d.]+) a (million|GB s|GB)$", row["price"].text)
+            quantity, cost = re.fullmatch(r"(?:([\d.,]+)(?: GB s| GB)?: )?(\$[\d.]+)", row[fleet].text).groups()
+            assert bool(price) == bool(quantity) and (price or row["price"].text == "free"), row
+            exact = 0
+            if price:
+                exact = float(quantity.replace(",", "")) * float(price[1]) / (1e6 if price[2] == "million" else 1)
+            whole += exact
+            if cost != f"${exact:.2f}":
+                problems.append(f"{fleet}: {row['item'].text} costs ${exact:.2f}, not {cost}")
+        if total[fleet].text != f"${whole:.2f}":
+            problems.append(f"{fleet}: the total is ${whole:.2f}, not {total[fleet].text}")
+    expect_no(problems)
 
 
 def test_every_attribute_of_a_row_is_listed():

@@ -1,0 +1,192 @@
+"""make reconcile, with a Lambda whose answers the test decides."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+import pytest
+
+from .aws import PROJECT
+from .ops import command, ops
+
+ANSWER = {
+    "scope": "fleet", "clusters": 50, "listed": 11000, "stored": 11000, "unchanged": 0, "stale": 0, "marked": 0,
+    "cleared": 0, "drift": 0, "calls": 351, "failures": 0, "complete": True,
+}
+SHOWN = [
+    "scope      fleet",
+    "clusters      50",
+    "listed     11000",
+    "stored     11000",
+    "unchanged      0",
+    "stale          0",
+    "marked         0",
+    "cleared        0",
+    "drift          0",
+    "calls        351",
+    "failures       0",
+    "complete    true",
+]
+# A test that waits longer has failed.
+SECONDS = 60
+
+
+class Lambda:
+    """Lambda's Invoke API. It gives the same answer to every request, once it is released."""
+
+    def __init__(self):
+        self.status, self.headers, self.body = 200, {}, ANSWER
+        self.requests, self.asked, self.released = [], threading.Event(), threading.Event()
+        self.released.set()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def fail(self, body, status=200, **headers):
+        self.status, self.headers, self.body = status, headers or {"x-amz-function-error": "Unhandled"}, body
+
+    def handler(fake):
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                fake.requests.append((self.path, self.headers.get("x-amz-invocation-type"), sent))
+                fake.asked.set()
+                fake.released.wait(SECONDS)
+                body = json.dumps(fake.body).encode()
+                self.send_response(fake.status)
+                for name, value in {"content-length": len(body), **fake.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def fake():
+    fake = Lambda()
+    yield fake
+    fake.released.set()
+    fake.server.shutdown()
+
+
+@pytest.fixture
+def environment(aws, stack, fake):
+    return aws.environment(AWS_ENDPOINT_URL_LAMBDA=fake.url)
+
+
+def reconcile(environment, scope="fleet"):
+    return ops("reconcile.py", "recorder", scope, **environment)
+
+
+@pytest.mark.parametrize("scope", ["fleet", "table"])
+def test_the_deployed_reconciler_is_run_once_and_its_answer_is_shown_in_columns(stack, fake, environment, scope):
+    fake.body = ANSWER | {"scope": scope}
+    assert reconcile(environment, scope) == (0, [f"scope      {scope}", *SHOWN[1:]], [])
+    path = f"/2015-03-31/functions/{stack.names['Reconciler']}/invocations"
+    [(called, kind, sent)] = fake.requests
+    assert (called, kind, sent) == (path, None, {"scope": scope})
+
+
+def test_a_run_that_stopped_early_is_a_success_and_says_so(fake, environment):
+    fake.body = ANSWER | {"complete": False}
+    assert reconcile(environment) == (0, [*SHOWN[:-1], "complete   false",
+        "The run stopped before Lambda's deadline: the next run, by schedule or by hand, covers the rest."], [])
+
+
+@pytest.mark.parametrize("body, message", [
+    ({"errorType": "Incomplete", "errorMessage": "1 of 50 clusters failed: demo: AccessDeniedException"},
+     "Incomplete: 1 of 50 clusters failed: demo: AccessDeniedException"),
+    # Lambda's own.
+    ({"errorMessage": "2026-11-22T00:00:00Z 1b2c Task timed out after 900.00 seconds"},
+     "Unhandled: 2026-11-22T00:00:00Z 1b2c Task timed out after 900.00 seconds"),
+    ({"errorType": "Runtime.ExitError"}, "Runtime.ExitError: no message"),
+])
+def test_a_failed_run_exits_with_its_error_and_names_the_log(stack, fake, environment, body, message):
+    fake.fail(body)
+    log = f"What the run did is in the log group {stack.names['ReconcilerLogs']}"
+    assert reconcile(environment) == (1, [], [f"error: {message}", log])
+
+
+def test_a_request_that_fails_is_not_repeated_since_that_would_be_a_second_run(fake, environment):
+    fake.fail({"message": "Rate exceeded"}, 429, **{"x-amzn-errortype": "TooManyRequestsException"})
+    code, lines, [error] = reconcile(environment)
+    assert (code, lines) == (1, []) and error.startswith("error: AWS: ") and "Rate exceeded" in error
+    assert len(fake.requests) == 1
+
+
+def test_a_long_run_says_that_it_is_still_running(fake, environment):
+    fake.released.clear()
+    every_50_ms = "import reconcile; reconcile.PROGRESS_SECONDS = 0.05; reconcile.main('recorder', 'fleet')"
+    running = subprocess.Popen(
+        [sys.executable, "-B", "-c", every_50_ms], env=environment | {"PYTHONPATH": str(PROJECT / "ops")},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    said = [running.stderr.readline() for _ in range(2)]
+    fake.released.set()
+    output, rest = running.communicate(timeout=SECONDS)
+    assert (running.returncode, output.splitlines()) == (0, SHOWN)
+    assert {line.rstrip() for line in said + rest.splitlines()} == {"fleet run: still running … 0 s"}
+
+
+def test_a_long_run_is_reported_every_30_seconds_and_waited_for_until_lambda_gives_up(stack):
+    sys.path.insert(0, str(PROJECT / "ops"))
+    try:
+        import reconcile
+    finally:
+        sys.path.pop(0)
+    timeout = stack.properties["Reconciler"]["Timeout"]
+    assert reconcile.PROGRESS_SECONDS == 30
+    assert timeout < reconcile.WAIT.read_timeout < timeout + 60
+
+
+def test_ctrl_c_ends_the_command_and_says_that_the_run_goes_on(stack, fake, environment):
+    fake.released.clear()
+    running = subprocess.Popen(
+        command("reconcile.py", "recorder", "fleet"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert fake.asked.wait(SECONDS)
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=SECONDS)
+    log = stack.names["ReconcilerLogs"]
+    said = f"interrupted: the run goes on in Lambda, and its line will be in the log group {log}\n"
+    assert (running.returncode, output, errors) == (1, "", said)
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("scope", ["", "fleets", "Fleet"])
+def test_make_refuses_any_other_scope_before_it_calls_anything(fake, environment, scope):
+    make = ["make", "--no-print-directory", "reconcile", "STACK=recorder", f"SCOPE={scope}"]
+    ended = subprocess.run(make, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[0] == (
+        f"error: SCOPE must be fleet or table, found {scope!r}: make reconcile SCOPE=fleet"
+    )
+    assert fake.requests == []
+
+
+def test_make_runs_the_reconciler_of_the_stack(fake, environment):
+    make = ["make", "--no-print-directory", "reconcile", "STACK=recorder", "SCOPE=fleet"]
+    ended = subprocess.run(make, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert (ended.returncode, ended.stdout.splitlines(), ended.stderr) == (0, SHOWN, "")
+
+
+def test_a_stack_of_an_earlier_version_is_told_from_a_broken_one(aws):
+    template = {
+        "Description": "ecs-state-recorder: all of it",
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"FunctionName": {"Value": "recorder"}},
+    }
+    boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=json.dumps(template))
+    assert reconcile(aws.environment()) == (1, [], [
+        "error: the stack recorder is of an earlier version, without the reconciler: run `make deploy`",
+    ])
