@@ -145,7 +145,8 @@ impl Reconciler {
             failures: Mutex::default(),
         };
         let calls = self.ecs.calls();
-        let time_left = (deadline - Utc::now()).to_std().unwrap_or_default().saturating_sub(RESERVE);
+        // `cargo lambda watch` sets no deadline, but one in 1970.
+        let time_left = (deadline - Utc::now()).to_std().map_or(Duration::MAX, |left| left.saturating_sub(RESERVE));
         let compare = async {
             match scope {
                 Scope::Fleet => fleet::compare(&run).await,
