@@ -196,7 +196,9 @@ async fn absent_and_older_rows_are_written_equal_and_newer_ones_are_kept() {
     let world = World::new().await;
     let demo = cluster("demo");
     let tasks: Vec<Value> = (0..4).map(|number| task(&demo, number, 5)).collect();
-    tasks.iter().for_each(|task| world.ecs.put_task(task));
+    for task in &tasks {
+        world.ecs.put_task(task);
+    }
     let with_version = |task: &Value, version: u64| {
         let mut task = task.clone();
         task["version"] = json!(version);
@@ -733,7 +735,7 @@ async fn silence_of_ecs_ends_in_an_error() {
     let (error_type, message) = world.fail("fleet").await;
     assert_eq!(error_type, "Incomplete");
     assert!(message.ends_with("ListClusters: no response within 10 s"), "{message}");
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

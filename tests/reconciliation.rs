@@ -78,30 +78,7 @@ async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
     let reconciler = Arc::new(Lambda::start(&RECONCILER, RECONCILERS, &variables).await);
     reconciler.set_timeout(Duration::from_mins(15));
 
-    let mut truths = Vec::new();
-    let mut events = Vec::new();
-    for cluster in (0..CLUSTERS).map(|number| cluster(&format!("storm-{number}"))) {
-        ecs.put_cluster(&cluster);
-        for number in 0..tasks_each {
-            // One in ten is gone, and nothing told of it.
-            let api = (!random.random_ratio(1, 10)).then(|| random.random_range(1..=VERSIONS));
-            let mut told = None;
-            for version in 1..=VERSIONS {
-                // One event in ten is never delivered, and one in five twice.
-                let times = [0, 1, 1, 1, 1, 1, 1, 1, 2, 2][random.random_range(0..10)];
-                let event = event(&task(&cluster, number, version)).to_string();
-                events.extend(std::iter::repeat_n(event, times));
-                told = if times > 0 { Some(version) } else { told };
-            }
-            // ECS itself is behind at first.
-            if let Some(api) = api {
-                ecs.put_task(&task(&cluster, number, random.random_range(1..=api)));
-            }
-            truths.push(Truth { cluster: cluster.clone(), number, told, api });
-        }
-    }
-    events.chunks_mut(600).for_each(|burst| burst.shuffle(&mut random));
-
+    let (truths, events) = history(&ecs, tasks_each, &mut random);
     let over = Arc::new(AtomicBool::new(false));
     let killer = tokio::spawn({
         let (recorder, reconciler, over) = (recorder.clone(), reconciler.clone(), over.clone());
@@ -176,6 +153,34 @@ async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
     assert!(events.len() >= least_events && deaths >= kills && reconciler.deaths() > 0);
     check_rows(&dynamodb, &truths);
     check_writes(&dynamodb);
+}
+
+/// What is true of each task, and all events, in the order in which they are sent.
+fn history(ecs: &Ecs, tasks_each: u32, random: &mut StdRng) -> (Vec<Truth>, Vec<String>) {
+    let mut truths = Vec::new();
+    let mut events = Vec::new();
+    for cluster in (0..CLUSTERS).map(|number| cluster(&format!("storm-{number}"))) {
+        ecs.put_cluster(&cluster);
+        for number in 0..tasks_each {
+            // One in ten is gone, and nothing told of it.
+            let api = (!random.random_ratio(1, 10)).then(|| random.random_range(1..=VERSIONS));
+            let mut told = None;
+            for version in 1..=VERSIONS {
+                // One event in ten is never delivered, and one in five twice.
+                let times = [0, 1, 1, 1, 1, 1, 1, 1, 2, 2][random.random_range(0..10)];
+                let event = event(&task(&cluster, number, version)).to_string();
+                events.extend(std::iter::repeat_n(event, times));
+                told = if times > 0 { Some(version) } else { told };
+            }
+            // ECS itself is behind at first.
+            if let Some(api) = api {
+                ecs.put_task(&task(&cluster, number, random.random_range(1..=api)));
+            }
+            truths.push(Truth { cluster: cluster.clone(), number, told, api });
+        }
+    }
+    events.chunks_mut(600).for_each(|burst| burst.shuffle(random));
+    (truths, events)
 }
 
 /// Every row is the newest that anybody told, and is marked if, and only if, ECS does not know it.

@@ -31,6 +31,7 @@ use aws_smithy_types::error::ErrorMetadata;
 use aws_types::SigningName;
 use aws_types::region::SigningRegion;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -104,10 +105,10 @@ pub enum List<'c> {
 
 /// What a describe returned.
 #[derive(Deserialize)]
-pub struct Description<'d> {
+pub struct Description {
     /// The tasks or container instances.
-    #[serde(borrow, alias = "tasks", alias = "containerInstances")]
-    pub found: Vec<&'d RawValue>,
+    #[serde(alias = "tasks", alias = "containerInstances")]
+    pub found: Vec<Box<RawValue>>,
     /// What was not found.
     #[serde(default)]
     pub failures: Vec<Failure>,
@@ -205,8 +206,7 @@ impl Ecs {
         };
         let mut arns = Vec::new();
         loop {
-            let page = self.call(list.operation(), &body).await;
-            match page.and_then(|page| parse::<Page>(&page)) {
+            match self.call::<Page>(list.operation(), &body).await {
                 Ok(page) => {
                     arns.extend(page.arns);
                     match page.next {
@@ -219,12 +219,12 @@ impl Ecs {
         }
     }
 
-    /// Describes up to [`BATCH`] tasks or container instances of a cluster. Returns the text of a [`Description`].
+    /// Describes up to [`BATCH`] tasks or container instances of a cluster.
     ///
     /// # Errors
     ///
     /// The call failed.
-    pub async fn describe(&self, resource: Resource, cluster: &str, arns: &[&str]) -> Result<Vec<u8>, CallError> {
+    pub async fn describe(&self, resource: Resource, cluster: &str, arns: &[&str]) -> Result<Description, CallError> {
         let field = match resource {
             Resource::Task => "tasks",
             Resource::ContainerInstance => "containerInstances",
@@ -250,15 +250,16 @@ impl Ecs {
             #[serde(default)]
             failures: Vec<Failure>,
         }
-        let response = self.call("DescribeClusters", &json!({"clusters": [cluster]})).await?;
-        let Clusters { clusters, failures } = parse(&response)?;
+        let Clusters { clusters, failures } = self.call("DescribeClusters", &json!({"clusters": [cluster]})).await?;
         let is_this = |arn: &Option<String>| arn.as_deref() == Some(cluster);
         Ok(clusters.iter().any(|found| is_this(&found.arn) && found.status.as_deref() == Some("INACTIVE"))
             || failures.iter().any(|failure| is_this(&failure.arn) && failure.is_missing()))
     }
 
-    async fn call(&self, operation: &'static str, body: &Value) -> Result<Vec<u8>, CallError> {
-        self.operation.invoke(Call { operation, body: body.to_string() }).await.map_err(|error| call_error(&error))
+    async fn call<T: DeserializeOwned>(&self, operation: &'static str, body: &Value) -> Result<T, CallError> {
+        let call = Call { operation, body: body.to_string() };
+        let response = self.operation.invoke(call).await.map_err(|error| call_error(&error))?;
+        serde_json::from_slice(&response).map_err(|_| CallError::NotEcs)
     }
 }
 
@@ -281,15 +282,6 @@ pub fn describe(resource: Resource) -> &'static str {
         Resource::Task => "DescribeTasks",
         Resource::ContainerInstance => "DescribeContainerInstances",
     }
-}
-
-/// Parses a response.
-///
-/// # Errors
-///
-/// It is not what ECS sends.
-pub fn parse<'r, T: Deserialize<'r>>(response: &'r [u8]) -> Result<T, CallError> {
-    serde_json::from_slice(response).map_err(|_| CallError::NotEcs)
 }
 
 /// The endpoint of the environment, or that of the region.

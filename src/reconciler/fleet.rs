@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
+use serde_json::value::RawValue;
 
 use super::described;
-use super::ecs::{self, CONCURRENCY, Description, List, describe, parse};
+use super::ecs::{self, CONCURRENCY, List, describe};
 use super::rows;
 use super::run::Run;
 use crate::state::resource::Resource;
@@ -57,19 +58,18 @@ async fn compare_resources(run: &Run<'_>, resource: Resource, cluster: &str, lis
 }
 
 async fn compare_batch(run: &Run<'_>, resource: Resource, cluster: &str, arns: &[&str]) {
-    let response = match run.ecs.describe(resource, cluster, arns).await {
-        Ok(response) => response,
+    let found = match run.ecs.describe(resource, cluster, arns).await {
+        Ok(description) => description.found,
         Err(error) if error.is_cluster_not_found() => return,
-        Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
-    };
-    let Description { found, .. } = match parse(&response) {
-        Ok(description) => description,
         Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
     };
     let known = match rows::read(run.dynamodb, run.table(resource), resource, arns).await {
         Ok(known) => known,
         Err(error) => return run.fail(format_args!("reading the rows of {cluster}"), error),
     };
-    let known = |json| described::arn(resource, json).and_then(|arn| known.get(&arn));
-    iter(found).for_each_concurrent(WRITES, |json| run.settle(resource, cluster, json, known(json))).await;
+    let settle = async |json: &RawValue| {
+        let known = described::arn(resource, json).and_then(|arn| known.get(&arn));
+        run.settle(resource, cluster, json, known).await;
+    };
+    iter(&found).for_each_concurrent(WRITES, |json| settle(json)).await;
 }

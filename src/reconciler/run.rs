@@ -95,13 +95,20 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// The `errorType` reported to Lambda: part of the function's interface.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "InvalidRequest",
+            Self::Incomplete { .. } => "Incomplete",
+        }
+    }
+}
+
 impl From<RunError> for Diagnostic {
     fn from(error: RunError) -> Self {
-        let error_type = match error {
-            RunError::InvalidRequest => "InvalidRequest",
-            RunError::Incomplete { .. } => "Incomplete",
-        };
-        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+        Self { error_type: error.error_type().to_owned(), error_message: error.to_string() }
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
 use super::described;
-use super::ecs::{self, CONCURRENCY, Description, describe, parse};
+use super::ecs::{self, CONCURRENCY, Description, describe};
 use super::rows::{self, Known};
 use super::run::Run;
 use crate::state::resource::Resource;
@@ -101,8 +101,8 @@ fn add(
 async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<Known>) {
     run.count(|report| report.listed += rows.len() as u64);
     let arns: Vec<&str> = rows.iter().map(|row| row.arn.as_str()).collect();
-    let response = match run.ecs.describe(resource, &cluster, &arns).await {
-        Ok(response) => response,
+    let Description { found, failures } = match run.ecs.describe(resource, &cluster, &arns).await {
+        Ok(description) => description,
         Err(error) if error.is_cluster_not_found() => {
             match run.ecs.is_gone(&cluster).await {
                 Ok(true) => iter(&rows).for_each_concurrent(CONCURRENCY, |row| missing(run, resource, row)).await,
@@ -113,12 +113,8 @@ async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<Kno
         }
         Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
     };
-    let Description { found, failures } = match parse(&response) {
-        Ok(description) => description,
-        Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
-    };
     let rows: HashMap<&str, &Known> = rows.iter().map(|row| (row.arn.as_str(), row)).collect();
-    for json in found {
+    for json in &found {
         let known = described::arn(resource, json).and_then(|arn| rows.get(arn.as_str()).copied());
         run.settle(resource, &cluster, json, known).await;
     }

@@ -13,7 +13,7 @@ FILES = files_of(PROJECT)
 PAGES = {path: Page((PROJECT / path).read_text()) for path in FILES if path.endswith(".md")}
 MAKEFILE = (PROJECT / "Makefile").read_text()
 TEMPLATE = yaml_parse((PROJECT / "template.yaml").read_text())
-INVOCATION, ROW = "src/recorder/invocation.rs", "src/state/row.rs"
+INVOCATION, RUN, ROW = "src/recorder/invocation.rs", "src/reconciler/run.rs", "src/state/row.rs"
 
 # Set by Lambda, for its own client.
 LAMBDAS_VARIABLES = {"AWS_LAMBDA_RUNTIME_API"}
@@ -86,17 +86,21 @@ def test_every_environment_variable_is_listed():
 
 
 def test_every_error_is_listed():
-    types = set(re.findall(r'=> "(\w+)"', found_in(INVOCATION, r"fn error_type\((.*?)\n    }\n")))
-    expect_no(differences("README.md", names("README.md", "errortype"), INVOCATION, types))
+    found = [found_in(path, r"fn error_type\((.*?)\n    }\n") for path in (INVOCATION, RUN)]
+    types = {name for text in found for name in re.findall(r'=> "(\w+)"', text)}
+    expect_no(differences("README.md", names("README.md", "errortype"), "src/", types))
 
 
-def test_every_field_of_the_log_is_listed():
-    fields = found_in(INVOCATION, r'\binfo!\((.*?),\s*"invocation"\s*\)')
+@pytest.mark.parametrize(("source", "message", "header"), [
+    (INVOCATION, "invocation", "field"), (RUN, "run", "field of a run"),
+])
+def test_every_field_of_the_log_is_listed(source, message, header):
+    fields = found_in(source, rf'\binfo!\((.*?),\s*"{message}"\s*\)')
     while (shorter := re.sub(r"\([^()]*\)|\{[^{}]*\}", "", fields)) != fields:
         fields = shorter
     fields = {field.split("=")[0].strip(" \n%?") for field in fields.split(",")}
     path = "docs/operations.md"
-    expect_no(differences(path, names(path, "field") - EVERY_LINES_FIELDS, INVOCATION, fields))
+    expect_no(differences(path, names(path, header) - EVERY_LINES_FIELDS, source, fields))
 
 
 def test_every_alarm_is_listed():
