@@ -153,7 +153,7 @@ reconcile: signed-in ## Compare the tables with ECS, and show what was written: 
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
 
 .PHONY: redrive
-redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 sends all
+redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones
 	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force)
 
 .PHONY: cargo

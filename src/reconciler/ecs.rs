@@ -38,7 +38,7 @@ use thiserror::Error;
 
 use super::limiter::{LimitedClient, Limiter};
 use crate::state::resource::Resource;
-use crate::state::store_error::{cause, is_error_code};
+use crate::state::store_error::{find_cause, is_error_code};
 
 /// How many ARNs a list or a describe has at most.
 ///
@@ -347,7 +347,7 @@ fn call_error(error: &SdkError<ErrorMetadata, HttpResponse>) -> CallError {
             None => CallError::NotEcs,
         },
         SdkError::TimeoutError(_) => CallError::Timeout,
-        _ if cause::<CredentialsError>(error).is_some() => CallError::Credentials,
+        _ if find_cause::<CredentialsError>(error).is_some() => CallError::Credentials,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => CallError::Timeout,
         _ => CallError::Connection,
     }

@@ -84,28 +84,24 @@ impl Row {
                 };
             }
         }
-        let (ours, time) = match origin {
-            Origin::Event { version, id, time } => {
-                let time_text = time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
-                (
-                    vec![
-                        (CW_VERSION, version.map(str::to_owned)),
-                        (EVENT_ID, id.map(str::to_owned)),
-                        (EVENT_TIME, time_text),
-                    ],
-                    time,
-                )
-            }
-            Origin::Api { time } => {
-                let stopped_at = item.get("stoppedAt").and_then(|time| time.as_s().ok()?.parse().ok());
-                (vec![(RECONCILED_AT, Some(timestamp(time)))], stopped_at.or(Some(time)))
-            }
-        };
-        for (name, value) in ours {
+        let mut add = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 item.insert(name.to_owned(), AttributeValue::S(value));
             }
-        }
+        };
+        let time = match origin {
+            Origin::Event { version, id, time } => {
+                add(CW_VERSION, version.map(str::to_owned));
+                add(EVENT_ID, id.map(str::to_owned));
+                add(EVENT_TIME, time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+                time
+            }
+            Origin::Api { time } => {
+                add(RECONCILED_AT, Some(timestamp(time)));
+                let stopped_at = item.get("stoppedAt").and_then(|time| time.as_s().ok()?.parse().ok());
+                stopped_at.or(Some(time))
+            }
+        };
         if let (Some(days), Some(time)) = (config.retention_days(), time)
             && is_terminal(resource, &item)
         {
@@ -148,10 +144,10 @@ fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bo
 /// Redacts everything in `overrides.containerOverrides[].environment[]` but the names. Any part along this path that
 /// does not have the form ECS gives it is redacted as a whole, since the values could be anywhere in it.
 fn redact_environment(overrides: &mut AttributeValue) {
-    field(overrides, "containerOverrides", |containers| {
-        entries(containers, |container| {
-            field(container, "environment", |environment| {
-                entries(environment, |variable| match variable {
+    in_field(overrides, "containerOverrides", |containers| {
+        in_entries(containers, |container| {
+            in_field(container, "environment", |environment| {
+                in_entries(environment, |variable| match variable {
                     AttributeValue::M(variable) => {
                         for (field, value) in variable {
                             if field != "name" || !value.is_s() {
@@ -166,14 +162,14 @@ fn redact_environment(overrides: &mut AttributeValue) {
     });
 }
 
-fn field(value: &mut AttributeValue, name: &str, then: impl FnOnce(&mut AttributeValue)) {
+fn in_field(value: &mut AttributeValue, name: &str, then: impl FnOnce(&mut AttributeValue)) {
     match value {
         AttributeValue::M(fields) => _ = fields.get_mut(name).map(then),
         other => redact(other),
     }
 }
 
-fn entries(value: &mut AttributeValue, then: impl FnMut(&mut AttributeValue)) {
+fn in_entries(value: &mut AttributeValue, then: impl FnMut(&mut AttributeValue)) {
     match value {
         AttributeValue::L(entries) => entries.iter_mut().for_each(then),
         other => redact(other),

@@ -151,7 +151,7 @@ impl StoreError {
         let (is_transient, cause) = match error {
             SdkError::TimeoutError(_) => (true, Cause::Timeout),
             // The response was incomplete. The SDK retries that, too.
-            SdkError::ResponseError(_) => (true, Cause::Connection(cause(error).map(io::Error::kind))),
+            SdkError::ResponseError(_) => (true, Cause::Connection(find_cause(error).map(io::Error::kind))),
             SdkError::DispatchFailure(_) => dispatch_failure(error),
             SdkError::ServiceError(response) => {
                 let status = response.raw().status().as_u16();
@@ -173,15 +173,15 @@ impl StoreError {
 /// Why a request got no response, and whether that is transient: I/O errors and timeouts are, everything else is not.
 fn dispatch_failure<E: StdError + 'static>(error: &SdkError<E>) -> (bool, Cause) {
     let SdkError::DispatchFailure(failure) = error else { return (false, Cause::NotSent) };
-    if let Some(credentials) = cause::<CredentialsError>(error) {
+    if let Some(credentials) = find_cause::<CredentialsError>(error) {
         return match credentials {
             CredentialsError::CredentialsNotLoaded(_) => (false, Cause::NoCredentials),
             CredentialsError::ProviderTimedOut(_) => (true, Cause::Credentials),
             // The provider's endpoint could not be reached.
-            _ => (cause::<io::Error>(error).is_some(), Cause::Credentials),
+            _ => (find_cause::<io::Error>(error).is_some(), Cause::Credentials),
         };
     }
-    if let Some(tls) = cause::<rustls::Error>(error) {
+    if let Some(tls) = find_cause::<rustls::Error>(error) {
         return (false, Cause::Tls(tls.clone()));
     }
     if failure.is_timeout() {
@@ -190,7 +190,7 @@ fn dispatch_failure<E: StdError + 'static>(error: &SdkError<E>) -> (bool, Cause)
         // hyper-util does not export the error's type.
         (true, Cause::UnknownHost)
     } else if failure.is_io() || failure.as_other() == Some(ErrorKind::TransientError) {
-        (true, Cause::Connection(cause(error).map(io::Error::kind)))
+        (true, Cause::Connection(find_cause(error).map(io::Error::kind)))
     } else {
         (false, Cause::NotSent)
     }
@@ -206,7 +206,7 @@ fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (d
 }
 
 /// The innermost error of a type.
-pub(crate) fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+pub(crate) fn find_cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     chain(error).filter_map(|error| error.downcast_ref()).last()
 }
 
