@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use aws_config::{Region, SdkConfig};
 use chrono::{DateTime, TimeDelta, Utc};
+use ecs_state_recorder::reconciler::ecs::endpoint;
 use serde_json::{Value, json};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
@@ -855,4 +857,24 @@ fn an_invalid_setting_prevents_startup_and_is_named() {
         assert!(!output.status.success(), "{variable}={value}");
         assert!(log.contains(&format!("{variable} {problem}")), "{variable}={value}: {log}");
     }
+}
+
+#[test]
+fn the_endpoint_is_that_of_the_region_in_its_partition() {
+    for (region, fips, expected) in [
+        ("eu-west-1", false, "https://ecs.eu-west-1.amazonaws.com"),
+        ("us-east-1", true, "https://ecs-fips.us-east-1.amazonaws.com"),
+        ("us-gov-west-1", true, "https://ecs-fips.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", false, "https://ecs.cn-north-1.amazonaws.com.cn"),
+        ("us-iso-east-1", false, "https://ecs.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", false, "https://ecs.us-isob-east-1.sc2s.sgov.gov"),
+        ("us-isof-south-1", false, "https://ecs.us-isof-south-1.csp.hci.ic.gov"),
+        ("eu-isoe-west-1", false, "https://ecs.eu-isoe-west-1.cloud.adc-e.uk"),
+        ("eusc-de-east-1", false, "https://ecs.eusc-de-east-1.amazonaws.eu"),
+    ] {
+        let aws = SdkConfig::builder().region(Region::new(region)).use_fips(fips).build();
+        assert_eq!(endpoint(&aws), expected);
+    }
+    let aws = SdkConfig::builder().region(Region::new("eu-west-1")).endpoint_url("http://127.0.0.1:9").build();
+    assert_eq!(endpoint(&aws), "http://127.0.0.1:9");
 }

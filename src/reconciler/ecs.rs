@@ -287,7 +287,8 @@ pub fn describe(resource: Resource) -> &'static str {
 /// The endpoint of the environment, or that of the region.
 ///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecs-service.html>
-fn endpoint(aws: &SdkConfig) -> String {
+#[must_use]
+pub fn endpoint(aws: &SdkConfig) -> String {
     if let Some(url) = env::var("AWS_ENDPOINT_URL_ECS").ok().or_else(|| aws.endpoint_url().map(str::to_owned)) {
         return url;
     }
