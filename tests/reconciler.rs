@@ -703,6 +703,8 @@ async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
         (Fault::HalfAnswer, "the connection failed"),
         (Fault::Closed, "the connection failed"),
         (Fault::NotJson, "the response is not one of ECS"),
+        (Fault::Foreign("the password is hunter2"), "the response is not one of ECS"),
+        (Fault::Foreign("hunter2"), "the response is not one of ECS"),
     ] {
         let world = World::new().await;
         let (good, bad) = (cluster("good"), cluster("bad"));

@@ -320,6 +320,7 @@ impl State {
                 format!("User: local is not authorized to perform: ecs:{operation} because no policy allows it"),
             ),
             Fault::ClusterNotFound => cluster_not_found(),
+            Fault::Foreign(text) => Failure::Error(400, text, (*text).to_owned()),
             Fault::HalfAnswer => Failure::Half(self.answer(operation, parameters)?),
             Fault::Silence => Failure::Silence,
             Fault::NotJson => Failure::Page,

@@ -13,6 +13,8 @@ pub enum Fault {
     AccessDenied,
     /// Refused with `ClusterNotFoundException`.
     ClusterNotFound,
+    /// Refused with an error code and a message that are not of AWS, as a proxy may.
+    Foreign(&'static str),
     /// The connection is closed after half of the response.
     HalfAnswer,
     /// No response arrives.
