@@ -10,6 +10,7 @@
 //! - [`state`]: what a state is, and how it is written as a row. It does not know where states come from.
 //! - [`recorder`]: the flow from an event to a state.
 //! - [`config`] and [`logging`]: the settings read from the environment, and the log format.
+#![cfg_attr(feature = "cli", doc = "- [`reader`]: what reads the tables. The function does without it.")]
 //!
 //! # The path of an event
 //!
@@ -22,5 +23,7 @@
 
 pub mod config;
 pub mod logging;
+#[cfg(feature = "cli")]
+pub mod reader;
 pub mod recorder;
 pub mod state;
