@@ -21,8 +21,8 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn new(text: &str) -> Self {
-        let words = text.split_whitespace().filter(|word| !word.contains("arn:aws"));
-        Self { text: words.collect::<Vec<_>>().join(" ").to_lowercase(), cut: text.len() >= CUT }
+        let words: Vec<String> = text.split_whitespace().map(without_arn).collect();
+        Self { text: words.join(" ").to_lowercase(), cut: text.len() >= CUT }
     }
 
     /// Whether the text contains the pattern, or ends within it because it is cut.
@@ -77,5 +77,16 @@ impl Text {
     fn is_word_boundary(&self, at: usize) -> bool {
         let (before, after) = self.text.split_at(at);
         !(before.ends_with(char::is_alphanumeric) && after.starts_with(char::is_alphanumeric))
+    }
+}
+
+/// A word without the ARN in it, but with the punctuation around it.
+fn without_arn(word: &str) -> String {
+    match word.split_once("arn:aws") {
+        None => word.to_owned(),
+        Some((before, arn)) => {
+            let end = arn.trim_end_matches(|character: char| character.is_ascii_punctuation()).len();
+            before.to_owned() + &arn[end..]
+        }
     }
 }

@@ -295,15 +295,16 @@ pub(super) static UNKNOWN: Rule =
 
 /// The sentences of ECS that explain a stop which counts as initiated by a user.
 const SENTENCES: &[&str] = &[
-    "Task failed ELB health checks in (…",
+    "Task failed ELB health checks in (…)",
     "Task failed container health checks",
-    "Scaling activity initiated by (deployment …",
-    "Scaling activity initiated by deployment …",
+    "Scaling activity initiated by (deployment …)",
+    "Scaling activity initiated by deployment ecs-svc/…",
     "Host EC2 (instance …) terminated",
     "Host EC2 (instance …) stopped",
     "Container instance deregistration forced by user",
     "Amazon ECS is performing maintenance on the underlying infrastructure hosting the task",
     "ECS is performing maintenance on the underlying infrastructure hosting the task",
+    "Service …: ECS is performing maintenance on the underlying infrastructure hosting the task",
     "Your Spot Task was interrupted",
     "Spot interruption",
     "Timeout waiting for network interface provisioning to complete",
