@@ -486,6 +486,22 @@ fn the_summary_of_a_stop_names_the_containers_that_had_to_be_killed() {
     );
 }
 
+#[test]
+fn what_a_container_says_goes_before_the_task_and_a_text_before_a_code() {
+    let timeout = "DockerTimeoutError: Could not transition to stopped";
+    let elb = "Task failed ELB health checks in (elb web)";
+    for (stop_code, reason, containers, expected) in [
+        ("TaskFailedToStart", "ResourceInitializationError: x", [("web", Some(1), timeout)], RuntimeTimeout),
+        ("ServiceSchedulerInitiated", elb, [("web", Some(137), OOM)], OutOfMemory),
+        ("ServiceSchedulerInitiated", elb, [("web", Some(137), "")], LoadBalancerUnhealthy),
+        ("SpotInterruption", elb, [("web", Some(137), "")], LoadBalancerUnhealthy),
+        ("TerminationNotice", "Your Spot Task was interrupted.", [("web", Some(1), "")], SpotInterruption),
+        ("TerminationNotice", "", [("web", Some(1), "")], HostLeaving),
+    ] {
+        assert_eq!(code(stop_code, reason, &containers), expected, "{stop_code} {reason} {containers:?}");
+    }
+}
+
 // Several containers.
 
 #[test]

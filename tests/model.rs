@@ -655,7 +655,7 @@ fn configuration(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(configuration(1000))]
+    #![proptest_config(configuration(500))]
 
     #[test]
     fn any_object_becomes_a_model_or_a_clear_error(fields in btree_map(names(), any_json(), 0..8)) {
