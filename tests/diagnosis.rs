@@ -59,7 +59,9 @@ const fn published(
     Published { at, stop_code, reason, containers, code }
 }
 
-/// Texts are as published, cut where they were cut there; names of containers are ours where none was published.
+/// Texts are as published, cut where they were cut there. Most are what somebody saw; those at docs.aws.amazon.com and
+/// repost.aws are AWS's own examples, and those with a name in parentheses the tests of other projects. Ours are the
+/// names of containers where none was published, and what a comment says.
 #[rustfmt::skip]
 const PUBLISHED: &[Published] = &[
     published(OutOfMemory, "https://github.com/aws/amazon-ecs-agent/issues/1187", "", "", &[("app", Some(137), OOM)]),
@@ -212,6 +214,7 @@ const PUBLISHED: &[Published] = &[
 
     published(HealthCheckFailed, "https://github.com/aws/containers-roadmap/issues/1553", "",
         "failed container health checks", &[("app", None, "")]),
+    // Published in words: the scheduler stopped it, the exit code was 137.
     published(HealthCheckFailed, "a public repository's specification of a fix", "ServiceSchedulerInitiated",
         "Task failed container health checks", &[("api", Some(137), "")]),
     published(HealthCheckFailed, "a public repository's report of an outage after a change of AUTH_URL", "",
@@ -253,6 +256,7 @@ const PUBLISHED: &[Published] = &[
     published(CapacityUnavailable, "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwe_events.html", "",
         "RESOURCE:FARGATE", &[("app", None, "")]),
 
+    // Published as text only: the stop code is the one that this text comes with.
     published(StoppedByUser, "https://github.com/aws-solutions/distributed-load-testing-on-aws/issues/82",
         "UserInitiated", "Task stopped by user", &[("jmeter", None, "")]),
     published(StoppedByUser, "a public sample event, id 95fb0ab4-e6f9-ba18-da16-ea0a3191d1b4",
@@ -280,7 +284,8 @@ const PUBLISHED: &[Published] = &[
         &[("app", Some(1), "")]),
 
     published(Finished, "https://github.com/aws/amazon-ecs-agent/issues/1236", "", "", &[("api", Some(0), "")]),
-    // Stopped because the other had ended, and killed since its shell kept SIGTERM from it.
+    // Stopped because the other had ended, and killed since its shell kept SIGTERM from it. Published in words: the
+    // other's exit code is ours.
     published(Finished, "https://github.com/aws/aws-for-fluent-bit/issues/11", "", "",
         &[("fluent-bit", Some(137), ""), ("app", Some(0), "")]),
     published(Finished, "https://github.com/hyperdxio/aws-ecs-opentelemetry-sidecar/issues/2", "", "",
