@@ -44,6 +44,7 @@ test: .tools/aws/installed ## Run every test
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/debug/ecs-state-reconciler $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/shipped/ecs-state-reconciler \
 		cargo test --locked
+	cargo test --locked --features cli --test model --test diagnosis
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy tests/docs
 
 .PHONY: storm
@@ -93,8 +94,8 @@ bench: .tools/reference/installed ## Compare the function with its peers: cold, 
 .PHONY: check
 check: ## Check formatting, lints and docs; warnings are errors
 	cargo fmt --check
-	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+	cargo clippy --locked --workspace --all-targets --features cli -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items --features cli
 	@tree=$$(cargo tree --locked --package ecs-state-recorder --edges no-dev --prefix none) || exit 1; if grep --quiet '^aws-lc' <<< "$$tree"; then \
 		echo 'error: the function must not depend on aws-lc: it adds 30 ms of CPU time to the first TLS handshake (docs/performance.md)' >&2; exit 1; fi
 
