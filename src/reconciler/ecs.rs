@@ -16,7 +16,6 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
-use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -154,7 +153,7 @@ impl Ecs {
         let mut components = RuntimeComponentsBuilder::new("ecs")
             .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])))
             .with_auth_scheme(SharedAuthScheme::new(SigV4AuthScheme::new()))
-            .with_identity_cache(Some(IdentityCache::lazy().build()))
+            .with_identity_cache(aws.identity_cache())
             .with_time_source(aws.time_source())
             .with_sleep_impl(aws.sleep_impl())
             .with_http_client(aws.http_client().map(|client| LimitedClient::new(client, limiter.clone())));
