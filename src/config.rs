@@ -164,10 +164,12 @@ impl ReconcilerConfig {
     /// is not an integer from 1 to 20.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
         let clusters = text(&variable, CLUSTER_ARNS)?.unwrap_or_default();
-        let clusters: Vec<String> = match clusters.as_str() {
+        let mut clusters: Vec<String> = match clusters.as_str() {
             "" => Vec::new(),
             arns => arns.split(',').map(|arn| arn.trim().to_owned()).collect(),
         };
+        clusters.sort();
+        clusters.dedup();
         if let Some(arn) = clusters.iter().find(|arn| !is_cluster_arn(arn)) {
             return Err(InvalidVariable {
                 variable: CLUSTER_ARNS,
@@ -252,7 +254,7 @@ fn text(variable: impl Fn(&str) -> Option<OsString>, name: &'static str) -> Resu
     }
 }
 
-/// Whether a text is an ARN as the template's parameter `ClusterArns` takes it.
+/// Whether this is the ARN of a cluster, as the template's parameter `ClusterArns` takes it.
 fn is_cluster_arn(value: &str) -> bool {
     let parts: Vec<&str> = value.splitn(6, ':').collect();
     let ["arn", partition, "ecs", region, account, cluster] = parts[..] else { return false };

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_config::{Region, SdkConfig};
+use axum::Router;
+use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use ecs_state_recorder::reconciler::ecs::endpoint;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::ecs::{Ecs, Fault, Gone, Rule, Times, cluster, container_instance, task};
@@ -25,7 +28,7 @@ const SECRET: &str = "hunter2";
 /// An ECS, the tables, and a reconciler between them.
 struct World {
     ecs: Ecs,
-    dynamodb: DynamoDb,
+    dynamodb: Arc<DynamoDb>,
     lambda: Lambda,
 }
 
@@ -36,7 +39,7 @@ impl World {
 
     async fn with(variables: &[(&str, &str)]) -> Self {
         let ecs = Ecs::start().await;
-        let dynamodb = DynamoDb::start_recording().await;
+        let dynamodb = Arc::new(DynamoDb::start_recording().await);
         let urls = [
             ("AWS_ENDPOINT_URL_ECS", ecs.url.as_str()),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()),
@@ -312,13 +315,16 @@ async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
         world.dynamodb.put(TASKS, &row);
         row
     };
-    let now = || json!({"S": Utc::now().to_rfc3339()});
+    let ago = |minutes| json!({"S": (Utc::now() - TimeDelta::minutes(minutes)).to_rfc3339()});
     let remove = |row: &mut Value, name: &str| _ = row.as_object_mut().unwrap().remove(name);
     let missing = [
         row(0, &|_| {}),
         // Neither time: it counts as old.
         row(1, &|row| remove(row, "event_time")),
-        row(2, &|row| row["lastStatus"] = json!({"S": "DEPROVISIONING"})),
+        row(2, &|row| {
+            row["lastStatus"] = json!({"S": "DEPROVISIONING"});
+            row["event_time"] = ago(16);
+        }),
         // Without a status, it is not terminal.
         row(3, &|row| remove(row, "lastStatus")),
         row(4, &|row| {
@@ -329,9 +335,9 @@ async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
     let kept = [
         row(10, &|row| row["lastStatus"] = json!({"S": "STOPPED"})),
         row(11, &|row| row["lastStatus"] = json!({"S": "DELETED"})),
-        row(12, &|row| row["event_time"] = now()),
+        row(12, &|row| row["event_time"] = ago(14)),
         row(13, &|row| {
-            row["reconciled_at"] = now();
+            row["reconciled_at"] = ago(14);
             remove(row, "event_time");
         }),
         // Nobody can say which state this row has, or in which cluster it is.
@@ -452,6 +458,119 @@ async fn one_wrong_answer_does_not_make_a_live_row_expire() {
     assert_eq!(world.row(arn(&task)), row);
 }
 
+/// Puts a row of version 5, starts a table run, and puts another one after the scan has read the first. Returns what is
+/// there in the end.
+async fn changed_after_the_scan(
+    is_in_ecs: bool,
+    before: impl Fn(&mut Value),
+    after: impl Fn(&mut Value),
+) -> [Value; 2] {
+    let world = World::new().await;
+    let task = task(&cluster("demo"), 1, 5);
+    world.ecs.put_cluster(&cluster("demo"));
+    if is_in_ecs {
+        world.ecs.put_task(&task);
+    }
+    let mut row = events::row(&event(&task, LONG_AGO));
+    before(&mut row);
+    world.dynamodb.put(TASKS, &row);
+    after(&mut row);
+    let (dynamodb, changed) = (world.dynamodb.clone(), row.clone());
+    world.ecs.before_describe(move || dynamodb.put(TASKS, &changed));
+    world.run("table").await;
+    [world.row(arn(&task)), row]
+}
+
+#[tokio::test]
+async fn a_row_that_has_changed_since_the_scan_is_left_alone() {
+    let long_ago = || json!({"S": "2026-03-03T00:00:00.000Z"});
+    let keep = |_: &mut Value| {};
+    // A newer event arrives: not marked.
+    let [found, changed] = changed_after_the_scan(false, keep, |row| row["version"] = json!({"N": "6"})).await;
+    assert_eq!(found, changed);
+    // It has stopped: not marked.
+    let [found, changed] = changed_after_the_scan(false, keep, |row| row["lastStatus"] = json!({"S": "STOPPED"})).await;
+    assert_eq!(found, changed);
+    // A newer state has been marked: its mark is not cleared.
+    let mark = |row: &mut Value| row["missing_since"] = long_ago();
+    let [found, changed] = changed_after_the_scan(true, mark, |row| row["version"] = json!({"N": "6"})).await;
+    assert_eq!(found, changed);
+    // The mark has been cleared: it does not expire.
+    let clear = |row: &mut Value| _ = row.as_object_mut().unwrap().remove("missing_since");
+    let [found, changed] = changed_after_the_scan(false, mark, clear).await;
+    assert_eq!(found, changed);
+    // The event of the version that ECS has arrives: it is not replaced.
+    let older = |row: &mut Value| row["version"] = json!({"N": "4"});
+    let [found, changed] = changed_after_the_scan(true, older, |row| row["version"] = json!({"N": "5"})).await;
+    assert_eq!(found, changed);
+}
+
+#[tokio::test]
+async fn a_scan_reads_every_page() {
+    let world = World::new().await;
+    world.ecs.put_cluster(&cluster("demo"));
+    // Some 2 MB in each of the 32 segments; a page has at most 1 MB.
+    let rows = (0..200).map(|number| {
+        let mut row = events::row(&event(&task(&cluster("demo"), number, 5), LONG_AGO));
+        row["padding"] = json!({"S": "x".repeat(300_000)});
+        row
+    });
+    world.dynamodb.fill(TASKS, rows.collect());
+    let expected = json!({"scope": "table", "clusters": 1, "listed": 200, "marked": 200, "complete": true});
+    assert_eq!(world.run("table").await, expected);
+}
+
+/// A DynamoDB that leaves keys unprocessed so many times, and then has no rows.
+async fn hesitant_dynamodb(times: usize) -> String {
+    let left = Arc::new(Mutex::new(times));
+    let respond = move |headers: HeaderMap, body: String| async move {
+        let request: Value = serde_json::from_str(&body).unwrap();
+        let is_read = headers["x-amz-target"].to_str().unwrap().ends_with("BatchGetItem");
+        let mut left = left.lock().unwrap();
+        let answer = if is_read && *left > 0 {
+            *left -= 1;
+            json!({"Responses": {}, "UnprocessedKeys": request["RequestItems"]})
+        } else if is_read {
+            let task = task(&cluster("demo"), 1, 5);
+            let row = json!({"taskArn": {"S": arn(&task)}, "version": {"N": "5"}});
+            json!({"Responses": {TASKS: [row]}, "UnprocessedKeys": {}})
+        } else {
+            json!({})
+        };
+        ([("x-amzn-requestid", "1")], answer.to_string())
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(respond)).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again_and_never_taken_for_absent() {
+    for (times, message) in [(3, None), (100, Some("DynamoDB repeatedly left some rows unread"))] {
+        let ecs = Ecs::start().await;
+        ecs.put_task(&task(&cluster("demo"), 1, 5));
+        let url = hesitant_dynamodb(times).await;
+        let variables = [
+            ("AWS_ENDPOINT_URL_ECS", ecs.url.as_str()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &url),
+            ("ECS_CALLS_PER_SECOND", "20"),
+        ];
+        let lambda = Lambda::start(&RECONCILER, 1, &variables).await;
+        lambda.set_timeout(Duration::from_mins(1));
+        let answer = lambda.invoke(r#"{"scope": "fleet"}"#).await;
+        match message {
+            None => {
+                let expected = json!({"scope": "fleet", "clusters": 1, "listed": 1, "unchanged": 1, "complete": true});
+                assert_eq!(counts(answer.body), expected);
+            }
+            Some(message) => {
+                assert!(answer.body["errorMessage"].as_str().unwrap().contains(message), "{}", answer.body);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn rows_of_a_cluster_that_is_gone_are_marked_only_if_describe_clusters_says_so() {
     let world = World::new().await;
@@ -535,10 +654,12 @@ async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
         (r#""createdAt": 0"#, json!({"createdAt": {"S": "1970-01-01T00:00:00.000Z"}})),
         (r#""createdAt": 1e-9"#, json!({"createdAt": {"S": "1970-01-01T00:00:00.000Z"}})),
         (r#""createdAt": 253402300799.999"#, json!({"createdAt": {"S": "9999-12-31T23:59:59.999Z"}})),
+        (r#""createdAt": 0.0000000001619719924711E19"#, json!({"createdAt": {"S": "2021-04-29T18:12:04.711Z"}})),
         // What is not a time of the next 8,000 years stays as it is.
         (r#""createdAt": 253402300800"#, json!({"createdAt": {"N": "253402300800"}})),
         (r#""createdAt": 1e30"#, json!({"createdAt": {"N": "1000000000000000000000000000000"}})),
         (r#""createdAt": -1"#, json!({"createdAt": {"N": "-1"}})),
+        (r#""createdAt": -1e-9"#, json!({"createdAt": {"N": "-0.000000001"}})),
         (r#""createdAt": "2026-03-02T09:14:28Z""#, json!({"createdAt": {"S": "2026-03-02T09:14:28Z"}})),
         (r#""createdAt": null"#, json!({"createdAt": {"NULL": true}})),
         (r#""connectivityAt": 1.5"#, json!({"connectivityAt": {"S": "1970-01-01T00:00:01.500Z"}})),
@@ -625,6 +746,7 @@ async fn a_container_instance_of_the_api_becomes_what_an_event_has() {
         &demo,
         &format!(
             r#"{{"containerInstanceArn": "{arn}", "version": 3, "status": "ACTIVE", "registeredAt": 1.5,
+            "attachments": [{{"type": "ElasticNetworkInterface"}}],
             "registeredResources": [{{"name": "CPU", "type": "INTEGER", "doubleValue": 0.0, "integerValue": 2048}}],
             "healthStatus": {{"overallStatus": "OK", "details": [
                 {{"lastUpdated": 1.5, "lastStatusChange": 2.25, "other": 1.5}}]}}, "tags": []}}"#
@@ -636,6 +758,7 @@ async fn a_container_instance_of_the_api_becomes_what_an_event_has() {
     let expected = json!({
         "containerInstanceArn": {"S": arn}, "version": {"N": "3"}, "clusterArn": {"S": demo},
         "current_status": {"S": "ACTIVE"}, "registeredAt": {"S": "1970-01-01T00:00:01.500Z"},
+        "attachments": {"L": [{"M": {"type": {"S": "eni"}}}]},
         "registeredResources": {"L": [{"M": {
             "name": {"S": "CPU"}, "type": {"S": "INTEGER"}, "doubleValue": {"N": "0"}, "integerValue": {"N": "2048"},
         }}]},
@@ -699,12 +822,12 @@ async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
     for (fault, reason) in [
         (Fault::Throttled, "ThrottlingException (HTTP 400)"),
         (Fault::ServerError, "ServerException (HTTP 500)"),
-        (Fault::AccessDenied, "AccessDeniedException (HTTP 400)"),
+        (Fault::AccessDenied, "AccessDeniedException (HTTP 400); the function's role must allow it"),
         (Fault::HalfAnswer, "the connection failed"),
         (Fault::Closed, "the connection failed"),
         (Fault::NotJson, "the response is not one of ECS"),
-        (Fault::Foreign("the password is hunter2"), "the response is not one of ECS"),
-        (Fault::Foreign("hunter2"), "the response is not one of ECS"),
+        (Fault::Foreign("the password is hunter2"), "no ECS error code (HTTP 400); check the endpoint"),
+        (Fault::Foreign("hunter2"), "no ECS error code (HTTP 400); check the endpoint"),
     ] {
         let world = World::new().await;
         let (good, bad) = (cluster("good"), cluster("bad"));
@@ -718,16 +841,91 @@ async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
         let (error_type, message) = world.fail("fleet").await;
         assert_eq!(error_type, "Incomplete");
         assert!(message.contains(&format!("DescribeTasks of {bad}: {reason}")), "{message}");
-        assert!(message.starts_with("1 of the run's requests failed"), "{message}");
+        assert!(message.starts_with("1 part of the run failed, and the next run repeats them: "), "{message}");
         assert_eq!(world.rows().len(), 3, "{fault:?}");
         let log = world.lambda.log();
         let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
-        assert_eq!((&line["stored"], &line["failures"], &line["complete"]), (&json!(3), &json!(1), &json!(false)));
+        assert_eq!((&line["stored"], &line["failures"], &line["complete"]), (&json!(3), &json!(1), &json!(true)));
         assert!(!message.contains(SECRET) && !log.contains(SECRET));
         // The next run repeats it.
         world.ecs.clear_faults();
         assert_eq!(world.run("fleet").await["stored"], 1);
     }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_leaves_what_the_pages_before_it_listed() {
+    let world = World::new().await;
+    world.ecs.page_size(1);
+    (0..3).for_each(|number| world.ecs.put_task(&task(&cluster("demo"), number, 5)));
+    world.ecs.inject(Rule::new(Fault::AccessDenied, Times::Every(2)).operation("ListTasks"));
+    let (error_type, message) = world.fail("fleet").await;
+    assert_eq!(error_type, "Incomplete");
+    assert!(message.contains("ListTasks"), "{message}");
+    assert_eq!(world.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn a_listed_task_that_ecs_does_not_describe_is_a_failure_unless_it_is_missing_by_now() {
+    let world = World::new().await;
+    let [denied, gone, odd] = [1, 2, 3].map(|number| task(&cluster("demo"), number, 5));
+    [&denied, &gone, &odd].map(|task| world.ecs.put_task(task));
+    world.ecs.fail_description(arn(&denied), "ACCESS_DENIED", 1);
+    world.ecs.flap(arn(&gone), 1);
+    world.ecs.fail_description(arn(&odd), "the password is hunter2", 1);
+    let (_, message) = world.fail("fleet").await;
+    assert!(message.starts_with("2 parts of the run failed"), "{message}");
+    assert!(message.contains("ACCESS_DENIED") && message.contains("an unknown reason"), "{message}");
+    assert!(!message.contains(SECRET), "{message}");
+}
+
+#[tokio::test]
+async fn an_outage_does_not_use_up_the_retries() {
+    let world = World::new().await;
+    // One cluster that always fails uses up more retries than the SDK's bucket has.
+    let bad = cluster("bad");
+    (0..4000).for_each(|number| world.ecs.put_task(&task(&bad, number, 5)));
+    world.ecs.put_task(&task(&cluster("good"), 1, 5));
+    world.ecs.inject(Rule::new(Fault::Closed, Times::Always).operation("DescribeTasks").cluster(&bad));
+    world.lambda.set_timeout(Duration::from_secs(35));
+    world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
+    world.ecs.clear_faults();
+    world.ecs.inject(Rule::new(Fault::Closed, Times::Next(2)).operation("ListClusters"));
+    let before = world.ecs.calls().len();
+    world.lambda.set_timeout(Duration::from_secs(15));
+    let answer = world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
+    let lists = world.ecs.calls().into_iter().skip(before).filter(|call| call.operation == "ListClusters").count();
+    assert_eq!(lists, 3, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn all_faults_mixed_leave_nothing_wrong_and_the_next_run_does_the_rest() {
+    let world = World::new().await;
+    world.ecs.page_size(5);
+    for name in ["one", "two", "three"] {
+        (0..12).for_each(|number| world.ecs.put_task(&task(&cluster(name), number, 5)));
+        world.ecs.put_container_instance(&cluster(name), &container_instance(&cluster(name), 1, 5));
+    }
+    for (fault, every) in [
+        (Fault::Throttled, 4),
+        (Fault::ServerError, 5),
+        (Fault::Closed, 7),
+        (Fault::HalfAnswer, 9),
+        (Fault::NotJson, 11),
+        (Fault::AccessDenied, 13),
+    ] {
+        world.ecs.inject(Rule::new(fault, Times::Every(every)));
+    }
+    world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
+    let states: BTreeMap<String, Value> =
+        world.ecs.states().into_iter().map(|(_, state)| (arn(&state).to_owned(), state)).collect();
+    for (arn, row) in world.rows() {
+        let cluster = row["clusterArn"]["S"].as_str().unwrap();
+        assert_eq!(row, reconciled_row(cluster, &states[&arn], &row));
+    }
+    world.ecs.clear_faults();
+    world.run("fleet").await;
+    world.assert_equal_to_ecs();
 }
 
 #[tokio::test]
@@ -738,7 +936,11 @@ async fn silence_of_ecs_ends_in_an_error() {
     let start = Instant::now();
     let (error_type, message) = world.fail("fleet").await;
     assert_eq!(error_type, "Incomplete");
-    assert!(message.ends_with("ListClusters: no response within 10 s"), "{message}");
+    assert!(
+        message
+            .ends_with("ListClusters: no response within 10 s; check the network routes and the AWS Health Dashboard"),
+        "{message}"
+    );
     assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
 }
 

@@ -24,8 +24,8 @@ const TASK_TIMES: [&str; 8] = [
     "stoppingAt",
 ];
 
-/// The latest year that RFC 3339 can express.
-const MAX_YEAR_END: i64 = 253_402_300_799_999;
+/// The end of the latest year that RFC 3339 can express.
+const MAX_MILLISECONDS: i64 = 253_402_300_799_999;
 
 /// Parses a task or a container instance of a cluster, which the API described at `time`.
 ///
@@ -58,12 +58,6 @@ pub fn state<'j>(
     Ok(State { resource, arn, version, detail, origin: Origin::Api { time } })
 }
 
-/// The ARN of what was described, if it has one.
-#[must_use]
-pub fn arn(resource: Resource, json: &RawValue) -> Option<String> {
-    identify(resource, &Fields::parse(json).ok()?).ok().map(|(arn, _)| arn)
-}
-
 /// The latest time that a state tells of.
 #[must_use]
 pub fn newest_time(state: &State<'_>) -> Option<DateTime<Utc>> {
@@ -78,13 +72,7 @@ fn convert_task(task: &mut Fields<'_>) {
     for name in TASK_TIMES {
         task.get_mut(name).map(convert_time);
     }
-    for attachment in values(task.get_mut("attachments")) {
-        if let Some(Json::String(kind)) = attachment.get_mut("type")
-            && kind == "ElasticNetworkInterface"
-        {
-            *kind = "eni".into();
-        }
-    }
+    convert_attachments(task);
     for container in values(task.get_mut("containers")) {
         for agent in values(container.get_mut("managedAgents")) {
             agent.get_mut("lastStartedAt").map(convert_time);
@@ -95,9 +83,20 @@ fn convert_task(task: &mut Fields<'_>) {
 
 fn convert_container_instance(instance: &mut Fields<'_>) {
     instance.get_mut("registeredAt").map(convert_time);
+    convert_attachments(instance);
     for detail in values(instance.get_mut("healthStatus").and_then(|health| health.get_mut("details"))) {
         for name in ["lastUpdated", "lastStatusChange"] {
             detail.get_mut(name).map(convert_time);
+        }
+    }
+}
+
+fn convert_attachments(detail: &mut Fields<'_>) {
+    for attachment in values(detail.get_mut("attachments")) {
+        if let Some(Json::String(kind)) = attachment.get_mut("type")
+            && kind == "ElasticNetworkInterface"
+        {
+            *kind = "eni".into();
         }
     }
 }
@@ -119,12 +118,17 @@ fn convert_time(value: &mut Json<'_>) {
 fn milliseconds(digits: &str) -> Option<i64> {
     let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    if digits.starts_with('-') {
+        return None;
+    }
+    let zeros = i64::try_from(all.len() - digits.len()).ok()?;
     // How many of the digits are in front of the point once it has moved by the exponent, and by 3 to milliseconds.
-    let point = i64::try_from(whole.len()).ok()? + i64::from(exponent.parse::<i32>().ok()?) + 3;
+    let point = i64::try_from(whole.len()).ok()? - zeros + i64::from(exponent.parse::<i32>().ok()?) + 3;
     let Ok(point) = usize::try_from(point) else { return Some(0) };
     if point > 18 {
-        return None;
+        return digits.is_empty().then_some(0);
     }
     let integer = digits
         .bytes()
@@ -132,5 +136,5 @@ fn milliseconds(digits: &str) -> Option<i64> {
         .take(point)
         .try_fold(0_i64, |integer, digit| digit.is_ascii_digit().then(|| integer * 10 + i64::from(digit - b'0')))?;
     let rounded = integer + i64::from(digits.as_bytes().get(point).is_some_and(|digit| *digit >= b'5'));
-    (rounded <= MAX_YEAR_END).then_some(rounded)
+    (rounded <= MAX_MILLISECONDS).then_some(rounded)
 }

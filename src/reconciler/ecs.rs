@@ -18,6 +18,7 @@ use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::auth::{AuthSchemeOptionResolverParams, SharedAuthScheme};
@@ -39,7 +40,7 @@ use super::limiter::{LimitedClient, Limiter};
 use crate::state::resource::Resource;
 use crate::state::store_error::{find_cause, is_error_code};
 
-/// How many ARNs a list or a describe has at most.
+/// How many ARNs a page of a list has at most, and a describe.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html>
 pub const BATCH: usize = 100;
@@ -58,36 +59,45 @@ pub struct Ecs {
     limiter: Arc<Limiter>,
 }
 
-/// Why a call failed. No message quotes the response.
+/// Why a call failed, and what to check. No message quotes the response.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum CallError {
-    /// ECS refused it.
-    #[error("{code} (HTTP {status})")]
+    /// It was refused.
+    #[error("{} (HTTP {status}){}", code.as_deref().unwrap_or("no ECS error code"), advice(code.as_deref()))]
     Refused {
-        /// ECS's error code.
-        code: String,
+        /// ECS's error code, if there is one.
+        code: Option<String>,
         /// The HTTP status.
         status: u16,
     },
     /// No response in time.
-    #[error("no response within {} s", ATTEMPT_TIMEOUT.as_secs())]
+    #[error("no response within {} s; check the network routes and the AWS Health Dashboard", ATTEMPT_TIMEOUT.as_secs())]
     Timeout,
     /// The connection failed, or broke before the response was complete.
-    #[error("the connection failed")]
+    #[error("the connection failed; check the endpoint and the network route to it")]
     Connection,
-    /// There are no credentials.
-    #[error("there are no AWS credentials")]
+    /// There are no valid credentials.
+    #[error("there are no valid AWS credentials; check the function's role and environment")]
     Credentials,
     /// The response is not one of ECS.
     #[error("the response is not one of ECS; check the endpoint and any proxy in between")]
     NotEcs,
 }
 
+/// What to do about an error code.
+fn advice(code: Option<&str>) -> &'static str {
+    match code {
+        Some("AccessDeniedException") => "; the function's role must allow it",
+        Some(_) => "",
+        None => "; check the endpoint and any proxy in between",
+    }
+}
+
 impl CallError {
     /// Whether ECS says that there is no such cluster.
     #[must_use]
     pub fn is_cluster_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == "ClusterNotFoundException")
+        matches!(self, Self::Refused { code: Some(code), .. } if code == "ClusterNotFoundException")
     }
 }
 
@@ -123,6 +133,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The reason, if it has the form that ECS's have: `MISSING`.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let is_reason =
+            |reason: &&str| reason.len() <= 64 && reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        self.reason.as_deref().filter(is_reason).unwrap_or("an unknown reason")
+    }
+
     /// Whether ECS says that it does not know the ARN.
     #[must_use]
     pub fn is_missing(&self) -> bool {
@@ -143,7 +161,11 @@ impl Ecs {
         let limiter = Arc::new(Limiter::new(calls_per_second));
         let endpoint = endpoint(aws);
         let region = aws.region().cloned();
+        // The SDK's own bucket of retries outlives a run: one operation that keeps failing would empty it for all others.
+        // The limiter limits them anyway.
+        let partition = RetryPartition::custom("ecs").token_bucket(TokenBucket::unlimited()).build();
         let mut config = Layer::new("ecs");
+        config.store_put(partition);
         config.store_put(AuthSchemeOptionResolverParams::new(()));
         config.store_put(SigV4OperationSigningConfig {
             region: region.map(SigningRegion::from),
@@ -342,9 +364,9 @@ fn deserialize(response: &HttpResponse) -> Result<Vec<u8>, OrchestratorError<Err
 
 fn call_error(error: &SdkError<ErrorMetadata, HttpResponse>) -> CallError {
     match error {
-        SdkError::ServiceError(refused) => match refused.err().code().filter(|code| is_error_code(code)) {
-            Some(code) => CallError::Refused { code: code.to_owned(), status: refused.raw().status().as_u16() },
-            None => CallError::NotEcs,
+        SdkError::ServiceError(refused) => CallError::Refused {
+            code: refused.err().code().filter(|code| is_error_code(code)).map(str::to_owned),
+            status: refused.raw().status().as_u16(),
         },
         SdkError::TimeoutError(_) => CallError::Timeout,
         _ if find_cause::<CredentialsError>(error).is_some() => CallError::Credentials,

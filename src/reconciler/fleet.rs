@@ -4,10 +4,8 @@ use std::collections::HashSet;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
-use serde_json::value::RawValue;
 
-use super::described;
-use super::ecs::{self, CONCURRENCY, List, describe};
+use super::ecs::{self, CONCURRENCY, Description, List, describe};
 use super::rows;
 use super::run::Run;
 use crate::state::resource::Resource;
@@ -58,18 +56,21 @@ async fn compare_resources(run: &Run<'_>, resource: Resource, cluster: &str, lis
 }
 
 async fn compare_batch(run: &Run<'_>, resource: Resource, cluster: &str, arns: &[&str]) {
-    let found = match run.ecs.describe(resource, cluster, arns).await {
-        Ok(description) => description.found,
+    let Description { found, failures } = match run.ecs.describe(resource, cluster, arns).await {
+        Ok(description) => description,
         Err(error) if error.is_cluster_not_found() => return,
         Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
     };
+    // What is missing has gone since it was listed.
+    for failure in failures.iter().filter(|failure| !failure.is_missing()) {
+        run.fail(format_args!("{} of {cluster}", describe(resource)), failure.reason());
+    }
+    if found.len() + failures.len() < arns.len() {
+        run.fail(format_args!("{} of {cluster}", describe(resource)), "the response lacks some of them");
+    }
     let known = match rows::read(run.dynamodb, run.table(resource), resource, arns).await {
         Ok(known) => known,
         Err(error) => return run.fail(format_args!("reading the rows of {cluster}"), error),
     };
-    let settle = async |json: &RawValue| {
-        let known = described::arn(resource, json).and_then(|arn| known.get(&arn));
-        run.settle(resource, cluster, json, known).await;
-    };
-    iter(&found).for_each_concurrent(WRITES, |json| settle(json)).await;
+    iter(&found).for_each_concurrent(WRITES, |json| run.settle(resource, cluster, json, &known)).await;
 }

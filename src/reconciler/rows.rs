@@ -15,13 +15,9 @@ use crate::state::resource::Resource;
 use crate::state::row::{EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT, VERSION, terminal_status, timestamp};
 use crate::state::store_error::{Cause, StoreError};
 
-/// How many rows are read by key at once: DynamoDB's limit.
-///
-/// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-pub const BATCH: usize = 100;
-/// How often the rows that a response has left out are asked for.
+/// How many times rows are asked for that DynamoDB has left unread so far.
 const BATCH_ATTEMPTS: u32 = 8;
-/// The pause before the first time. It doubles each time.
+/// The pause before the second time. It doubles each time.
 const BATCH_PAUSE: Duration = Duration::from_millis(50);
 
 type Item = HashMap<String, AttributeValue>;
@@ -85,7 +81,9 @@ impl Known {
     }
 }
 
-/// Reads the rows of up to [`BATCH`] keys.
+/// Reads the rows of up to 100 keys, [DynamoDB's limit].
+///
+/// [DynamoDB's limit]: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 ///
 /// # Errors
 ///

@@ -1,13 +1,14 @@
 //! A run: from Lambda's payload to the answer or error that is returned, and the log line.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::Diagnostic;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use tracing::info;
@@ -17,12 +18,15 @@ use super::rows::Known;
 use super::{described, fleet, rows, table};
 use crate::config::ReconcilerConfig;
 use crate::payload::Payload;
+use crate::state::json::{Fields, Json};
 use crate::state::resource::Resource;
 use crate::state::row::Row;
 use crate::state::store::{self, Outcome};
 
 /// A run stops this long before Lambda would end it.
 pub const RESERVE: Duration = Duration::from_secs(5);
+/// The time of a run where there is no deadline: Lambda's longest.
+const NO_DEADLINE: Duration = Duration::from_mins(15);
 /// A state that no event told of for longer than this was lost, or is very late. EventBridge usually delivers within
 /// seconds.
 const DRIFT: TimeDelta = TimeDelta::minutes(5);
@@ -37,7 +41,7 @@ pub struct Reconciler {
 }
 
 /// What a run compares.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Is everything that ECS has in the tables?
@@ -73,7 +77,7 @@ pub struct Report {
     pub calls: u64,
     /// What failed.
     pub failures: u64,
-    /// Whether everything was compared.
+    /// Whether the run came to its end before the deadline.
     pub complete: bool,
 }
 
@@ -85,8 +89,8 @@ pub enum RunError {
         "the request must be {{\"scope\": \"fleet\"}} or {{\"scope\": \"table\"}}: check what invokes this function"
     )]
     InvalidRequest,
-    /// Something failed. Everything else was compared.
-    #[error("{count} of the run's requests failed, the next run repeats them: {failures}")]
+    /// Parts of the run failed. All others were done, unless the deadline came first.
+    #[error("{count} {} of the run failed, and the next run repeats them: {failures}", if *count == 1 { "part" } else { "parts" })]
     Incomplete {
         /// How many.
         count: u64,
@@ -119,14 +123,17 @@ impl Scope {
     ///
     /// It is anything but `{"scope": "fleet"}` or `{"scope": "table"}`.
     pub fn parse(payload: &Payload) -> Result<Self, RunError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Request {
-            scope: Scope,
+        // serde would also take `["fleet"]`, for one.
+        let fields = payload.json().and_then(|json| Fields::parse(json).ok()).ok_or(RunError::InvalidRequest)?;
+        let mut fields = fields.into_iter();
+        match (fields.next(), fields.next()) {
+            (Some((name, Ok(Json::String(scope)))), None) if name == "scope" => match &*scope {
+                "fleet" => Ok(Self::Fleet),
+                "table" => Ok(Self::Table),
+                _ => Err(RunError::InvalidRequest),
+            },
+            _ => Err(RunError::InvalidRequest),
         }
-        let json = payload.json().ok_or(RunError::InvalidRequest)?;
-        let request: Request = serde_json::from_str(json.get()).map_err(|_| RunError::InvalidRequest)?;
-        Ok(request.scope)
     }
 }
 
@@ -144,16 +151,17 @@ impl Reconciler {
     /// The payload is not a request, or a part of the run failed.
     pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
         let scope = Scope::parse(payload)?;
+        // `cargo lambda watch` sets no deadline, but one in 1970.
+        let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
         let run = Run {
             config: &self.config,
             dynamodb: &self.dynamodb,
             ecs: &self.ecs,
+            half_time: Instant::now() + time_left / 2,
             report: Mutex::new(Report { scope, ..Report::default() }),
             failures: Mutex::default(),
         };
         let calls = self.ecs.calls();
-        // `cargo lambda watch` sets no deadline, but one in 1970.
-        let time_left = (deadline - Utc::now()).to_std().map_or(Duration::MAX, |left| left.saturating_sub(RESERVE));
         let compare = async {
             match scope {
                 Scope::Fleet => fleet::compare(&run).await,
@@ -163,7 +171,7 @@ impl Reconciler {
         let ended = tokio::time::timeout(time_left, compare).await.is_ok();
         let failures = run.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
         let report = run.report.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let report = Report { calls: self.ecs.calls() - calls, complete: ended && report.failures == 0, ..report };
+        let report = Report { calls: self.ecs.calls() - calls, complete: ended, ..report };
         log(&report);
         if report.failures == 0 {
             return Ok(report);
@@ -184,6 +192,8 @@ pub struct Run<'r> {
     pub dynamodb: &'r Client,
     /// ECS.
     pub ecs: &'r Ecs,
+    /// When half of the run's time is over.
+    pub half_time: Instant,
     report: Mutex<Report>,
     failures: Mutex<Vec<String>>,
 }
@@ -210,18 +220,20 @@ impl Run<'_> {
     }
 
     /// Compares what ECS says of a resource with its row, and writes it if the row is absent or older.
-    pub async fn settle(&self, resource: Resource, cluster: &str, json: &RawValue, known: Option<&Known>) {
+    pub async fn settle(&self, resource: Resource, cluster: &str, json: &RawValue, known: &HashMap<String, Known>) {
         let now = Utc::now();
         let state = match described::state(resource, cluster, json, now) {
             Ok(state) => state,
             Err(error) => return self.fail(format_args!("{} of {cluster}", describe(resource)), error),
         };
         let (arn, version) = (state.arn.clone(), state.version);
+        let known = known.get(&arn);
         match known.and_then(Known::version) {
             Some(stored) if stored == version => self.count(|report| report.unchanged += 1),
             Some(stored) if stored > version => self.count(|report| report.stale += 1),
             _ => {
-                let newest = described::newest_time(&state).filter(|_| resource == Resource::Task);
+                // A container instance has none of these times.
+                let newest = described::newest_time(&state);
                 let drifted = known.is_some() && newest.is_some_and(|time| now - time > DRIFT);
                 let row = match Row::new(state, &self.config.tables) {
                     Ok(row) => row,

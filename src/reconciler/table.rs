@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
-use super::described;
 use super::ecs::{self, CONCURRENCY, Description, describe};
 use super::rows::{self, Known};
 use super::run::Run;
@@ -33,6 +33,8 @@ type Group = (Resource, String);
 #[derive(Default)]
 struct Waiting {
     groups: HashMap<Group, Vec<Known>>,
+    /// How many rows they have together.
+    rows: usize,
     /// All clusters so far.
     clusters: HashSet<String>,
 }
@@ -44,8 +46,17 @@ pub async fn compare(run: &Run<'_>) {
         Resource::ALL.iter().flat_map(|&resource| (0..SEGMENTS).map(move |segment| (resource, segment))).collect();
     fastrand::shuffle(&mut segments);
     iter(segments).for_each_concurrent(CONCURRENCY, |(resource, segment)| scan(run, resource, segment, &waiting)).await;
-    let waiting = waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
-    iter(waiting.groups)
+    check_all(run, &waiting).await;
+}
+
+/// Checks all rows that wait.
+async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>) {
+    let groups = {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.rows = 0;
+        std::mem::take(&mut waiting.groups)
+    };
+    iter(groups)
         .for_each_concurrent(CONCURRENCY, |((resource, cluster), rows)| check(run, resource, cluster, rows))
         .await;
 }
@@ -66,8 +77,12 @@ async fn scan(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<W
         }
         match page.next {
             Some(next) => start = Some(next),
-            None => return,
+            None => break,
         }
+    }
+    // So that a run that has to stop has not scanned in vain.
+    if Instant::now() > run.half_time {
+        check_all(run, waiting).await;
     }
 }
 
@@ -87,14 +102,18 @@ fn add(
     let group = (resource, cluster);
     let rows = waiting.groups.entry(group.clone()).or_default();
     rows.push(row);
-    if rows.len() == ecs::BATCH {
-        return waiting.groups.remove_entry(&group);
-    }
-    if waiting.groups.values().map(Vec::len).sum::<usize>() > MAX_WAITING {
+    let is_full = rows.len() == ecs::BATCH;
+    waiting.rows += 1;
+    let batch = if is_full {
+        waiting.groups.remove_entry(&group)?
+    } else if waiting.rows > MAX_WAITING {
         let longest = waiting.groups.iter().max_by_key(|(_, rows)| rows.len())?.0.clone();
-        return waiting.groups.remove_entry(&longest);
-    }
-    None
+        waiting.groups.remove_entry(&longest)?
+    } else {
+        return None;
+    };
+    waiting.rows -= batch.1.len();
+    Some(batch)
 }
 
 /// Asks ECS for rows of a cluster, in their own cluster and after they were read.
@@ -113,10 +132,9 @@ async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<Kno
         }
         Err(error) => return run.fail(format_args!("{} of {cluster}", describe(resource)), error),
     };
-    let rows: HashMap<&str, &Known> = rows.iter().map(|row| (row.arn.as_str(), row)).collect();
+    let rows: HashMap<String, Known> = rows.into_iter().map(|row| (row.arn.clone(), row)).collect();
     for json in &found {
-        let known = described::arn(resource, json).and_then(|arn| rows.get(arn.as_str()).copied());
-        run.settle(resource, &cluster, json, known).await;
+        run.settle(resource, &cluster, json, &rows).await;
     }
     for failure in failures.iter().filter(|failure| failure.is_missing()) {
         if let Some(row) = failure.arn.as_deref().and_then(|arn| rows.get(arn)) {

@@ -22,7 +22,8 @@ pub const EVENT_ID: &str = "event_id";
 pub const EVENT_TIME: &str = "event_time";
 /// The detail's `status`, which is a reserved word in DynamoDB's expressions.
 pub const CURRENT_STATUS: &str = "current_status";
-/// The time to live: when DynamoDB may delete the row, in seconds since 1970. Only rows in a terminal state have it.
+/// The time to live: when DynamoDB may delete the row, in seconds since 1970. Rows in a terminal state have it, and those
+/// whose resource ECS has not known for long.
 pub const EXPIRES_AT: &str = "expires_at";
 
 /// When the ECS API described this state: RFC 3339, UTC, in milliseconds. Only rows that come from the API have it.

@@ -21,6 +21,9 @@ const OURS: [&str; 7] = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS, EXPIR
 /// Processes the bytes as far as possible. They must never cause a panic, and result in a complete row or a readable
 /// error.
 pub fn read(bytes: &[u8]) -> Option<Row> {
+    if let Ok(json) = serde_json::from_slice::<&RawValue>(bytes) {
+        Resource::ALL.map(|resource| describe(resource, json));
+    }
     let payload =
         Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("any bytes are accepted");
     let envelope = Envelope::parse(&payload).map_err(assert_readable).ok()?;

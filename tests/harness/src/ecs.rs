@@ -152,6 +152,11 @@ impl Ecs {
         self.lock().next.entry(arn.to_owned()).or_default().extend(std::iter::repeat_n(description, times));
     }
 
+    /// Just before the next description is made, does something else.
+    pub fn before_describe(&self, hook: impl FnOnce() + Send + 'static) {
+        self.lock().before_describe = Some(Box::new(hook));
+    }
+
     /// As soon as the tasks with this desired status have been listed, puts a task.
     pub fn after_list(&self, desired_status: &'static str, task: &Value) {
         self.lock().after_list = Some((desired_status, task.clone()));
@@ -219,6 +224,7 @@ struct State {
     rules: Vec<Rule>,
     /// What is put as soon as the tasks with a desired status have been listed.
     after_list: Option<(&'static str, Value)>,
+    before_describe: Option<Box<dyn FnOnce() + Send>>,
     calls: Vec<Call>,
 }
 
@@ -329,6 +335,11 @@ impl State {
     }
 
     fn answer(&mut self, operation: &str, parameters: &Parameters) -> Result<String, Failure> {
+        if operation.starts_with("Describe")
+            && let Some(hook) = self.before_describe.take()
+        {
+            hook();
+        }
         match operation {
             "ListClusters" => {
                 let active = self.clusters.iter().filter(|(_, active)| **active).map(|(arn, _)| arn.clone()).collect();
