@@ -869,7 +869,9 @@ async fn a_page_that_fails_leaves_what_the_pages_before_it_listed() {
 async fn a_listed_task_that_ecs_does_not_describe_is_a_failure_unless_it_is_missing_by_now() {
     let world = World::new().await;
     let [denied, gone, odd] = [1, 2, 3].map(|number| task(&cluster("demo"), number, 5));
-    [&denied, &gone, &odd].map(|task| world.ecs.put_task(task));
+    for task in [&denied, &gone, &odd] {
+        world.ecs.put_task(task);
+    }
     world.ecs.fail_description(arn(&denied), "ACCESS_DENIED", 1);
     world.ecs.flap(arn(&gone), 1);
     world.ecs.fail_description(arn(&odd), "the password is hunter2", 1);
@@ -882,11 +884,9 @@ async fn a_listed_task_that_ecs_does_not_describe_is_a_failure_unless_it_is_miss
 #[tokio::test]
 async fn an_outage_does_not_use_up_the_retries() {
     let world = World::new().await;
-    // One cluster that always fails uses up more retries than the SDK's bucket has.
-    let bad = cluster("bad");
-    (0..4000).for_each(|number| world.ecs.put_task(&task(&bad, number, 5)));
-    world.ecs.put_task(&task(&cluster("good"), 1, 5));
-    world.ecs.inject(Rule::new(Fault::Closed, Times::Always).operation("DescribeTasks").cluster(&bad));
+    // An operation that always fails, often enough to use up the SDK's bucket of retries.
+    (0..60).for_each(|number| world.ecs.put_task(&task(&cluster(&format!("c{number}")), 1, 5)));
+    world.ecs.inject(Rule::new(Fault::Closed, Times::Always).operation("DescribeTasks"));
     world.lambda.set_timeout(Duration::from_secs(35));
     world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
     world.ecs.clear_faults();

@@ -595,6 +595,13 @@ async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
     }
 }
 
+#[tokio::test]
+async fn a_malformed_envelope_of_another_kind_is_refused_for_its_kind() {
+    let event = json!({"source": "aws.ecs", "detail-type": "ECS Service Action", "id": 7, "detail": {}});
+    let answer = Function::new("http://127.0.0.1:9").invoke(&event.to_string()).await;
+    assert_eq!(answer["errorType"], "UnsupportedDetailType");
+}
+
 // Rule 5: the one conditional write.
 
 #[tokio::test]

@@ -80,7 +80,8 @@ def test_every_parameter_is_listed_with_its_default():
 
 
 def test_every_environment_variable_is_listed():
-    files = [path for path in FILES if fnmatchcase(path, "src/*.rs")]
+    # The reader's constants are ECS's statuses.
+    files = [path for path in FILES if fnmatchcase(path, "src/*.rs") and not path.startswith("src/reader/")]
     read = {name for path in files for name in re.findall(r'(?<!env!\()"([A-Z]+(?:_[A-Z]+)+)"', code(path))}
     expect_no(differences("README.md", names("README.md", "variable"), "src/", read - LAMBDAS_VARIABLES))
 

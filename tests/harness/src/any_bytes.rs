@@ -22,7 +22,9 @@ const OURS: [&str; 7] = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS, EXPIR
 /// error.
 pub fn read(bytes: &[u8]) -> Option<Row> {
     if let Ok(json) = serde_json::from_slice::<&RawValue>(bytes) {
-        Resource::ALL.map(|resource| describe(resource, json));
+        for resource in Resource::ALL {
+            describe(resource, json);
+        }
     }
     let payload =
         Payload::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).expect("any bytes are accepted");
