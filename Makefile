@@ -43,9 +43,9 @@ test: .tools/aws/installed ## Run every test
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/debug/ecs-state-reconciler $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/shipped/ecs-state-reconciler \
-		cargo test --locked
+		cargo test --locked --package ecs-state-recorder --package harness
 	cargo test --locked --features cli --test model --test diagnosis
-	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider tests/deploy tests/docs
+	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 tests/deploy tests/docs
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)

@@ -737,6 +737,49 @@ async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
     }
 }
 
+/// The task is that of <https://docs.aws.amazon.com/cli/latest/reference/ecs/describe-tasks.html>.
+#[tokio::test]
+async fn the_task_in_awss_documentation_becomes_what_an_event_has() {
+    let world = World::new().await;
+    let cluster = "arn:aws:ecs:us-west-2:123456789012:cluster/MyCluster";
+    let task = json!({
+        "taskArn": "arn:aws:ecs:us-west-2:123456789012:task/MyCluster/1234567890123456789",
+        "clusterArn": cluster,
+        "taskDefinitionArn": "arn:aws:ecs:us-west-2:123456789012:task-definition/sample-fargate:2",
+        "overrides": {"containerOverrides": [{"name": "fargate-app"}]},
+        "lastStatus": "RUNNING", "desiredStatus": "RUNNING", "cpu": "256", "memory": "512",
+        "containers": [{
+            "containerArn": "arn:aws:ecs:us-west-2:123456789012:container/a1b2c3d4-5678-90ab-cdef-11111EXAMPLE",
+            "taskArn": "arn:aws:ecs:us-west-2:123456789012:task/MyCluster/1234567890123456789",
+            "name": "fargate-app", "lastStatus": "RUNNING", "networkBindings": [],
+            "networkInterfaces": [
+                {"attachmentId": "a1b2c3d4-5678-90ab-cdef-22222EXAMPLE", "privateIpv4Address": "10.0.0.4"},
+            ],
+            "healthStatus": "UNKNOWN", "cpu": "0",
+        }],
+        "startedBy": "ecs-svc/1234567890123456789", "version": 3, "connectivity": "CONNECTED",
+        "connectivityAt": 1_557_134_016.971, "pullStartedAt": 1_557_134_025.379, "pullStoppedAt": 1_557_134_033.379,
+        "createdAt": 1_557_134_011.644, "startedAt": 1_557_134_035.379, "group": "service:fargate-service",
+        "launchType": "FARGATE", "platformVersion": "1.3.0",
+        "attachments": [{
+            "id": "a1b2c3d4-5678-90ab-cdef-33333EXAMPLE", "type": "ElasticNetworkInterface", "status": "ATTACHED",
+            "details": [
+                {"name": "subnetId", "value": "subnet-12344321"},
+                {"name": "networkInterfaceId", "value": "eni-12344321"},
+                {"name": "macAddress", "value": "0a:90:09:84:f9:14"},
+                {"name": "privateIPv4Address", "value": "10.0.0.4"},
+            ],
+        }],
+        "healthStatus": "UNKNOWN", "tags": [],
+    });
+    world.ecs.put_task(&task);
+    assert_eq!(world.run("fleet").await["stored"], 1);
+    let row = world.row(arn(&task));
+    assert_eq!(row, reconciled_row(cluster, &task, &row));
+    assert_eq!(row["createdAt"], json!({"S": "2019-05-06T09:13:31.644Z"}));
+    assert_eq!(row["attachments"]["L"][0]["M"]["type"], json!({"S": "eni"}));
+}
+
 #[tokio::test]
 async fn a_container_instance_of_the_api_becomes_what_an_event_has() {
     let world = World::new().await;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{ModelError, from_json, time};
-use crate::state::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT};
+use crate::state::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT};
 
 /// A row of one of the two tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ object! {
 }
 
 /// The attributes of [`Recorded`]. Those of the index repeat what the state has: they are left out.
-const RECORDED: [&str; 6] = [EVENT_ID, EVENT_TIME, CW_VERSION, "reconciled_at", "missing_since", EXPIRES_AT];
+const RECORDED: [&str; 6] = [EVENT_ID, EVENT_TIME, CW_VERSION, RECONCILED_AT, MISSING_SINCE, EXPIRES_AT];
 const INDEX: [&str; 2] = ["index_cluster", "index_state"];
 
 impl<T: DeserializeOwned> Row<T> {
