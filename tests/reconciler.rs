@@ -22,7 +22,7 @@ use harness::lambda::{Lambda, binary, reconciler};
 static RECONCILER: LazyLock<String> = LazyLock::new(|| reconciler(env!("CARGO_BIN_EXE_ecs-state-reconciler")));
 static RECORDER: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
-/// Stands in the overrides of every task that is tested with faults. It must never leave the process.
+/// A secret that tests put where it must not be passed on from: into overrides, versions and error texts.
 const SECRET: &str = "hunter2";
 
 /// An ECS, the tables, and a reconciler between them.
@@ -1026,7 +1026,7 @@ async fn calls_keep_to_their_pace_retries_included() {
     assert!(calls.iter().any(|call| call.refused), "nothing was throttled");
     for pair in calls.windows(6) {
         let took = pair[5].at - pair[0].at;
-        // Five intervals of 100 ms, and a little for the way of a request.
+        // Five intervals of 100 ms, less what requests differ in latency.
         assert!(took >= Duration::from_millis(480), "{took:?}");
     }
     let log = world.lambda.log();

@@ -46,18 +46,18 @@ pub async fn compare(run: &Run<'_>) {
         Resource::ALL.iter().flat_map(|&resource| (0..SEGMENTS).map(move |segment| (resource, segment))).collect();
     fastrand::shuffle(&mut segments);
     iter(segments).for_each_concurrent(CONCURRENCY, |(resource, segment)| scan(run, resource, segment, &waiting)).await;
-    check_all(run, &waiting).await;
+    check_all(run, &waiting, CONCURRENCY).await;
 }
 
-/// Checks all rows that wait.
-async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>) {
+/// Checks all rows that wait, so many groups at once.
+async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) {
     let groups = {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.rows = 0;
         std::mem::take(&mut waiting.groups)
     };
     iter(groups)
-        .for_each_concurrent(CONCURRENCY, |((resource, cluster), rows)| check(run, resource, cluster, rows))
+        .for_each_concurrent(concurrency, |((resource, cluster), rows)| check(run, resource, cluster, rows))
         .await;
 }
 
@@ -80,9 +80,9 @@ async fn scan(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<W
             None => break,
         }
     }
-    // So that a run that has to stop has not scanned in vain.
+    // So that a run that has to stop has not scanned in vain. One at a time, since other segments are scanned meanwhile.
     if Instant::now() > run.half_time {
-        check_all(run, waiting).await;
+        check_all(run, waiting, 1).await;
     }
 }
 
