@@ -597,6 +597,22 @@ async fn a_row_that_the_index_could_not_take_is_stored_without_its_keys() {
 }
 
 #[tokio::test]
+async fn only_a_tasks_first_event_and_its_stop_write_to_the_index() {
+    let dynamodb = DynamoDb::start().await;
+    let mut units = Vec::new();
+    for (version, status) in ["PROVISIONING", "PENDING", "RUNNING", "STOPPING", "STOPPED"].into_iter().enumerate() {
+        let mut event = sample("fargate-task-running");
+        event["detail"]["version"] = json!(version + 1);
+        event["detail"]["lastStatus"] = json!(status);
+        let [table, index] = dynamodb.put_and_count(&events::row(&event));
+        assert!(table > 0.0);
+        units.push(index);
+    }
+    // As docs/operations.md says, three: the stop deletes one entry and puts another.
+    assert_eq!(units, [1.0, 0.0, 0.0, 0.0, 2.0]);
+}
+
+#[tokio::test]
 async fn a_container_instance_is_in_no_index() {
     let mut event = sample("container-instance-registered");
     let row = events::row(&event);

@@ -118,6 +118,15 @@ impl DynamoDb {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
     }
 
+    /// Puts a row into the table of tasks. Returns the write units that the table took, and those of its index.
+    pub fn put_and_count(&self, row: &Value) -> [f64; 2] {
+        let put = json!({"TableName": TASKS, "Item": row, "ReturnConsumedCapacity": "INDEXES"});
+        let put = self.database.put_item(request(put)).expect("a put");
+        let used = serde_json::to_value(put).expect("an answer is JSON")["ConsumedCapacity"].take();
+        ["/Table", "/GlobalSecondaryIndexes/by_cluster"]
+            .map(|part| used.pointer(part).map_or(0.0, |part| part["CapacityUnits"].as_f64().expect("a number")))
+    }
+
     /// Puts many rows into a table at once, bypassing its stream.
     pub fn fill(&self, table: &str, rows: Vec<Value>) {
         let rows = rows.into_iter().map(request).collect();
