@@ -190,7 +190,10 @@ async fn a_run_answers_and_logs_the_same_fields() {
     });
     assert_eq!(answer.body, expected);
     let log = world.lambda.log();
-    let mut line: Value = serde_json::from_str(log.trim()).unwrap_or_else(|error| panic!("{error}: {log}"));
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [start, mut line] = lines.try_into().unwrap_or_else(|_| panic!("two lines, not {log}"));
+    let message = concat!("ecs-state-reconciler ", env!("CARGO_PKG_VERSION"), " is starting");
+    assert_eq!(start["message"], message);
     let fields = line.as_object_mut().unwrap();
     assert!(fields.remove("timestamp").is_some());
     assert_eq!(fields.remove("level").unwrap(), "INFO");
@@ -1016,7 +1019,7 @@ async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
         assert!(message.starts_with("1 part of the run failed, and the next run repeats them: "), "{message}");
         assert_eq!(world.rows().len(), 3, "{fault:?}");
         let log = world.lambda.log();
-        let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        let line: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&line["stored"], &line["failures"], &line["complete"]), (&json!(3), &json!(1), &json!(true)));
         assert!(!message.contains(SECRET) && !log.contains(SECRET));
         // The next run repeats it.
@@ -1159,7 +1162,7 @@ async fn calls_keep_to_their_pace_retries_included() {
         assert!(took >= Duration::from_millis(480), "{took:?}");
     }
     let log = world.lambda.log();
-    let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let line: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
     assert_eq!(line["calls"], calls.len());
 }
 
