@@ -4,7 +4,7 @@ use std::env;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use http::Uri;
@@ -17,6 +17,15 @@ use crate::config::InvalidVariable;
 ///
 /// The region is missing, or the region or an endpoint is malformed.
 pub async fn load() -> Result<SdkConfig, InvalidVariable> {
+    load_from(aws_config::defaults(BehaviorVersion::latest())).await
+}
+
+/// The same, where the caller has already chosen a part of it, such as the profile.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
     for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL"] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             return Err(InvalidVariable {
@@ -29,7 +38,7 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
         }
     }
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let aws = aws_config::defaults(BehaviorVersion::latest())
+    let aws = loader
         .http_client(https)
         // Each client has its own. Given here, so that the environment is not asked: the SDK panics if AWS_RETRY_MODE or
         // AWS_MAX_ATTEMPTS is invalid.
