@@ -47,7 +47,8 @@ impl ReadError {
         let (StoreError::Permanent(cause) | StoreError::Transient(cause)) = &self.cause;
         matches!(cause, Refused { code: Some(code), .. } if code == "ValidationException")
             && self.details.as_ref().is_some_and(|text| {
-                text.contains("does not have the specified index") || text.contains("backfilling global secondary index")
+                text.contains("does not have the specified index")
+                    || text.contains("backfilling global secondary index")
             })
     }
 }

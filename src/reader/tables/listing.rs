@@ -37,6 +37,12 @@ pub struct Listing<'t, T> {
 }
 
 impl<T: DeserializeOwned> Listing<'_, T> {
+    /// How many keys are known already: after a scan, all that match.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.keys.ranges.iter().map(|range| range.keys.len()).sum()
+    }
+
     /// The next rows, at least one; none at the end. One that can't be read is an error of its own.
     ///
     /// # Errors
@@ -51,10 +57,8 @@ impl<T: DeserializeOwned> Listing<'_, T> {
                 return Ok(Vec::new());
             }
             let read = |keys: &[String]| read(self.tables, self.resource, keys.to_vec());
-            let rows: Vec<Vec<_>> = futures_util::stream::iter(keys.chunks(BATCH).map(read))
-                .buffered(CONCURRENCY)
-                .try_collect()
-                .await?;
+            let rows: Vec<Vec<_>> =
+                futures_util::stream::iter(keys.chunks(BATCH).map(read)).buffered(CONCURRENCY).try_collect().await?;
             let admitted: Vec<_> =
                 rows.into_iter().flatten().filter(|row| row.as_ref().map_or(true, &self.admits)).collect();
             if !admitted.is_empty() {
