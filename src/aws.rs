@@ -7,6 +7,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use http::Uri;
 
 use crate::config::InvalidVariable;
@@ -37,9 +38,8 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
             });
         }
     }
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let aws = loader
-        .http_client(https)
+        .http_client(https())
         // Each client has its own. Given here, so that the environment is not asked: the SDK panics if AWS_RETRY_MODE or
         // AWS_MAX_ATTEMPTS is invalid.
         .retry_config(RetryConfig::standard())
@@ -53,6 +53,12 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
         None => "must be set to an AWS region such as eu-west-1".to_owned(),
     };
     Err(InvalidVariable { variable: "AWS_REGION", problem })
+}
+
+/// HTTP with this package's TLS.
+#[must_use]
+pub fn https() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// Whether a URL has a scheme, a host and, if any, a port that exists; but no password.

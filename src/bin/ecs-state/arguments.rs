@@ -23,7 +23,7 @@ Examples:
 
 Exit codes:
   0  found    1  nothing found    2  wrong usage, or several tasks match
-  3  AWS refused or could not be reached, or a row could not be read: the output is incomplete";
+  3  AWS refused or could not be reached, or a row could not be read";
 
 /// What runs on Amazon ECS, what stopped, and why: from the tables that ecs-state-recorder keeps.
 #[derive(Debug, Parser)]
@@ -148,6 +148,7 @@ impl Filters {
 
 /// How tasks are read and printed.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct Output {
     /// Print one JSON object a line, with ECS's own field names
     #[arg(long)]
@@ -165,7 +166,7 @@ pub(crate) struct TasksArguments {
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// At most so many tasks
-    #[arg(long, value_name = "NUMBER", value_parser = at_least_one)]
+    #[arg(long, help_heading = "Output", value_name = "NUMBER", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -185,7 +186,7 @@ pub(crate) struct StoppedArguments {
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// At most so many tasks
-    #[arg(long, value_name = "NUMBER", value_parser = at_least_one)]
+    #[arg(long, help_heading = "Output", value_name = "NUMBER", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -230,7 +231,7 @@ pub(crate) struct WatchArguments {
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// Read the whole table instead of the index
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) scan: bool,
 }
 

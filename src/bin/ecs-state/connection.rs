@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
@@ -22,7 +24,11 @@ const ATTEMPTS: u32 = 6;
 pub(crate) async fn open(connection: &Connection) -> Result<Tables, Failure> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(profile) = &connection.profile {
-        loader = loader.profile_name(profile);
+        // As with the AWS CLI, the profile that is named here goes before credentials in the environment.
+        let region = connection.region.clone().or_else(|| std::env::var("AWS_REGION").ok()).map(Region::new);
+        let provider = ProviderConfig::without_region().with_region(region).with_http_client(aws::https());
+        let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&provider).build();
+        loader = loader.profile_name(profile).credentials_provider(credentials);
     }
     if let Some(region) = &connection.region {
         loader = loader.region(Region::new(region.clone()));

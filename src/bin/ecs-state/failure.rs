@@ -54,7 +54,7 @@ impl Failure {
 
 impl From<InvalidVariable> for Failure {
     fn from(error: InvalidVariable) -> Self {
-        let flag = if error.variable == "AWS_REGION" { ", or be given by --region" } else { "" };
+        let flag = if error.variable == "AWS_REGION" { "; --region chooses one, too" } else { "" };
         Self::Aws(format!("{error}{flag}"))
     }
 }

@@ -123,15 +123,18 @@ fn fit(columns: &[Column], natural: &[usize], width: Option<usize>) -> Vec<usize
         widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1)
     };
     let with = |fit: Fit| columns.iter().position(|column| column.fit == fit);
+    let shorten_id = |widths: &mut Vec<usize>| {
+        if let Some(id) = with(Fit::Id).filter(|_| total(widths) > width) {
+            widths[id] = widths[id].min(ID);
+        }
+    };
+    shorten_id(&mut widths);
     if total(&widths) > width
         && let Some(sentence) = with(Fit::Below)
     {
+        widths.clone_from_slice(natural);
         widths[sentence] = 0;
-    }
-    if total(&widths) > width
-        && let Some(id) = with(Fit::Id)
-    {
-        widths[id] = widths[id].min(ID);
+        shorten_id(&mut widths);
     }
     for (at, column) in columns.iter().enumerate().rev() {
         if total(&widths) > width && column.fit == Fit::Optional {

@@ -197,7 +197,8 @@ fn containers(output: &mut dyn Write, task: &Task, width: Option<usize>) -> io::
         let Container { name, last_status, health_status, exit_code, image, reason, .. } = container;
         let stopped = matches!(last_status, Some(ContainerStatus::Stopped));
         let exit = match exit_code {
-            Some(0) => Cell::new("0"),
+            // 143 is what a container ends with that is told to stop.
+            Some(code @ (0 | 143)) => Cell::new(&code.to_string()),
             Some(code) => Cell::styled(&code.to_string(), RED),
             // Not 0: it never ran, or nobody saw it end.
             None if stopped || task.last_status == Some(TaskStatus::Stopped) => Cell::styled("none", YELLOW),

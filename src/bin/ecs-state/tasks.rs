@@ -62,7 +62,8 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
         }
     }
     table.flush()?;
-    unreadable.outcome(found, || "no task that has not stopped matches".to_owned())
+    unreadable
+        .outcome(found, || "no task matches; those that have stopped are listed by `ecs-state stopped`".to_owned())
 }
 
 pub(crate) fn cells(row: &Row<Task>, now: DateTime<Utc>) -> Vec<Cell> {

@@ -154,7 +154,7 @@ fn describe(found: &Look, before: Option<&Seen>, arguments: &WatchArguments) -> 
         notes.push((RED, format!("{} gone: {ids}", count(gone.len()))));
     }
     if notes.is_empty() && found.seen.is_empty() {
-        notes.push((PLAIN, "no task that has not stopped matches".to_owned()));
+        notes.push((PLAIN, "no task matches".to_owned()));
     }
     let notes: Vec<String> = notes.iter().map(|(style, note)| format!("{style}{note}{style:#}")).collect();
     let _ = write!(text, "\n{}", notes.join("  "));
