@@ -65,11 +65,10 @@ impl From<ReadError> for Failure {
         let details = details.map(|details| format!(" ({})", details.trim_end_matches('.'))).unwrap_or_default();
         let (StoreError::Transient(cause) | StoreError::Permanent(cause)) = cause;
         Self::Aws(match cause {
-            Cause::NoCredentials => {
-                "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and choose the profile \
-                 with --profile or AWS_PROFILE"
-                    .to_owned()
-            }
+            Cause::NoCredentials => format!(
+                "no AWS credentials were found{details}: sign in with `aws configure` or `aws sso login`, and choose the \
+                 profile with --profile or AWS_PROFILE"
+            ),
             Cause::Credentials => format!(
                 "the AWS credentials could not be fetched{details}: sign in again, for example with `aws sso login`, or \
                  choose another profile with --profile or AWS_PROFILE"
@@ -93,7 +92,9 @@ impl From<ReadError> for Failure {
                      or --container-instance-table, another account with --profile, another region with --region"
                 ),
                 Some("AccessDeniedException") => {
-                    format!("access denied{details}: your role must allow {action} on the table {table:?} and its index")
+                    format!(
+                        "access denied{details}: your role must allow {action} on the table {table:?} and its index"
+                    )
                 }
                 Some("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException") => {
                     format!("the AWS credentials are invalid or have expired{details}: sign in again")
