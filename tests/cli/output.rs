@@ -82,7 +82,7 @@ async fn stopped_tasks_are_listed_newest_first_with_the_reason() {
 AGO     TASK                              CLUSTER  GROUP        DEFINITION  RAN    CODE           WHY
 12m3xs  09aa11bb22cc33dd44ee55ff66778899  demo     service:web  web:42      4h47m  OutOfMemory    container \"web\" was killed for exceeding its 512 MiB of memory
 2h20m   18bb22cc33dd44ee55ff667788990011  demo     service:web  web:42      5h39m  ScaledIn       a scale-in or a deployment of service \"web\" stopped the task
-1d15h   27cc33dd44ee55ff6677889900112233  other    service:api  api:42      –      ImageNotFound  an image does not exist, or is private: \"docker.io/library/api:9\"
+1d15h   27cc33dd44ee55ff6677889900112233  other    service:api  api:42      –      ImageNotFound  image \"registry/api:2.4.1\" is missing from the registry, or private
 "
             .replace("12m3xs", &seconds(&done.stdout, "12m"))
         );
@@ -327,7 +327,7 @@ async fn the_help_says_what_can_be_asked_with_examples() {
 #[tokio::test]
 async fn completions_are_there_for_every_shell() {
     for (shell, start, word) in [
-        ("bash", "_ecs-state() {", "--started-by"),
+        ("bash", "_ecs__state() {", "--started-by"),
         ("zsh", "#compdef ecs-state", "OutOfMemory"),
         ("fish", "# Print", "OutOfMemory"),
     ] {

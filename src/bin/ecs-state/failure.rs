@@ -65,10 +65,11 @@ impl From<ReadError> for Failure {
         let details = details.map(|details| format!(" ({})", details.trim_end_matches('.'))).unwrap_or_default();
         let (StoreError::Transient(cause) | StoreError::Permanent(cause)) = cause;
         Self::Aws(match cause {
-            Cause::NoCredentials => format!(
-                "no AWS credentials were found{details}: sign in with `aws configure` or `aws sso login`, and choose the \
-                 profile with --profile or AWS_PROFILE"
-            ),
+            Cause::NoCredentials => {
+                "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check that the profile \
+                 of --profile or AWS_PROFILE exists"
+                    .to_owned()
+            }
             Cause::Credentials => format!(
                 "the AWS credentials could not be fetched{details}: sign in again, for example with `aws sso login`, or \
                  choose another profile with --profile or AWS_PROFILE"
