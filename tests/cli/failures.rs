@@ -156,3 +156,24 @@ async fn transient_faults_are_overcome() {
         assert_eq!((done.ids().len(), done.code), (4, Some(0)), "{fault:?} {}", done.stderr);
     }
 }
+
+/// A DynamoDB of the future, which answers every request with a row that has an attribute of a type unknown today.
+async fn future_dynamodb() -> String {
+    let answer = async || {
+        let row = r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#;
+        ([("content-type", "application/x-amz-json-1.0")], row)
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_of_an_unknown_type_is_an_error_and_not_a_panic() {
+    let mut command = binary();
+    command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future_dynamodb().await);
+    let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute without a form in JSON, such as \
+                   binary data";
+    assert_eq!(run(command).await, failed(3, warning));
+}
