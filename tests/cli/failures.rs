@@ -114,7 +114,7 @@ async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_dynamodb_says_what_to_do() {
     let fixture = Fixture::new(true).await;
-    fleet().iter().for_each(|detail| fixture.put_detail(detail));
+    fixture.put_details(&fleet());
     let refusals = [
         (
             400,
@@ -140,7 +140,7 @@ async fn a_refusal_of_dynamodb_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn transient_faults_are_overcome() {
     let fixture = Fixture::new(true).await;
-    fleet().iter().for_each(|detail| fixture.put_detail(detail));
+    fixture.put_details(&fleet());
     for fault in [
         Fault::Refused(500, "InternalServerError"),
         Fault::Refused(400, "ProvisionedThroughputExceededException"),

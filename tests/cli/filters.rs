@@ -90,7 +90,7 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
     let mut random = StdRng::seed_from_u64(seed);
     let fixture = Fixture::new(true).await;
     let tasks = tasks(&mut random);
-    tasks.iter().for_each(|task| fixture.put_detail(task));
+    fixture.put_details(&tasks);
     fixture.put(row(&container_instance("demo", "aaa", "i-0abc", true), Utc::now()));
 
     let active = |task: &Value| !["STOPPED", "DELETED"].contains(&text(task, "lastStatus"));

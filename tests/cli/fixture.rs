@@ -135,6 +135,13 @@ impl Fixture {
         self.put(row(detail, at));
     }
 
+    /// Puts the rows of details.
+    pub(crate) fn put_details(&self, details: &[Value]) {
+        for detail in details {
+            self.put_detail(detail);
+        }
+    }
+
     /// `ecs-state` with these arguments, not yet started. Nothing of the machine's own AWS set-up reaches it.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary();

@@ -10,7 +10,7 @@ use crate::fixture::{
 async fn fleets() -> [Fixture; 2] {
     let fixtures = [Fixture::new(true).await, Fixture::new(false).await];
     for fixture in &fixtures {
-        fleet().iter().for_each(|detail| fixture.put_detail(detail));
+        fixture.put_details(&fleet());
         fixture.put(missing());
     }
     fixtures

@@ -1,6 +1,6 @@
 //! A large table: what a question costs, and how much memory it takes, whatever the table's size.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,8 @@ async fn measure(fixture: &Fixture, arguments: &[&str]) -> Cost {
     command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::null());
     let started = Instant::now();
     let mut child = command.spawn().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    let lines = tokio::task::spawn_blocking(move || {
-        let (mut lines, mut bytes) = (0, vec![0; 1 << 16]);
-        while let Ok(count @ 1..) = stdout.read(&mut bytes) {
-            lines += bytes[..count].iter().filter(|byte| **byte == b'\n').count();
-        }
-        lines
-    });
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let lines = tokio::task::spawn_blocking(move || stdout.lines().map_while(Result::ok).count());
     // The kernel keeps the peak; it is gone when the process has ended, so it is read again and again.
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kilobytes = 0;

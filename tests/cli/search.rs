@@ -8,7 +8,7 @@ const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
 async fn fixture(has_index: bool) -> Fixture {
     let fixture = Fixture::new(has_index).await;
-    fleet().iter().for_each(|detail| fixture.put_detail(detail));
+    fixture.put_details(&fleet());
     fixture.put_detail(&task("other", "5f1bffff6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0)));
     fixture
 }

@@ -77,7 +77,7 @@ fn without_colours(text: &str) -> String {
 
 async fn fixture() -> Fixture {
     let fixture = Fixture::new(true).await;
-    fleet().iter().for_each(|detail| fixture.put_detail(detail));
+    fixture.put_details(&fleet());
     fixture.put(missing());
     fixture
 }

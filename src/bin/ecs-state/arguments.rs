@@ -1,4 +1,5 @@
 //! What can be asked for on the command line.
+#![allow(clippy::doc_markdown, reason = "these comments are the help, which is not Markdown")]
 
 use std::time::Duration;
 

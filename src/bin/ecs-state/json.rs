@@ -1,5 +1,6 @@
 //! JSON for programs: one object a line, with ECS's own field names.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use ecs_state_recorder::reader::diagnosis::Diagnosis;
@@ -42,7 +43,7 @@ pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Resul
     for character in json.chars() {
         if is_unsafe(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
             escaped.push(character);

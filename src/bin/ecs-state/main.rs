@@ -26,11 +26,7 @@ use self::failure::Failure;
 
 fn main() -> ExitCode {
     let Arguments { command, connection } = Arguments::parse();
-    let done = match command {
-        Command::Completions { shell } => completions(shell),
-        command => run(command, &connection),
-    };
-    match done {
+    match run(command, &connection) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -44,6 +40,9 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    if let Command::Completions { shell } = command {
+        return completions(shell);
+    }
     let tables = connection::open(connection).await?;
     match command {
         Command::Tasks(arguments) => tasks::run(&tables, arguments).await,
@@ -51,6 +50,6 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
         Command::Task(arguments) => task::run(&tables, &arguments).await,
         Command::Instances(arguments) => instances::run(&tables, arguments).await,
         Command::Watch(arguments) => watch::run(&tables, arguments).await,
-        Command::Completions { shell } => completions(shell),
+        Command::Completions { .. } => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! Tables that fit the terminal. Rows are printed in blocks, so that a long list is neither kept in memory nor waited for.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use anstyle::Style;
@@ -122,15 +123,15 @@ fn fit(columns: &[Column], natural: &[usize], width: Option<usize>) -> Vec<usize
         let shown = widths.iter().filter(|width| **width > 0).count();
         widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1)
     };
-    let with = |fit: Fit| columns.iter().position(|column| column.fit == fit);
+    let position = |fit: Fit| columns.iter().position(|column| column.fit == fit);
     let shorten_id = |widths: &mut Vec<usize>| {
-        if let Some(id) = with(Fit::Id).filter(|_| total(widths) > width) {
+        if let Some(id) = position(Fit::Id).filter(|_| total(widths) > width) {
             widths[id] = widths[id].min(ID);
         }
     };
     shorten_id(&mut widths);
     if total(&widths) > width
-        && let Some(sentence) = with(Fit::Below)
+        && let Some(sentence) = position(Fit::Below)
     {
         widths.clone_from_slice(natural);
         widths[sentence] = 0;
@@ -162,8 +163,7 @@ fn write_line(output: &mut dyn Write, cells: &[Cell], widths: &[usize]) -> io::R
         line.push_str(&" ".repeat(padding));
         let text = truncate(text, width);
         padding = width.saturating_sub(columns(&text)) + GAP.len();
-        // Without style, so that nothing but text goes to a pipe.
-        line.push_str(&format!("{style}{text}{style:#}"));
+        let _ = fmt::Write::write_fmt(&mut line, format_args!("{style}{text}{style:#}"));
     }
     writeln!(output, "{}", line.trim_end())
 }
@@ -190,30 +190,23 @@ pub(crate) fn truncate(text: &str, width: usize) -> String {
 
 /// Breaks a text into lines, between words where that is possible.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
+    let (mut lines, mut line) = (Vec::new(), String::new());
     for word in text.split(' ') {
-        let mut word = word.to_owned();
-        loop {
-            let Some(line) = lines.last_mut() else { break };
-            let gap = usize::from(!line.is_empty());
-            if columns(line) + gap + columns(&word) <= width {
-                if gap == 1 {
-                    line.push(' ');
-                }
-                line.push_str(&word);
-                break;
+        if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for character in word.chars() {
+            // Only a word that is wider than a line is broken.
+            if !line.is_empty() && columns(&line) + columns(character.encode_utf8(&mut [0; 4])) > width {
+                lines.push(std::mem::take(&mut line));
             }
-            if line.is_empty() {
-                // A word that is wider than a line.
-                while let Some(first) = word.chars().next()
-                    && columns(line) + columns(&word[..first.len_utf8()]) <= width
-                {
-                    line.push(word.remove(0));
-                }
-            }
-            lines.push(String::new());
+            line.push(character);
         }
     }
+    lines.push(line);
     lines
 }
 

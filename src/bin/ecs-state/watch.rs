@@ -52,10 +52,12 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
         match (found, &screen) {
             // What is wrong from the start needs another command line, not patience.
             (Err(failure), None) => return Err(failure),
-            (Err(failure), Some(screen)) => screen.show(&format!("{RED}{}{RED:#}", clean(&failure.to_string())))?,
+            (Err(failure), Some(_)) => show(&format!("{RED}{}{RED:#}", clean(&failure.to_string())))?,
             (Ok(found), _) => {
-                let text = describe(&found, before.as_ref(), &arguments)?;
-                screen.get_or_insert(Screen::enter()?).show(&text)?;
+                if screen.is_none() {
+                    screen = Some(Screen::enter()?);
+                }
+                show(&describe(&found, before.as_ref(), &arguments)?)?;
                 before = Some(found.seen);
             }
         }
@@ -169,21 +171,6 @@ impl Screen {
         io::stdout().write_all(b"\x1b[?1049h\x1b[?25l")?;
         Ok(Self)
     }
-
-    fn show(&self, text: &str) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        let mut frame = "\x1b[H".to_owned();
-        let coloured = anstream::AutoStream::choice(&stdout) != ColorChoice::Never;
-        for line in text.split('\n') {
-            let line = if coloured { line.to_owned() } else { strip_str(line).to_string() };
-            let _ = write!(frame, "{line}\x1b[K\r\n");
-        }
-        // Without the last line break, which would scroll a full screen.
-        frame.truncate(frame.len() - 2);
-        frame.push_str("\x1b[J");
-        stdout.write_all(frame.as_bytes())?;
-        stdout.flush()
-    }
 }
 
 impl Drop for Screen {
@@ -191,6 +178,22 @@ impl Drop for Screen {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(b"\x1b[?25h\x1b[?1049l").and_then(|()| stdout.flush());
     }
+}
+
+/// Replaces what is on the screen.
+fn show(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let mut frame = "\x1b[H".to_owned();
+    let coloured = anstream::AutoStream::choice(&stdout) != ColorChoice::Never;
+    for line in text.split('\n') {
+        let line = if coloured { line.to_owned() } else { strip_str(line).to_string() };
+        let _ = write!(frame, "{line}\x1b[K\r\n");
+    }
+    // Without the last line break, which would scroll a full screen.
+    frame.truncate(frame.len() - 2);
+    frame.push_str("\x1b[J");
+    stdout.write_all(frame.as_bytes())?;
+    stdout.flush()
 }
 
 /// The signals that end it.

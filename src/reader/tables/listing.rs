@@ -15,7 +15,7 @@ use crate::reader::model::{ModelError, Row};
 use crate::state::resource::Resource;
 use crate::state::store_error::{Cause, StoreError};
 
-/// The most keys of a BatchGetItem.
+/// The most keys of a `BatchGetItem`.
 ///
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const BATCH: usize = 100;
@@ -26,12 +26,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The most entries of a page of the index: so that those of several clusters fit into memory.
 const PAGE: usize = 1000;
 
+/// Whether a row matches. Its key may not tell.
+type Admits<'t, T> = Box<dyn Fn(&Row<T>) -> bool + 't>;
+
 /// Rows that match, in order.
 pub struct Listing<'t, T> {
     pub(super) tables: &'t Tables,
     pub(super) resource: Resource,
     pub(super) keys: Keys<'t>,
-    pub(super) admits: Box<dyn Fn(&Row<T>) -> bool + 't>,
+    pub(super) admits: Admits<'t, T>,
     pub(super) limit: Option<usize>,
     pub(super) model: PhantomData<T>,
 }

@@ -10,7 +10,7 @@ use crate::state::resource::Resource;
 impl Tables {
     /// The ARNs of the tasks whose id is `id` or has it as a part, in order.
     ///
-    /// A whole id costs a request for each cluster and a single BatchGetItem. For a part of one, every entry of the
+    /// A whole id costs a request for each cluster and a single `BatchGetItem`. For a part of one, every entry of the
     /// index is read.
     ///
     /// # Errors
