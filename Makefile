@@ -44,8 +44,12 @@ test: .tools/aws/all ## Run every test
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/debug/ecs-state-reconciler $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/shipped/ecs-state-reconciler \
 		cargo test --locked --package ecs-state-recorder --package harness
-	cargo test --locked --features cli --test model --test diagnosis
+	cargo test --locked --features cli --test model --test diagnosis --test cli
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 tests/deploy tests/docs
+
+.PHONY: cli
+cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.cargo/bin
+	@cargo install --locked --path . --features cli --bin ecs-state
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)
@@ -57,11 +61,13 @@ FUZZ_SECONDS ?= 60
 
 # Without a sanitizer, which would need a nightly compiler: the function has no unsafe code for it to check.
 .PHONY: fuzz
-fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_SECONDS=60
+fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item, and from item to model, FUZZ_SECONDS each: make fuzz FUZZ_SECONDS=60
 	@mkdir -p $(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds
 	@cp events/*.json events/refused/*.json $(TARGET)/fuzz/seeds
-	@cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none any_bytes \
-		$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+	@for target in any_bytes any_row; do \
+		cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none $$target \
+			$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			|| exit 1; done
 
 .PHONY: mutants
 mutants: .tools/bin/cargo-mutants ## Run mutation tests: break the function in every place, and see the tests fail (half an hour)
