@@ -4,8 +4,7 @@
 //! come through the index, in order and page by page; or from a parallel scan, which keeps nothing but the keys of what
 //! matches. So memory is bounded by a few pages and batches, whatever the table's size.
 //!
-//! The **index** `by_cluster` has the cluster's ARN as its partition key ([`INDEX_CLUSTER`]). Its sort key
-//! ([`INDEX_STATE`]) is `A#<group>#<createdAt>` until a task has stopped, `S#<stoppedAt>` afterwards.
+//! What the index has as its keys: [`crate::state::index`].
 
 mod entry;
 mod error;
@@ -34,15 +33,8 @@ pub use self::search::{arns, is_whole};
 use self::entry::Entry;
 use self::listing::{Keys, Range};
 use super::model::{ModelError, Row, Task};
+use crate::state::index::{ACTIVE, INDEX, INDEX_CLUSTER, INDEX_STATE, sort_key_of_active, sort_key_of_stopped};
 use crate::state::resource::Resource;
-use crate::state::row::timestamp;
-
-/// The global secondary index of the task table.
-pub const INDEX: &str = "by_cluster";
-/// The partition key of the index: the cluster's ARN.
-pub const INDEX_CLUSTER: &str = "index_cluster";
-/// The sort key of the index.
-pub const INDEX_STATE: &str = "index_state";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -183,9 +175,13 @@ impl Tables {
         let ranges = match access {
             Access::Index => {
                 let state = match (which, filter.whole_group()) {
-                    (Which::Active, Some(group)) => (format!("A#{group}#"), format!("A#{group}#~")),
-                    (Which::Active, None) => ("A#".to_owned(), "A$".to_owned()),
-                    (Which::StoppedSince(since), _) => (format!("S#{}", timestamp(since)), "S$".to_owned()),
+                    (Which::Active, Some(group)) => {
+                        let from = sort_key_of_active(&group, None);
+                        (from.clone(), format!("{from}~"))
+                    }
+                    // `$` comes after `#`.
+                    (Which::Active, None) => (ACTIVE.to_owned(), "A$".to_owned()),
+                    (Which::StoppedSince(since), _) => (sort_key_of_stopped(Some(since)), "S$".to_owned()),
                 };
                 let clusters = self.clusters_of(filter.cluster.as_deref()).await?;
                 let range = |cluster| Range::new(self, cluster, state.clone(), newest_first, filter, limit);

@@ -21,6 +21,11 @@ pub const INDEX_CLUSTER: &str = "index_cluster";
 /// the index is written twice in a task's life.
 pub const INDEX_STATE: &str = "index_state";
 
+/// How the sort key of a task begins that has not stopped; its group follows.
+pub const ACTIVE: &str = "A#";
+/// How that of a stopped task begins.
+const STOPPED: &str = "S#";
+
 /// The longest sort key that DynamoDB accepts, in bytes.
 ///
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
@@ -43,19 +48,32 @@ impl IndexKeys {
     /// The keys of a task's row. `None` if it says no cluster, or if they would be too long.
     #[must_use]
     pub fn new(row: &HashMap<String, AttributeValue>) -> Option<Self> {
-        let text = |name: &str| row.get(name)?.as_s().ok();
-        let time = |name: &str| {
-            // A missing time is about that of the event.
-            let time = [name, EVENT_TIME, RECONCILED_AT].iter().find_map(|name| text(name)?.parse().ok());
-            // Always with milliseconds: `17.905Z` sorts before `17Z`.
-            time.map(|time: DateTime<Utc>| timestamp(time)).unwrap_or_default()
-        };
-        let cluster = text("clusterArn").filter(|arn| (1..=MAX_KEY_BYTES).contains(&arn.len()))?.clone();
+        let string = |name: &str| row.get(name)?.as_s().ok();
+        // A missing time is about that of the event.
+        let time = |name: &str| [name, EVENT_TIME, RECONCILED_AT].iter().find_map(|name| string(name)?.parse().ok());
+        let cluster = string("clusterArn").filter(|arn| (1..=MAX_KEY_BYTES).contains(&arn.len()))?.clone();
         let state = if is_terminal(Resource::Task, row) {
-            format!("S#{}", time("stoppedAt"))
+            sort_key_of_stopped(time("stoppedAt"))
         } else {
-            format!("A#{}#{}", text("group").map_or("", String::as_str), time("createdAt"))
+            sort_key_of_active(string("group").map_or("", String::as_str), time("createdAt"))
         };
         (state.len() <= MAX_SORT_KEY_BYTES).then_some(Self { cluster, state })
     }
+}
+
+/// The sort key of a task that has not stopped, by its group and when it was created.
+#[must_use]
+pub fn sort_key_of_active(group: &str, created: Option<DateTime<Utc>>) -> String {
+    format!("{ACTIVE}{group}#{}", text(created))
+}
+
+/// The sort key of a stopped task, by when it stopped.
+#[must_use]
+pub fn sort_key_of_stopped(stopped: Option<DateTime<Utc>>) -> String {
+    format!("{STOPPED}{}", text(stopped))
+}
+
+/// Always with milliseconds: `17.905Z` sorts before `17Z`.
+fn text(time: Option<DateTime<Utc>>) -> String {
+    time.map(timestamp).unwrap_or_default()
 }

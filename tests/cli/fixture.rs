@@ -93,21 +93,6 @@ fn attribute(value: &AttributeValue) -> Value {
     }
 }
 
-/// The two attributes of the index, as docs/row.md describes them.
-pub(crate) fn indexed(mut row: Value) -> Value {
-    let text = |name: &str| row[name]["S"].as_str().unwrap_or_default().to_owned();
-    let stopped = ["STOPPED", "DELETED"].contains(&text("lastStatus").as_str());
-    let at = [if stopped { "stoppedAt" } else { "createdAt" }, "event_time", "reconciled_at"];
-    let at = at.into_iter().find_map(|name| text(name).parse::<DateTime<Utc>>().ok()).map(time).unwrap_or_default();
-    let state = if stopped { format!("S#{at}") } else { format!("A#{}#{at}", text("group")) };
-    let cluster = row["clusterArn"].clone();
-    if cluster["S"].is_string() {
-        row["index_cluster"] = cluster;
-        row["index_state"] = json!({"S": state});
-    }
-    row
-}
-
 /// A DynamoDB with rows.
 pub(crate) struct Fixture {
     pub(crate) dynamodb: DynamoDb,
@@ -117,15 +102,14 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) async fn new(has_index: bool) -> Self {
         let dynamodb = DynamoDb::start().await;
-        if has_index {
-            dynamodb.add_index();
+        if !has_index {
+            dynamodb.remove_index();
         }
         Self { dynamodb, has_index }
     }
 
     pub(crate) fn put(&self, row: Value) {
         let table = if row.get("taskArn").is_some() { TASKS } else { CONTAINER_INSTANCES };
-        let row = if self.has_index && table == TASKS { indexed(row) } else { row };
         self.dynamodb.put(table, &row);
     }
 

@@ -8,7 +8,7 @@ use harness::dynamodb::TASKS;
 use harness::proxy::Proxy;
 use serde_json::{Value, json};
 
-use crate::fixture::{ECS, Fixture, ago, cluster, indexed, row, stopped, task, time, with};
+use crate::fixture::{ECS, Fixture, ago, cluster, row, stopped, task, time, with};
 
 /// What a run found and took.
 struct Cost {
@@ -48,6 +48,7 @@ fn rows(count: i64) -> impl Iterator<Item = Value> {
     let active = with(task("c0", "0", "s0", ago(800, 0, 0)), json!({"padding": "x".repeat(1500)}));
     let stopped = row(&stopped(active.clone(), ago(0, 0, 0), how), ago(0, 0, 0));
     let active = row(&active, ago(0, 0, 0));
+    let created = active["createdAt"]["S"].as_str().unwrap().to_owned();
     (0..count).map(move |number| {
         let (cluster_name, service) = (format!("c{}", number % 10), format!("s{}", number / 10 % 10));
         let mut row = if number < 1000 { active.clone() } else { stopped.clone() };
@@ -55,10 +56,15 @@ fn rows(count: i64) -> impl Iterator<Item = Value> {
         set("taskArn", format!("{ECS}:task/{cluster_name}/{number:032x}"));
         set("clusterArn", cluster(&cluster_name));
         set("group", format!("service:{service}"));
-        if number >= 1000 {
-            set("stoppedAt", time(ago(0, 0, (number - 1000) * 26)));
+        set("index_cluster", cluster(&cluster_name));
+        if number < 1000 {
+            set("index_state", format!("A#service:{service}#{created}"));
+        } else {
+            let stopped = time(ago(0, 0, (number - 1000) * 26));
+            set("index_state", format!("S#{stopped}"));
+            set("stoppedAt", stopped);
         }
-        indexed(row)
+        row
     })
 }
 

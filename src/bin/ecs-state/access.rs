@@ -1,7 +1,8 @@
 //! Through the index where the table has it, else by a scan, which says what it cost.
 
 use ecs_state_recorder::reader::model::Task;
-use ecs_state_recorder::reader::tables::{Access, Filter, INDEX, Listing, Tables, Which};
+use ecs_state_recorder::reader::tables::{Access, Filter, Listing, Tables, Which};
+use ecs_state_recorder::state::index::INDEX;
 
 use crate::arguments::Filters;
 use crate::failure::Failure;

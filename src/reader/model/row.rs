@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{ModelError, from_json, time};
-use crate::reader::tables::{INDEX_CLUSTER, INDEX_STATE};
+use crate::state::index::{INDEX_CLUSTER, INDEX_STATE};
 use crate::state::row::{CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT};
 
 /// A row of one of the two tables.

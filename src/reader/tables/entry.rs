@@ -3,10 +3,11 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
-use super::{INDEX_CLUSTER, INDEX_STATE, Item, Which};
+use super::{Item, Which};
 use crate::reader::model::{Row, Task};
+use crate::state::index::{ACTIVE, INDEX_CLUSTER, INDEX_STATE, sort_key_of_active, sort_key_of_stopped};
 use crate::state::resource::Resource;
-use crate::state::row::{EVENT_TIME, RECONCILED_AT, timestamp};
+use crate::state::row::{EVENT_TIME, RECONCILED_AT};
 
 /// A task, as the index has it.
 #[derive(Debug)]
@@ -71,15 +72,14 @@ impl Entry {
     /// Whether a list of these tasks has it.
     pub(super) fn is_in(&self, which: Which) -> bool {
         match which {
-            Which::Active => self.state.starts_with("A#"),
-            Which::StoppedSince(since) => self.state >= format!("S#{}", timestamp(since)),
+            Which::Active => self.state.starts_with(ACTIVE),
+            Which::StoppedSince(since) => self.state >= sort_key_of_stopped(Some(since)),
         }
     }
 }
 
 fn state(stopped: bool, group: &str, at: Option<DateTime<Utc>>) -> String {
-    let at = at.map(timestamp).unwrap_or_default();
-    if stopped { format!("S#{at}") } else { format!("A#{group}#{at}") }
+    if stopped { sort_key_of_stopped(at) } else { sort_key_of_active(group, at) }
 }
 
 /// Takes a string out of an item.

@@ -10,8 +10,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::de::DeserializeOwned;
 
 use super::entry::Entry;
-use super::{CONCURRENCY, Filter, INDEX, INDEX_CLUSTER, INDEX_STATE, Item, ReadError, Tables};
+use super::{CONCURRENCY, Filter, Item, ReadError, Tables};
 use crate::reader::model::{ModelError, Row};
+use crate::state::index::{INDEX, INDEX_CLUSTER, INDEX_STATE};
 use crate::state::resource::Resource;
 use crate::state::store_error::{Cause, StoreError};
 

@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::entry::text;
 use super::listing::items;
-use super::{Access, INDEX, Item, Progress, ReadError, Tables, is_cluster, scan};
+use super::{Access, Item, Progress, ReadError, Tables, is_cluster, scan};
+use crate::state::index::{INDEX, INDEX_CLUSTER};
 use crate::state::resource::Resource;
 
 impl Tables {
@@ -40,7 +41,7 @@ impl Tables {
             }
         }
         let (index, attribute) = match access {
-            Access::Index => (Some(INDEX.to_owned()), super::INDEX_CLUSTER),
+            Access::Index => (Some(INDEX.to_owned()), INDEX_CLUSTER),
             Access::Scan => (None, "clusterArn"),
         };
         let request = self

@@ -33,58 +33,19 @@ impl DynamoDb {
 
     async fn start_with(stream: Value) -> Self {
         let database = Database::memory().expect("an empty database");
-        for (table, resource) in [(TASKS, Resource::Task), (CONTAINER_INSTANCES, Resource::ContainerInstance)] {
-            let mut table = json!({
-                "TableName": table,
-                "KeySchema": [{"AttributeName": resource.key(), "KeyType": "HASH"}],
-                "AttributeDefinitions": [{"AttributeName": resource.key(), "AttributeType": "S"}],
-                "BillingMode": "PAY_PER_REQUEST",
-                "StreamSpecification": stream,
-            });
-            if resource == Resource::Task {
-                for name in ["index_cluster", "index_state"] {
-                    let attribute = json!({"AttributeName": name, "AttributeType": "S"});
-                    table["AttributeDefinitions"].as_array_mut().expect("an array").push(attribute);
-                }
-                table["GlobalSecondaryIndexes"] = json!([{
-                    "IndexName": "by_cluster",
-                    "KeySchema": [
-                        {"AttributeName": "index_cluster", "KeyType": "HASH"},
-                        {"AttributeName": "index_state", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {
-                        "ProjectionType": "INCLUDE",
-                        "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"],
-                    },
-                }]);
-            }
-            database.create_table(request(table)).expect("a new table");
-        }
+        database.create_table(request(tasks(&stream, true))).expect("a new table");
+        let instances = table(CONTAINER_INSTANCES, Resource::ContainerInstance, &stream);
+        database.create_table(request(instances)).expect("a new table");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound address"));
         let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         Self { url, database, server }
     }
 
-    /// Replaces the task table by an empty one with the index `by_cluster`.
-    pub fn add_index(&self) {
+    /// Replaces the table of tasks by an empty one without the index.
+    pub fn remove_index(&self) {
         self.delete_table(TASKS);
-        let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
-        let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
-        let table = json!({
-            "TableName": TASKS,
-            "KeySchema": [key("taskArn", "HASH")],
-            "AttributeDefinitions": [attribute("taskArn"), attribute("index_cluster"), attribute("index_state")],
-            "BillingMode": "PAY_PER_REQUEST",
-            "GlobalSecondaryIndexes": [{
-                "IndexName": "by_cluster",
-                "KeySchema": [key("index_cluster", "HASH"), key("index_state", "RANGE")],
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"],
-                },
-            }],
-        });
+        let table = tasks(&json!({"StreamEnabled": false}), false);
         self.database.create_table(request(table)).expect("a new table");
     }
 
@@ -174,6 +135,41 @@ impl Drop for DynamoDb {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+fn table(name: &str, resource: Resource, stream: &Value) -> Value {
+    json!({
+        "TableName": name,
+        "KeySchema": [key(resource.key(), "HASH")],
+        "AttributeDefinitions": [string(resource.key())],
+        "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": stream,
+    })
+}
+
+/// The table of tasks, as in template.yaml.
+fn tasks(stream: &Value, has_index: bool) -> Value {
+    let mut tasks = table(TASKS, Resource::Task, stream);
+    if has_index {
+        tasks["AttributeDefinitions"] = json!([string("taskArn"), string("index_cluster"), string("index_state")]);
+        tasks["GlobalSecondaryIndexes"] = json!([{
+            "IndexName": "by_cluster",
+            "KeySchema": [key("index_cluster", "HASH"), key("index_state", "RANGE")],
+            "Projection": {
+                "ProjectionType": "INCLUDE",
+                "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"],
+            },
+        }]);
+    }
+    tasks
+}
+
+fn key(attribute: &str, kind: &str) -> Value {
+    json!({"AttributeName": attribute, "KeyType": kind})
+}
+
+fn string(attribute: &str) -> Value {
+    json!({"AttributeName": attribute, "AttributeType": "S"})
 }
 
 fn request<T: DeserializeOwned>(json: Value) -> T {
