@@ -105,9 +105,9 @@ SAM := $(AWS) sam
 OPS := .tools/aws/bin/python ops
 
 .PHONY: validate
-validate: .tools/aws/installed ## Check template.yaml with SAM and cfn-lint, and the workflows of .github
+validate: .tools/aws/installed ## Check template.yaml with SAM, all templates with cfn-lint, and the workflows of .github
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
-	@$(AWS) cfn-lint template.yaml
+	@$(AWS) cfn-lint template.yaml organisation/*.yaml
 	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
@@ -154,8 +154,8 @@ reconcile: signed-in ## Compare the tables with ECS, and show what was written: 
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
 
 .PHONY: redrive
-redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones
-	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force)
+redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones, SPOKES=… also those of an organization
+	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) $(if $(SPOKES),--spokes '$(SPOKES)')
 
 .PHONY: cargo
 cargo:
