@@ -149,6 +149,10 @@ invoke-remote: signed-in ## Send an event to the deployed function, and show its
 	@test -n '$(EVENT)' || { echo 'error: EVENT must be set: make invoke-remote EVENT=events/fargate-task-running.json' >&2; exit 2; }
 	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
 
+.PHONY: smoke
+smoke: signed-in ## Check the deployed stack link by link, with a fictional task and a replay: make smoke REPLAY=0 does not replay
+	@$(OPS)/smoke.py '$(STACK)' $(if $(filter 0,$(REPLAY)),--no-replay)
+
 .PHONY: reconcile
 reconcile: signed-in ## Compare the tables with ECS, and show what was written: make reconcile SCOPE=fleet, or SCOPE=table
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'

@@ -129,7 +129,7 @@ def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
     assert function == {
         "Architectures": ["arm64"],
         "Code": {"S3Bucket": "code", "S3Key": "function.zip"},
-        "Description": "Records ECS state changes in DynamoDB, one conditional write per event",
+        "Description": "Records ECS state changes in DynamoDB, one conditional write per event; version 0.1.0",
         "Environment": {
             "Variables": {
                 "TASK_TABLE_NAME": TASKS,
@@ -157,6 +157,12 @@ def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
     assert stack.properties["RecorderLogs"] == {"RetentionInDays": 30}
 
 
+def test_both_functions_descriptions_end_with_the_version_of_the_code(stack):
+    version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    for function in ("Recorder", "Reconciler"):
+        assert stack.properties[function]["Description"].endswith(f"; version {version}")
+
+
 def test_what_lambda_gives_up_on_is_kept(stack):
     assert stack.properties["RecorderEventInvokeConfig"] == {
         "FunctionName": stack.names["Recorder"],
@@ -174,7 +180,7 @@ def queue_arn(stack, queue):
 def test_the_reconciler_logs_json_knows_its_tables_and_clusters_and_has_all_of_lambdas_time(stack):
     assert stack.properties["Reconciler"] == {
         **stack.properties["Recorder"],
-        "Description": "Compares the tables with the ECS API, and writes what is missing or older",
+        "Description": "Compares the tables with the ECS API, and writes what is missing or older; version 0.1.0",
         "Environment": {
             "Variables": {
                 "TASK_TABLE_NAME": TASKS,
