@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 
 import boto3
 import pytest
@@ -23,6 +22,7 @@ from moto.sqs.responses import SQSResponse
 from samcli.yamlhelper import yaml_parse
 
 from .aws import ACCOUNT, PROJECT, REGION, account
+from .iam import allows
 from .ops import TASKS, ops, rows
 
 assert ACCOUNT == DEFAULT_ACCOUNT_ID
@@ -34,44 +34,6 @@ DETAIL_TYPES = ["ECS Task State Change", "ECS Container Instance State Change"]
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
 PAGE = (PROJECT / "docs/organisation.md").read_text()
-
-
-# What IAM would say. Only what the templates' policies use: anything else is an error.
-
-
-def as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
-OPERATORS = {
-    "StringEquals": lambda wanted, found: len(found) == 1 and found[0] in wanted,
-    "ArnLike": lambda wanted, found: len(found) == 1 and any(fnmatchcase(found[0], each) for each in wanted),
-    "Bool": lambda wanted, found: len(found) == 1 and found[0] in wanted,
-    "ForAllValues:StringEquals": lambda wanted, found: all(each in wanted for each in found),
-}
-
-
-def applies(statement, principal, action, resource, context):
-    assert set(statement) <= {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
-    if "Principal" in statement:
-        given = statement["Principal"]
-        names = ["*"] if given == "*" else [name for names in given.values() for name in as_list(names)]
-        if "*" not in names and principal not in names:
-            return False
-    return (
-        any(fnmatchcase(action, each) for each in as_list(statement["Action"]))
-        and resource in as_list(statement["Resource"])
-        and all(
-            OPERATORS[operator](as_list(wanted), as_list(context.get(key, [])))
-            for operator, conditions in statement.get("Condition", {}).items()
-            for key, wanted in conditions.items()
-        )
-    )
-
-
-def allows(policy, principal, action, resource, **context):
-    effects = {each["Effect"] for each in policy["Statement"] if applies(each, principal, action, resource, context)}
-    return effects == {"Allow"}
 
 
 def may_put(rule, target, event):

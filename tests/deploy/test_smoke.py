@@ -37,15 +37,20 @@ class Lambda:
     """In front of moto: runs the built function, and keeps its log."""
 
     def __init__(self, aws, stack, function):
-        self.stack, self.function, self.seen = stack, function, 0
+        self.name, self.stack, self.function, self.seen = "recorder", stack, function, 0
         # What DynamoDB answers to PutItem instead.
         self.refusal = None
+        # Whether the caller may not invoke the function.
+        self.denies = lambda environ: False
         server = aws.server._server
         self.moto, server.app = server.app, self
 
     def __call__(self, environ, start_response):
         if environ["PATH_INFO"].endswith("/invocations"):
             body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            if self.denies(environ):
+                start_response("403 ", [("x-amzn-errortype", "AccessDeniedException")])
+                return [b"{}"]
             answer = self.invoke(body)
             error = [("x-amz-function-error", "Unhandled")] if "errorType" in answer else []
             start_response("200 ", [("content-type", "application/json"), *error])
@@ -69,7 +74,7 @@ class Lambda:
         ])
         for line in new:
             if line.get("message") == "invocation":
-                boto3.client("cloudwatch").put_metric_data(Namespace="ecs-state-recorder/recorder", MetricData=[{
+                boto3.client("cloudwatch").put_metric_data(Namespace=f"ecs-state-recorder/{self.name}", MetricData=[{
                     "MetricName": "Invocations", "Value": 1,
                     "Dimensions": [{"Name": "outcome", "Value": line["outcome"]}],
                 }])
