@@ -80,16 +80,27 @@ def deploy(name):
 
 
 def create_table(table, key):
+    # As in template.yaml.
+    indexes = [{
+        "IndexName": "by_cluster",
+        "KeySchema": [
+            {"AttributeName": "index_cluster", "KeyType": "HASH"},
+            {"AttributeName": "index_state", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"]},
+    }] if key == "taskArn" else []
+    keys = [key, *(part["AttributeName"] for index in indexes for part in index["KeySchema"])]
     dynamodb = boto3.client("dynamodb")
     try:
         dynamodb.describe_table(TableName=table)
     except dynamodb.exceptions.ResourceNotFoundException:
         dynamodb.create_table(
             TableName=table,
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
             KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
             BillingMode="PAY_PER_REQUEST",
             DeletionProtectionEnabled=True,
+            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
         )
         print(f"table {table}: created")
     dynamodb.get_waiter("table_exists").wait(TableName=table)

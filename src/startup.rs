@@ -26,6 +26,7 @@ pub async fn run(function: &str, serve: impl Future<Output = Result<(), Error>>)
             return ExitCode::FAILURE;
         }
     }
+    tracing::info!("{function} {} is starting", env!("CARGO_PKG_VERSION"));
     match serve.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

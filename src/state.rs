@@ -1,9 +1,11 @@
 //! What a state is, and how it is written.
 //!
 //! A state describes one version of a [`resource`]. It arrives as [`json`] and becomes a [`row`], which the [`store`]
-//! writes conditionally through the [`client`]; if that fails, [`store_error`] explains why.
+//! writes conditionally through the [`client`]; if that fails, [`store_error`] explains why. A task's row also has the
+//! keys of an [`index`].
 
 pub mod client;
+pub mod index;
 pub mod json;
 pub mod resource;
 pub mod row;

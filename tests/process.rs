@@ -23,8 +23,13 @@ use harness::proxy::{Fault, Proxy};
 static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// The lines of a JSON log.
+/// The lines of the log of one process, after the first.
 fn lines(log: &str) -> Vec<Value> {
-    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+    let mut lines =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    let message = concat!("ecs-state-recorder ", env!("CARGO_PKG_VERSION"), " is starting");
+    assert_eq!(stable(lines.next().expect("a first line")), json!({"level": "INFO", "message": message}));
+    lines.collect()
 }
 
 /// Checks and removes the parts of a log line that vary from run to run.

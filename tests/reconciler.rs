@@ -6,11 +6,14 @@ use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use aws_config::{Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use axum::Router;
 use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use ecs_state_recorder::reconciler::ecs::endpoint;
+use ecs_state_recorder::reconciler::rows;
+use ecs_state_recorder::state::client;
+use ecs_state_recorder::state::resource::Resource;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -183,11 +186,14 @@ async fn a_run_answers_and_logs_the_same_fields() {
     let answer = world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
     let expected = json!({
         "scope": "fleet", "clusters": 1, "listed": 1, "stored": 1, "unchanged": 0, "stale": 0, "marked": 0,
-        "cleared": 0, "drift": 0, "calls": 5, "failures": 0, "complete": true,
+        "cleared": 0, "indexed": 0, "drift": 0, "calls": 5, "failures": 0, "complete": true,
     });
     assert_eq!(answer.body, expected);
     let log = world.lambda.log();
-    let mut line: Value = serde_json::from_str(log.trim()).unwrap_or_else(|error| panic!("{error}: {log}"));
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [start, mut line] = lines.try_into().unwrap_or_else(|_| panic!("two lines, not {log}"));
+    let message = concat!("ecs-state-reconciler ", env!("CARGO_PKG_VERSION"), " is starting");
+    assert_eq!(start["message"], message);
     let fields = line.as_object_mut().unwrap();
     assert!(fields.remove("timestamp").is_some());
     assert_eq!(fields.remove("level").unwrap(), "INFO");
@@ -520,6 +526,130 @@ async fn a_scan_reads_every_page() {
     assert_eq!(world.run("table").await, expected);
 }
 
+/// Puts the row of a task as a recorder without the index left it behind. Returns what it should be.
+fn put_without_index(world: &World, event: &Value) -> Value {
+    let row = events::row(event);
+    let mut old = row.clone();
+    for key in ["index_cluster", "index_state"] {
+        assert!(old.as_object_mut().unwrap().remove(key).is_some());
+    }
+    world.dynamodb.put(TASKS, &old);
+    row
+}
+
+#[tokio::test]
+async fn a_fleet_run_adds_the_keys_of_the_index_to_rows_that_lack_them() {
+    let world = World::new().await;
+    let demo = cluster("demo");
+    let mut detailed = event(&task(&demo, 1, 5), LONG_AGO);
+    detailed["detail"]["group"] = json!("service:web");
+    detailed["detail"]["createdAt"] = json!("2026-03-02T08:00:00Z");
+    let expected = [
+        put_without_index(&world, &detailed),
+        put_without_index(&world, &event(&stopped(task(&demo, 2, 5)), LONG_AGO)),
+        // Newer than what ECS says.
+        put_without_index(&world, &event(&task(&demo, 3, 6), LONG_AGO)),
+    ];
+    (1..4).for_each(|number| world.ecs.put_task(&task(&demo, number, 5)));
+    world.ecs.put_task(&stopped(task(&demo, 2, 5)));
+    let first = json!({
+        "scope": "fleet", "clusters": 1, "listed": 3, "unchanged": 2, "stale": 1, "indexed": 3, "complete": true,
+    });
+    assert_eq!(world.run("fleet").await, first);
+    for row in expected {
+        assert_eq!(world.row(row["taskArn"]["S"].as_str().unwrap()), row);
+    }
+    assert_eq!(world.run("fleet").await["indexed"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_table_run_adds_the_keys_of_the_index_to_every_row_that_lacks_them() {
+    let world = World::with(&[("CLUSTER_ARNS", &cluster("demo"))]).await;
+    let demo = cluster("demo");
+    world.ecs.put_task(&task(&demo, 1, 5));
+    let now = Utc::now().to_rfc3339();
+    let expected = [
+        put_without_index(&world, &event(&task(&demo, 1, 5), LONG_AGO)),
+        put_without_index(&world, &event(&stopped(task(&demo, 2, 5)), LONG_AGO)),
+        // Too young to be compared with ECS, and of a cluster that is not configured.
+        put_without_index(&world, &event(&task(&demo, 3, 5), &now)),
+        put_without_index(&world, &event(&task(&cluster("other"), 4, 5), LONG_AGO)),
+    ];
+    // Nobody can say which cluster or which state these are of.
+    let mut kept =
+        [events::row(&event(&task(&demo, 5, 5), LONG_AGO)), events::row(&event(&task(&demo, 6, 5), LONG_AGO))];
+    for (row, absent) in kept.iter_mut().zip(["clusterArn", "version"]) {
+        for name in [absent, "index_cluster", "index_state"] {
+            row.as_object_mut().unwrap().remove(name);
+        }
+        row["lastStatus"] = json!({"S": "STOPPED"});
+        world.dynamodb.put(TASKS, row);
+    }
+    let instance = json!({
+        "containerInstanceArn": {"S": arn(&container_instance(&demo, 1, 5))}, "clusterArn": {"S": demo},
+        "version": {"N": "5"}, "current_status": {"S": "INACTIVE"}, "event_time": {"S": LONG_AGO},
+    });
+    world.dynamodb.put(CONTAINER_INSTANCES, &instance);
+
+    let first = json!({
+        "scope": "table", "clusters": 1, "listed": 1, "unchanged": 1, "indexed": 4, "complete": true,
+    });
+    assert_eq!(world.run("table").await, first);
+    for row in expected.into_iter().chain(kept) {
+        assert_eq!(world.row(row["taskArn"]["S"].as_str().unwrap()), row);
+    }
+    assert_eq!(world.row(instance["containerInstanceArn"]["S"].as_str().unwrap()), instance);
+    let writes = world.writes();
+    assert_eq!(world.run("table").await["indexed"], Value::Null);
+    assert_eq!(world.writes(), writes);
+}
+
+#[tokio::test]
+async fn the_keys_of_the_index_are_added_only_to_the_state_that_was_read_and_at_a_limited_pace() {
+    let world = World::new().await;
+    let demo = cluster("demo");
+    let rows: Vec<Value> =
+        (0..250).map(|number| put_without_index(&world, &event(&task(&demo, number, 5), LONG_AGO))).collect();
+    let changed = |number: usize, change: &dyn Fn(&mut Value)| {
+        let mut row = rows[number].clone();
+        change(&mut row);
+        world.dynamodb.put(TASKS, &row);
+        row
+    };
+    let client = dynamodb_client(&world.dynamodb.url).await;
+    let arns: Vec<&str> = rows[..2].iter().map(|row| row["taskArn"]["S"].as_str().unwrap()).collect();
+    let known = rows::read(&client, TASKS, Resource::Task, &arns).await.unwrap();
+    // A newer state, and the same by an event, both with keys of their own.
+    let newer = changed(0, &|row| {
+        row["version"] = json!({"N": "6"});
+        row["index_state"] = json!({"S": "S#2026-03-02T10:00:00.000Z"});
+    });
+    let same = changed(1, &|row| row["index_state"] = json!({"S": "A#service:web#2026-03-02T10:00:00.000Z"}));
+    for (arn, row) in arns.iter().zip([newer, same]) {
+        let known = &known[*arn];
+        let keys = known.lacks.clone().expect("keys");
+        assert!(!rows::index(&client, TASKS, known, keys).await.unwrap());
+        assert_eq!(world.row(arn), row);
+    }
+    // 248 others, 500 a second.
+    world.ecs.put_cluster(&demo);
+    let start = Instant::now();
+    assert_eq!(world.run("table").await["indexed"], 248);
+    assert!(start.elapsed() > Duration::from_millis(490), "{:?}", start.elapsed());
+}
+
+/// A client as the reconciler has it.
+async fn dynamodb_client(url: &str) -> aws_sdk_dynamodb::Client {
+    let aws = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(url)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .region(Region::from_static("eu-west-1"))
+        .test_credentials()
+        .load()
+        .await;
+    client::new(&aws)
+}
+
 /// A DynamoDB that leaves keys unprocessed so many times, and then has no rows.
 async fn hesitant_dynamodb(times: usize) -> String {
     let left = Arc::new(Mutex::new(times));
@@ -730,9 +860,11 @@ async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
             ("clusterArn", json!({"S": demo})),
             ("desiredStatus", json!({"S": "RUNNING"})),
             ("version", json!({"N": "7"})),
+            ("index_cluster", json!({"S": demo})),
         ] {
             assert_eq!(attributes.remove(name), Some(value));
         }
+        assert!(attributes.remove("index_state").is_some());
         assert_eq!(row, expected, "{fields}");
     }
 }
@@ -887,7 +1019,7 @@ async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
         assert!(message.starts_with("1 part of the run failed, and the next run repeats them: "), "{message}");
         assert_eq!(world.rows().len(), 3, "{fault:?}");
         let log = world.lambda.log();
-        let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        let line: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&line["stored"], &line["failures"], &line["complete"]), (&json!(3), &json!(1), &json!(true)));
         assert!(!message.contains(SECRET) && !log.contains(SECRET));
         // The next run repeats it.
@@ -1030,7 +1162,7 @@ async fn calls_keep_to_their_pace_retries_included() {
         assert!(took >= Duration::from_millis(480), "{took:?}");
     }
     let log = world.lambda.log();
-    let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let line: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
     assert_eq!(line["calls"], calls.len());
 }
 

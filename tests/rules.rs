@@ -522,6 +522,106 @@ async fn a_row_in_a_terminal_state_without_an_event_time_never_expires() {
     assert_eq!(row_under(&[], &event).await, row);
 }
 
+// The index.
+
+/// The keys that a task's row has in the index, after an event with these fields in its detail.
+async fn index_keys(fields: Value, time: Option<&str>) -> Option<[String; 2]> {
+    let mut event = task(1);
+    event["time"] = json!(time);
+    event["detail"]["clusterArn"] = json!("arn:aws:ecs:eu-west-1:123456789012:cluster/demo");
+    for (name, value) in fields.as_object().unwrap() {
+        event["detail"][name] = value.clone();
+    }
+    let row = row_under(&[], &event).await;
+    let keys =
+        ["index_cluster", "index_state"].map(|name| row.get(name).map(|key| key["S"].as_str().unwrap().to_owned()));
+    match keys {
+        [Some(cluster), Some(state)] => Some([cluster, state]),
+        [None, None] => None,
+        one => panic!("one key without the other: {one:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_tasks_row_says_in_the_index_what_runs_by_group_and_what_stopped_by_time() {
+    let event_time = Some("2026-03-02T09:14:28.5Z");
+    let stopped = |status: &str, stopped_at: Value| json!({"lastStatus": status, "group": "family:web", "createdAt": "2026-03-02T08:00:00Z", "stoppedAt": stopped_at});
+    for (fields, time, expected) in [
+        (
+            json!({"group": "service:web", "createdAt": "2026-03-02T08:00:00.25Z"}),
+            event_time,
+            "A#service:web#2026-03-02T08:00:00.250Z",
+        ),
+        // Times always have milliseconds, in UTC.
+        (json!({"createdAt": "2026-03-02T08:00:00Z"}), event_time, "A##2026-03-02T08:00:00.000Z"),
+        (json!({"createdAt": "2026-03-02T09:00:00.1239+01:00"}), event_time, "A##2026-03-02T08:00:00.123Z"),
+        // Where there is none, or what is no time, that of the event counts, if it has one.
+        (json!({"group": "a#b"}), event_time, "A#a#b#2026-03-02T09:14:28.500Z"),
+        (json!({"createdAt": "yesterday"}), event_time, "A##2026-03-02T09:14:28.500Z"),
+        (json!({"createdAt": 1_619_719_924.711}), event_time, "A##2026-03-02T09:14:28.500Z"),
+        (json!({"group": 7}), None, "A##"),
+        (json!({"lastStatus": "DEPROVISIONING", "stoppedAt": "2026-03-02T08:30:00Z"}), None, "A##"),
+        (json!({"lastStatus": null}), None, "A##"),
+        // Stopped.
+        (stopped("STOPPED", json!("2026-03-02T08:30:00.1Z")), event_time, "S#2026-03-02T08:30:00.100Z"),
+        (stopped("DELETED", json!("2026-03-02T08:30:00.1Z")), event_time, "S#2026-03-02T08:30:00.100Z"),
+        (stopped("STOPPED", json!(null)), event_time, "S#2026-03-02T09:14:28.500Z"),
+        (stopped("STOPPED", json!(null)), None, "S#"),
+        // Fields with the names of the keys don't count.
+        (
+            json!({"index_cluster": "arn:other", "index_state": 7, "createdAt": "2026-03-02T08:00:00Z"}),
+            None,
+            "A##2026-03-02T08:00:00.000Z",
+        ),
+    ] {
+        let cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/demo".to_owned();
+        assert_eq!(index_keys(fields.clone(), time).await, Some([cluster, expected.to_owned()]), "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_the_index_could_not_take_is_stored_without_its_keys() {
+    for cluster in [json!(null), json!(7), json!(""), json!("c".repeat(2049))] {
+        let fields = json!({"clusterArn": cluster, "index_cluster": "arn:other", "index_state": "S#"});
+        assert_eq!(index_keys(fields, None).await, None, "{cluster}");
+    }
+    let longest = "c".repeat(2048);
+    assert_eq!(index_keys(json!({"clusterArn": longest}), None).await, Some([longest, "A##".to_owned()]));
+
+    // With the time, 1,024 bytes, in characters of two bytes.
+    let group = |bytes: usize| "é".repeat(bytes / 2) + &"e".repeat(bytes % 2);
+    let (time, other) = (Some("2026-03-02T09:14:28Z"), "A##2026-03-02T09:14:28.000Z".len());
+    let [_, state] = index_keys(json!({"group": group(1024 - other)}), time).await.unwrap();
+    assert_eq!(state.len(), 1024);
+    assert_eq!(index_keys(json!({"group": group(1025 - other)}), time).await, None);
+}
+
+#[tokio::test]
+async fn only_a_tasks_first_event_and_its_stop_write_to_the_index() {
+    let dynamodb = DynamoDb::start().await;
+    let mut units = Vec::new();
+    for (version, status) in ["PROVISIONING", "PENDING", "RUNNING", "STOPPING", "STOPPED"].into_iter().enumerate() {
+        let mut event = sample("fargate-task-running");
+        event["detail"]["version"] = json!(version + 1);
+        event["detail"]["lastStatus"] = json!(status);
+        let [table, index] = dynamodb.put_and_count(&events::row(&event));
+        assert!(table > 0.0);
+        units.push(index);
+    }
+    // As docs/operations.md says, three: the stop deletes one entry and puts another.
+    assert_eq!(units, [1.0, 0.0, 0.0, 0.0, 2.0]);
+}
+
+#[tokio::test]
+async fn a_container_instance_is_in_no_index() {
+    let mut event = sample("container-instance-registered");
+    let row = events::row(&event);
+    event["detail"]["index_cluster"] = json!("arn:other");
+    event["detail"]["index_state"] = json!("S#");
+    assert!(event["detail"]["clusterArn"].is_string());
+    assert_eq!(row_under(&[], &event).await, row);
+}
+
 // Redaction.
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The pace of the requests to ECS, retries included: the API's limit is shared with the account's own deployments.
+//! The pace of requests. Those to ECS are limited with their retries: the API's limit is shared with the account's own
+//! deployments.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +35,8 @@ impl Limiter {
         self.calls.load(Ordering::Relaxed)
     }
 
-    async fn pass(&self) {
+    /// Waits for its turn.
+    pub async fn pass(&self) {
         self.next.lock().await.tick().await;
         self.calls.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The rows, as far as a comparison with ECS needs them: what versions they have, and marking those of resources that ECS
 //! no longer knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -11,8 +11,11 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chrono::{DateTime, Utc};
 
+use crate::state::index::{INDEX_STATE, IndexKeys};
 use crate::state::resource::Resource;
-use crate::state::row::{EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT, VERSION, terminal_status, timestamp};
+use crate::state::row::{
+    EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT, VERSION, is_terminal, terminal_status, timestamp,
+};
 use crate::state::store_error::{Cause, StoreError};
 
 /// How many times rows are asked for that DynamoDB has left unread so far.
@@ -35,10 +38,16 @@ pub struct Known {
     pub time: Option<DateTime<Utc>>,
     missing_since: Option<AttributeValue>,
     expires: bool,
+    is_terminal: bool,
+    /// The keys of the index, if the row should have them but lacks them.
+    pub lacks: Option<IndexKeys>,
 }
 
 impl Known {
     fn new(resource: Resource, mut item: Item) -> Option<Self> {
+        let is_terminal = is_terminal(resource, &item);
+        let is_indexed = resource == Resource::ContainerInstance || item.contains_key(INDEX_STATE);
+        let lacks = if is_indexed { None } else { IndexKeys::new(&item) };
         let mut text = |name| match item.remove(name) {
             Some(AttributeValue::S(text)) => Some(text),
             _ => None,
@@ -53,6 +62,8 @@ impl Known {
             version: item.remove(VERSION),
             missing_since: item.remove(MISSING_SINCE),
             expires: item.contains_key(EXPIRES_AT),
+            is_terminal,
+            lacks,
         })
     }
 
@@ -72,6 +83,12 @@ impl Known {
     #[must_use]
     pub fn missing_since(&self) -> Option<DateTime<Utc>> {
         self.missing_since.as_ref()?.as_s().ok()?.parse().ok()
+    }
+
+    /// Whether its state is the resource's last.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// Whether it has a time to live.
@@ -96,6 +113,7 @@ pub async fn read(
 ) -> Result<HashMap<String, Known>, StoreError> {
     let key = |arn: &str| HashMap::from([(resource.key().to_owned(), AttributeValue::S(arn.to_owned()))]);
     let mut keys: Vec<Item> = arns.iter().map(|arn| key(arn)).collect();
+    let (projection, names) = projection(resource);
     let mut known = HashMap::new();
     for attempt in 0..BATCH_ATTEMPTS {
         if attempt > 0 {
@@ -103,9 +121,8 @@ pub async fn read(
         }
         let request = KeysAndAttributes::builder()
             .set_keys(Some(keys))
-            .projection_expression("#key, #version, missing_since")
-            .expression_attribute_names("#key", resource.key())
-            .expression_attribute_names("#version", VERSION)
+            .projection_expression(&projection)
+            .set_expression_attribute_names(Some(names.clone()))
             .build()
             // Only without keys, and there are some.
             .map_err(|_| StoreError::Permanent(Cause::NotSent))?;
@@ -126,7 +143,7 @@ pub async fn read(
 
 /// One page of a scan.
 pub struct Page {
-    /// Its rows: those whose state is not terminal.
+    /// Its rows: those whose state is not terminal, and those of tasks that lack the keys of the index.
     pub rows: Vec<Known>,
     /// Where the next page starts, if there is one.
     pub next: Option<Item>,
@@ -146,17 +163,20 @@ pub async fn scan(
 ) -> Result<Page, StoreError> {
     let (status, terminal) = terminal_status(resource);
     let (placeholders, values) = placeholders(terminal);
+    let (projection, names) = projection(resource);
+    let mut filter = format!("NOT #{status} IN ({placeholders})");
+    if resource == Resource::Task {
+        filter.push_str(&format!(" OR attribute_not_exists(#{INDEX_STATE})"));
+    }
     let response = client
         .scan()
         .table_name(table)
         .segment(segment)
         .total_segments(segments)
         .set_exclusive_start_key(start)
-        .filter_expression(format!("NOT #status IN ({placeholders})"))
-        .projection_expression("#key, #version, clusterArn, event_time, reconciled_at, missing_since, expires_at")
-        .expression_attribute_names("#key", resource.key())
-        .expression_attribute_names("#version", VERSION)
-        .expression_attribute_names("#status", status)
+        .filter_expression(filter)
+        .projection_expression(projection)
+        .set_expression_attribute_names(Some(names))
         .set_expression_attribute_values(Some(values))
         .send()
         .await
@@ -227,6 +247,21 @@ pub async fn clear(client: &Client, table: &str, resource: Resource, row: &Known
     update_if_seen(update, table, resource, row).await
 }
 
+/// Adds the keys of the index to a row that lacks them. Returns whether it did.
+///
+/// # Errors
+///
+/// The request failed.
+pub async fn index(client: &Client, table: &str, row: &Known, keys: IndexKeys) -> Result<bool, StoreError> {
+    let update = client
+        .update_item()
+        .update_expression("SET index_cluster = :cluster, index_state = :state")
+        .condition_expression("#version = :seen AND attribute_not_exists(index_state)")
+        .expression_attribute_values(":cluster", AttributeValue::S(keys.cluster))
+        .expression_attribute_values(":state", AttributeValue::S(keys.state));
+    update_if_seen(update, table, Resource::Task, row).await
+}
+
 /// Sends an update whose condition compares the version with the one that was read: it loses to any newer state, and
 /// can't create a row.
 async fn update_if_seen(
@@ -249,6 +284,15 @@ async fn update_if_seen(
         Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
         Err(error) => Err(StoreError::new(&error)),
     }
+}
+
+/// The projection of what [`Known`] is made of, and its placeholders: each attribute's name after `#`.
+fn projection(resource: Resource) -> (String, HashMap<String, String>) {
+    let (status, _) = terminal_status(resource);
+    let others = [resource.key(), status, VERSION, MISSING_SINCE, EXPIRES_AT, INDEX_STATE];
+    let names: BTreeSet<&str> = others.into_iter().chain(IndexKeys::SOURCES).collect();
+    let placeholders: Vec<String> = names.iter().map(|name| format!("#{name}")).collect();
+    (placeholders.join(", "), placeholders.into_iter().zip(names.into_iter().map(str::to_owned)).collect())
 }
 
 /// Placeholders for values in an expression, and the values.

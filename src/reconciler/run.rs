@@ -14,10 +14,12 @@ use thiserror::Error;
 use tracing::info;
 
 use super::ecs::{Ecs, describe};
+use super::limiter::Limiter;
 use super::rows::Known;
 use super::{described, fleet, rows, table};
 use crate::config::ReconcilerConfig;
 use crate::payload::Payload;
+use crate::state::index::IndexKeys;
 use crate::state::json::{Fields, Json};
 use crate::state::resource::Resource;
 use crate::state::row::Row;
@@ -30,6 +32,9 @@ const NO_DEADLINE: Duration = Duration::from_mins(15);
 /// A state that no event told of for longer than this was lost, or is very late. EventBridge usually delivers within
 /// seconds.
 const DRIFT: TimeDelta = TimeDelta::minutes(5);
+/// How many rows a second get the keys of the index. One partition of the index takes 1,000 writes a second, and a
+/// cluster's rows can be in one: this leaves half of them to the recorder.
+const INDEXED_PER_SECOND: u32 = 500;
 /// How many failures an error names.
 const MAX_NAMED: usize = 10;
 
@@ -70,6 +75,8 @@ pub struct Report {
     pub marked: u64,
     /// The rows that no longer say so.
     pub cleared: u64,
+    /// The rows of tasks that lacked the keys of the index, and now have them.
+    pub indexed: u64,
     /// The tasks whose rows were older, although their newest time is over five minutes ago: an event was lost, or is
     /// very late.
     pub drift: u64,
@@ -158,6 +165,7 @@ impl Reconciler {
             dynamodb: &self.dynamodb,
             ecs: &self.ecs,
             half_time: Instant::now() + time_left / 2,
+            indexing: Limiter::new(INDEXED_PER_SECOND),
             report: Mutex::new(Report { scope, ..Report::default() }),
             failures: Mutex::default(),
         };
@@ -194,6 +202,7 @@ pub struct Run<'r> {
     pub ecs: &'r Ecs,
     /// When half of the run's time is over.
     pub half_time: Instant,
+    indexing: Limiter,
     report: Mutex<Report>,
     failures: Mutex<Vec<String>>,
 }
@@ -259,6 +268,20 @@ impl Run<'_> {
                 Err(error) => self.fail(format_args!("updating the row of {arn}"), error),
             }
         }
+        if let Some(row) = known
+            && let Some(keys) = row.lacks.clone()
+        {
+            self.index(row, keys).await;
+        }
+    }
+
+    /// Adds the keys of the index to the row of a task that lacks them.
+    pub async fn index(&self, row: &Known, keys: IndexKeys) {
+        self.indexing.pass().await;
+        match rows::index(self.dynamodb, self.table(Resource::Task), row, keys).await {
+            Ok(indexed) => self.count(|report| report.indexed += u64::from(indexed)),
+            Err(error) => self.fail(format_args!("updating the row of {}", row.arn), error),
+        }
     }
 }
 
@@ -277,6 +300,7 @@ fn log(report: &Report) {
         stale = report.stale,
         marked = report.marked,
         cleared = report.cleared,
+        indexed = report.indexed,
         drift = report.drift,
         calls = report.calls,
         failures = report.failures,

@@ -39,7 +39,7 @@ struct Waiting {
     clusters: HashSet<String>,
 }
 
-/// Checks all rows whose state is not terminal.
+/// Checks all rows whose state is not terminal, and adds the keys of the index to all that lack them.
 pub async fn compare(run: &Run<'_>) {
     let waiting = Mutex::<Waiting>::default();
     let mut segments: Vec<_> =
@@ -69,8 +69,13 @@ async fn scan(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<W
             Ok(page) => page,
             Err(error) => return run.fail(format_args!("scanning table {table}"), error),
         };
-        let is_old = |row: &Known| row.time.is_none_or(|time| Utc::now() - time > MIN_AGE);
-        for row in page.rows.into_iter().filter(is_old) {
+        for mut row in page.rows {
+            if let Some(keys) = row.lacks.take() {
+                run.index(&row, keys).await;
+            }
+            if row.is_terminal() || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
+                continue;
+            }
             let Some(cluster) = row.cluster.clone().filter(|cluster| run.config.includes(cluster)) else { continue };
             let Some(((resource, cluster), rows)) = add(run, waiting, resource, cluster, row) else { continue };
             check(run, resource, cluster, rows).await;

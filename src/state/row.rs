@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
 use thiserror::Error;
 
+use super::index::{INDEX_CLUSTER, INDEX_STATE, IndexKeys};
 use super::json::{Json, JsonError, truncate};
 use super::resource::Resource;
 use super::{Origin, State};
@@ -72,9 +73,8 @@ impl Row {
         // In reverse order: if a name is duplicated, the last one wins.
         for (field, value) in detail.into_iter().rev() {
             let name = match &*field {
-                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT | RECONCILED_AT | MISSING_SINCE => {
-                    continue;
-                }
+                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT | RECONCILED_AT | MISSING_SINCE
+                | INDEX_CLUSTER | INDEX_STATE => continue,
                 "status" => CURRENT_STATUS,
                 other => other,
             };
@@ -108,6 +108,12 @@ impl Row {
         {
             item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at(time, days).to_string()));
         }
+        if resource == Resource::Task
+            && let Some(IndexKeys { cluster, state }) = IndexKeys::new(&item)
+        {
+            item.insert(INDEX_CLUSTER.to_owned(), AttributeValue::S(cluster));
+            item.insert(INDEX_STATE.to_owned(), AttributeValue::S(state));
+        }
         if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment()) {
             redact_environment(overrides);
         }
@@ -137,7 +143,8 @@ pub fn timestamp(time: DateTime<Utc>) -> String {
 }
 
 /// Whether the row's state is the resource's last.
-fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bool {
+#[must_use]
+pub fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bool {
     let (field, terminal) = terminal_status(resource);
     matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
 }

@@ -15,7 +15,7 @@ from .ops import command, ops
 
 ANSWER = {
     "scope": "fleet", "clusters": 50, "listed": 11000, "stored": 11000, "unchanged": 0, "stale": 0, "marked": 0,
-    "cleared": 0, "drift": 0, "calls": 351, "failures": 0, "complete": True,
+    "cleared": 0, "indexed": 0, "drift": 0, "calls": 351, "failures": 0, "complete": True,
 }
 SHOWN = [
     "scope      fleet",
@@ -26,6 +26,7 @@ SHOWN = [
     "stale          0",
     "marked         0",
     "cleared        0",
+    "indexed        0",
     "drift          0",
     "calls        351",
     "failures       0",

@@ -258,13 +258,50 @@ def test_the_schedules_role_may_only_invoke_the_reconciler_and_only_the_accounts
         assert boto3.client("scheduler").get_schedule(Name=stack.names[name])["GroupName"] == "default"
 
 
+INDEX = {
+    "IndexName": "by_cluster",
+    "KeySchema": [
+        {"AttributeName": "index_cluster", "KeyType": "HASH"},
+        {"AttributeName": "index_state", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"]},
+}
+
+
+def assert_has_keys_and_indexes(table, attributes, indexes):
+    table = boto3.client("dynamodb").describe_table(TableName=table)["Table"]
+    assert table["AttributeDefinitions"] == [{"AttributeName": name, "AttributeType": "S"} for name in attributes]
+    found = table.get("GlobalSecondaryIndexes", [])
+    assert [{name: index[name] for name in INDEX} for index in found] == indexes
+
+
+def test_the_task_table_has_the_index_unless_it_is_switched_off(aws, stack):
+    assert_has_keys_and_indexes(TASKS, ["taskArn", "index_cluster", "index_state"], [INDEX])
+    assert_has_keys_and_indexes(CONTAINER_INSTANCES, ["containerInstanceArn"], [])
+    # DynamoDB refuses an attribute definition that no key uses.
+    aws.deploy("plain", TaskTableName="PlainTasks", ContainerInstanceTableName="PlainInstances", TaskIndex="false")
+    assert_has_keys_and_indexes("PlainTasks", ["taskArn"], [])
+
+
+def test_the_documented_command_adds_the_index_of_the_template_to_an_existing_table(aws, stack):
+    boto3.client("dynamodb").delete_table(TableName=TASKS)
+    boto3.client("dynamodb").create_table(
+        TableName=TASKS, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "taskArn", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "taskArn", "AttributeType": "S"}],
+    )
+    update, reconcile = commands(DEPLOY, "## Add the index to an existing table")
+    run(*update)
+    found = boto3.client("dynamodb").describe_table(TableName=TASKS)["Table"]["GlobalSecondaryIndexes"]
+    assert [{name: index[name] for name in INDEX} for index in found] == [INDEX]
+    assert reconcile == ["make", "reconcile", "SCOPE=table"]
+
+
 @pytest.mark.parametrize("table, key", [(TASKS, "taskArn"), (CONTAINER_INSTANCES, "containerInstanceArn")])
 def test_the_tables_have_the_names_and_keys_that_the_code_uses_and_are_kept(stack, table, key):
     client = boto3.client("dynamodb")
     described = client.describe_table(TableName=table)["Table"]
     wanted = {
         "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
-        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         # `make deploy` enables it, see test_deploy.py.
         "DeletionProtectionEnabled": False,
@@ -624,8 +661,8 @@ def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_recon
     }
     assert widgets["The reconciler's latest runs"]["query"] == (
         f"SOURCE '{stack.names['ReconcilerLogs']}' | filter message = 'run'"
-        " | fields @timestamp, scope, clusters, listed, stored, unchanged, stale, marked, cleared, drift, calls,"
-        " failures, complete | sort @timestamp desc | limit 20"
+        " | fields @timestamp, scope, clusters, listed, stored, unchanged, stale, marked, cleared, indexed, drift,"
+        " calls, failures, complete | sort @timestamp desc | limit 20"
     )
     assert widgets["Latest errors, timeouts and crashes"]["query"] == (
         f"SOURCE '{stack.names['RecorderLogs']}' | SOURCE '{stack.names['ReconcilerLogs']}' | filter level = 'ERROR'"
@@ -820,7 +857,7 @@ def test_the_docs_say_which_parameters_replace_what(stack):
 def commands(page, heading):
     """The commands in the first block under a heading, each split into words."""
     block = re.search(r"```console\n(.*?)```", section(page, heading), re.DOTALL)[1]
-    return [shlex.split(line)[1:] for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(command) for command in re.split(r"^\$ ", block.replace("\\\n", " "), flags=re.MULTILINE)[1:]]
 
 
 def run(aws_cli, service, *words):
@@ -834,9 +871,13 @@ def run(aws_cli, service, *words):
             # As in the AWS CLI, --no-… means false, and an option without a value means true.
             name = re.sub("^no-", "", word[2:])
             options[name] = not word.startswith("--no-")
+        elif word.startswith("["):
+            options[name] = json.loads(word)
         elif "=" in word:
-            options[name] = {key: {"true": True, "false": False}.get(value, value)
-                             for key, value in (pair.split("=") for pair in word.split(","))}
+            value = {key: {"true": True, "false": False}.get(value, value)
+                     for key, value in (pair.split("=") for pair in word.split(","))}
+            # The second of several makes a list.
+            options[name] = [options[name], value] if isinstance(options[name], dict) else value
         else:
             options[name] = word
     parameters = {"".join(part.capitalize() for part in name.split("-")): value for name, value in options.items()}
@@ -859,6 +900,7 @@ def test_the_documented_commands_to_restore_a_table_result_in_one_like_the_templ
         wanted = ("KeySchema", "AttributeDefinitions", "StreamSpecification")
         return (
             {name: described[name] for name in wanted},
+            [index["IndexName"] for index in described.get("GlobalSecondaryIndexes", [])],
             client.describe_time_to_live(TableName=table)["TimeToLiveDescription"],
             client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"][
                 "PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"],

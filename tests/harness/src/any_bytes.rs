@@ -7,6 +7,7 @@ use ecs_state_recorder::payload::Payload;
 use ecs_state_recorder::reconciler::described;
 use ecs_state_recorder::recorder::event::Envelope;
 use ecs_state_recorder::state::MAX_KEY_BYTES;
+use ecs_state_recorder::state::index::{INDEX_CLUSTER, INDEX_STATE};
 use ecs_state_recorder::state::resource::Resource;
 use ecs_state_recorder::state::row::{
     CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT, Row,
@@ -16,7 +17,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The attributes that are ours.
-const OURS: [&str; 7] = [CW_VERSION, EVENT_ID, EVENT_TIME, CURRENT_STATUS, EXPIRES_AT, RECONCILED_AT, MISSING_SINCE];
+const OURS: [&str; 9] = [
+    CW_VERSION,
+    EVENT_ID,
+    EVENT_TIME,
+    CURRENT_STATUS,
+    EXPIRES_AT,
+    RECONCILED_AT,
+    MISSING_SINCE,
+    INDEX_CLUSTER,
+    INDEX_STATE,
+];
 
 /// Processes the bytes as far as possible. They must never cause a panic, and result in a complete row or a readable
 /// error.
@@ -71,8 +82,14 @@ pub fn describe(resource: Resource, detail: &RawValue) -> Option<Row> {
     Some(row)
 }
 
-/// Compares a row with what another JSON parser finds, unless it can't parse the detail.
+/// Compares a row with what another JSON parser finds, unless it can't parse the detail. The index must be able to take
+/// its keys.
 fn assert_complete(row: &Row, detail: &RawValue, converted: &[&str]) {
+    let bytes = |name| row.item.get(name).map(|key| key.as_s().expect("a string").len());
+    match [INDEX_CLUSTER, INDEX_STATE].map(bytes) {
+        [Some(1..=2048), Some(1..=1024)] => assert!(row.item.contains_key("taskArn")),
+        keys => assert_eq!(keys, [None, None]),
+    }
     let Ok(Value::Object(detail)) = serde_json::from_str(detail.get()) else { return };
     for (field, value) in &detail {
         match field.as_str() {

@@ -1,4 +1,4 @@
-//! A real DynamoDB engine, embedded: in memory, on a free port, with the two tables.
+//! A real DynamoDB engine, embedded: in memory, on a free port, with the two tables and the index.
 
 use dynoxide::{Database, ImportOptions};
 use ecs_state_recorder::state::resource::Resource;
@@ -34,13 +34,30 @@ impl DynamoDb {
     async fn start_with(stream: Value) -> Self {
         let database = Database::memory().expect("an empty database");
         for (table, resource) in [(TASKS, Resource::Task), (CONTAINER_INSTANCES, Resource::ContainerInstance)] {
-            let table = json!({
+            let mut table = json!({
                 "TableName": table,
                 "KeySchema": [{"AttributeName": resource.key(), "KeyType": "HASH"}],
                 "AttributeDefinitions": [{"AttributeName": resource.key(), "AttributeType": "S"}],
                 "BillingMode": "PAY_PER_REQUEST",
                 "StreamSpecification": stream,
             });
+            if resource == Resource::Task {
+                for name in ["index_cluster", "index_state"] {
+                    let attribute = json!({"AttributeName": name, "AttributeType": "S"});
+                    table["AttributeDefinitions"].as_array_mut().expect("an array").push(attribute);
+                }
+                table["GlobalSecondaryIndexes"] = json!([{
+                    "IndexName": "by_cluster",
+                    "KeySchema": [
+                        {"AttributeName": "index_cluster", "KeyType": "HASH"},
+                        {"AttributeName": "index_state", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {
+                        "ProjectionType": "INCLUDE",
+                        "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"],
+                    },
+                }]);
+            }
             database.create_table(request(table)).expect("a new table");
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -99,6 +116,15 @@ impl DynamoDb {
     /// Puts a row into a table unconditionally.
     pub fn put(&self, table: &str, row: &Value) {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
+    }
+
+    /// Puts a row into the table of tasks. Returns the write units that the table took, and those of its index.
+    pub fn put_and_count(&self, row: &Value) -> [f64; 2] {
+        let put = json!({"TableName": TASKS, "Item": row, "ReturnConsumedCapacity": "INDEXES"});
+        let put = self.database.put_item(request(put)).expect("a put");
+        let used = serde_json::to_value(put).expect("an answer is JSON")["ConsumedCapacity"].take();
+        ["/Table", "/GlobalSecondaryIndexes/by_cluster"]
+            .map(|part| used.pointer(part).map_or(0.0, |part| part["CapacityUnits"].as_f64().expect("a number")))
     }
 
     /// Puts many rows into a table at once, bypassing its stream.

@@ -55,7 +55,26 @@ pub fn row(event: &Value) -> Value {
             row.insert(name.to_owned(), attribute(value));
         }
     }
+    index(&mut row);
     Value::Object(row)
+}
+
+/// Adds the keys of the index to the row of a task.
+fn index(row: &mut Map<String, Value>) {
+    let text = |name: &str| row.get(name).and_then(|value| value["S"].as_str());
+    let (Some(_), Some(cluster)) = (text("taskArn"), text("clusterArn")) else { return };
+    let time = |name| {
+        let texts = [name, "event_time", "reconciled_at"].into_iter().filter_map(text);
+        let time = texts.filter_map(|text| DateTime::parse_from_rfc3339(text).ok()).next();
+        time.map(|time| time.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default()
+    };
+    let state = match text("lastStatus") {
+        Some("STOPPED" | "DELETED") => format!("S#{}", time("stoppedAt")),
+        _ => format!("A#{}#{}", text("group").unwrap_or_default(), time("createdAt")),
+    };
+    let cluster = json!({"S": cluster});
+    row.insert("index_cluster".to_owned(), cluster);
+    row.insert("index_state".to_owned(), json!({"S": state}));
 }
 
 /// The row that a task or container instance of the ECS API must become: an independent implementation, too. Its
@@ -92,6 +111,8 @@ pub fn reconciled_row(cluster: &str, object: &Value, row: &Value) -> Value {
     let fields = expected.as_object_mut().expect("a row");
     fields.remove("event_time");
     fields.insert("reconciled_at".to_owned(), row["reconciled_at"].clone());
+    // Without a time of its own, it has that of the answer.
+    index(fields);
     expected
 }
 
