@@ -970,6 +970,29 @@ def test_archive_concurrency_log_and_code_follow_their_parameters(aws):
     assert stack.properties["LagAlarm"]["Threshold"] == 5000
 
 
+@pytest.mark.parametrize("units, accepted", [
+    ("0", True), ("4000", True), ("14000", True), ("999999", True), ("3999", False), ("1", False), ("04000", False),
+    ("1000000", False), ("", False),
+])
+def test_a_table_cannot_be_less_warm_than_a_new_one(stack, units, accepted):
+    parameter = stack.template["Parameters"]["WarmWriteUnits"]
+    assert bool(re.fullmatch(parameter["AllowedPattern"], units)) == accepted
+
+
+def test_tables_and_index_are_warm_on_request_only(aws, stack):
+    def warm(stack):
+        tables = [stack.properties[name] for name in ("TaskTable", "ContainerInstanceTable")]
+        [index] = tables[0]["GlobalSecondaryIndexes"]
+        return [each.get("WarmThroughput") for each in (*tables, index)]
+
+    assert warm(stack) == [None, None, None]
+    asked = aws.deploy("warm", WarmWriteUnits=14000, TaskTableName="", ContainerInstanceTableName="")
+    assert warm(asked) == [{"WriteUnitsPerSecond": "14000"}] * 3
+    without = aws.deploy("without", WarmWriteUnits=14000, TaskIndex="false", TaskTableName="",
+                         ContainerInstanceTableName="")
+    assert "GlobalSecondaryIndexes" not in without.properties["TaskTable"]
+
+
 # The built function in the stack.
 
 
