@@ -98,7 +98,9 @@ class Smoke:
         """Both functions are those of this folder."""
         version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
         for output in ("FunctionName", "ReconcilerName"):
-            function = self.outputs[output]
+            function = self.outputs.get(output)
+            if not function:
+                raise Broken(f"the stack has no output {output}, so it is of an earlier version: run `make deploy`")
             found = self.client("lambda").get_function_configuration(FunctionName=function).get("Description", "")
             if found.split()[-1:] != [version]:
                 raise Broken(f"{function} is of another version ({found or 'no description'}), this folder has {version}: "
@@ -377,14 +379,14 @@ def say(kind, name, text):
 def main(name, checks, patience):
     with stack.one_line_errors():
         identity = boto3.client("sts").get_caller_identity()
-        say("ok", "credentials", f"{identity['Account']} in {stack.region()}")
         outputs = stack.outputs(name)
         status = stack.existing(name)["StackStatus"]
+    say("ok", "credentials", f"{identity['Account']} in {stack.region()}")
     healthy = status.endswith("_COMPLETE") and "ROLLBACK" not in status
     if healthy:
         say("ok", "stack", f"{name} is {status}")
     else:
-        say("broken", "stack", f"{name} is {status}: `make deploy` says what to do")
+        say("broken", "stack", f"{name} is {status}: see its events in CloudFormation; `make deploy` says what to do")
     smoke, broken = Smoke(name, outputs, patience), not healthy
     try:
         for check in checks:

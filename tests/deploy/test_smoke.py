@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 
 import boto3
 import pytest
+from moto.cloudformation.models import cloudformation_backends
 from moto.core.responses import ActionResult
 from moto.events.models import EventPattern, Replay, Rule, events_backends
 from moto.events.responses import EventsHandler
@@ -268,6 +269,17 @@ def test_more_that_can_be_broken(aws, stack, deployed):
     assert f"has no target {function}: run `make deploy`" in lines["rule"]
     assert "does not go to the failure queue" in lines["queues"] and "there is no archive" in lines["archive"]
     assert lines["replay"] == "- replay: not checked: there is no archive"
+
+
+def test_a_stack_that_was_rolled_back_or_is_of_an_earlier_version_is_red(aws, stack, deployed):
+    model = cloudformation_backends[ACCOUNT][REGION].get_stack("recorder")
+    model.status = "UPDATE_ROLLBACK_COMPLETE"
+    outputs = model.output_map._output_json_map
+    model.output_map._output_json_map = {name: value for name, value in outputs.items() if name != "ReconcilerName"}
+    code, lines, red = smoke(aws, "--no-replay")
+    assert (code, red) == (1, ["stack", "version"])
+    assert lines["stack"].startswith("✗ stack: recorder is UPDATE_ROLLBACK_COMPLETE: ")
+    assert "the stack has no output ReconcilerName, so it is of an earlier version" in lines["version"]
 
 
 def test_lines_are_coloured_on_a_terminal_only(aws, stack, deployed):
