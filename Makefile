@@ -38,14 +38,18 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke
 	@cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port "$$(cat target/local/port)" --data-file '$(EVENT)' ecs-state-recorder
 
 .PHONY: test
-test: .tools/aws/installed ## Run every test
+test: .tools/aws/all ## Run every test
 	@# Tests the binaries that are shipped, without the features that the tests enable in shared dependencies.
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/debug/ecs-state-reconciler $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/shipped/ecs-state-reconciler \
 		cargo test --locked --package ecs-state-recorder --package harness
-	cargo test --locked --features cli --test model --test diagnosis
+	cargo test --locked --features cli --test model --test diagnosis --test cli
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 tests/deploy tests/docs
+
+.PHONY: cli
+cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.cargo/bin
+	@cargo install --locked --path . --features cli --bin ecs-state
 
 .PHONY: storm
 storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)
@@ -57,11 +61,13 @@ FUZZ_SECONDS ?= 60
 
 # Without a sanitizer, which would need a nightly compiler: the function has no unsafe code for it to check.
 .PHONY: fuzz
-fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item: make fuzz FUZZ_SECONDS=60
+fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item, and from item to model, FUZZ_SECONDS each: make fuzz FUZZ_SECONDS=60
 	@mkdir -p $(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds
 	@cp events/*.json events/refused/*.json $(TARGET)/fuzz/seeds
-	@cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none any_bytes \
-		$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+	@for target in any_bytes any_row; do \
+		cargo fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none $$target \
+			$(TARGET)/fuzz/corpus $(TARGET)/fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			|| exit 1; done
 
 .PHONY: mutants
 mutants: .tools/bin/cargo-mutants ## Run mutation tests: break the function in every place, and see the tests fail (half an hour)
@@ -99,29 +105,46 @@ check: ## Check formatting, lints and docs; warnings are errors
 	@tree=$$(cargo tree --locked --package ecs-state-recorder --edges no-dev --prefix none) || exit 1; if grep --quiet '^aws-lc' <<< "$$tree"; then \
 		echo 'error: the function must not depend on aws-lc: it adds 30 ms of CPU time to the first TLS handshake (docs/performance.md)' >&2; exit 1; fi
 
+# A folder that `make package` wrote, for a deployment without Rust. It is of one architecture.
+PACKAGE ?=
+ifneq ($(PACKAGE),)
+ARCHITECTURE := $(shell sed -n '/^  Architecture:/,/Default:/s/.*Default: //p' '$(PACKAGE)/template.yaml' 2>/dev/null)
+endif
+
 # The tools in .tools/aws come first in PATH: cargo-lambda finds zig through its python3.
 AWS := PATH='$(CURDIR)/.tools/aws/bin':"$$PATH" SAM_CLI_TELEMETRY=0
 SAM := $(AWS) sam
 OPS := .tools/aws/bin/python ops
 
 .PHONY: validate
-validate: .tools/aws/installed ## Check template.yaml with SAM, all templates with cfn-lint, and the workflows of .github
+validate: .tools/aws/all ## Check template.yaml with SAM, all templates with cfn-lint, and the workflows of .github
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
 	@$(AWS) cfn-lint template.yaml organisation/*.yaml
 	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
-build: .tools/aws/installed cargo ## Build both functions for Lambda: make build ARCHITECTURE=x86_64
+build: .tools/aws/builds cargo ## Build both functions for Lambda: make build ARCHITECTURE=x86_64
 	@$(SAM) build --build-dir $(TARGET)/sam/build --parameter-overrides Architecture=$(ARCHITECTURE)
 
+ARCHITECTURES ?= arm64 x86_64
+
+.PHONY: package
+package: .tools/aws/builds cargo ## Build what can be deployed without Rust, into target/package: functions, template, command line, licences
+	@$(AWS) python ops/package.py $(TARGET)/package $(ARCHITECTURES)
+
 .PHONY: deploy
-deploy: preflight build ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=10'
-	@$(SAM) deploy --template $(TARGET)/sam/build/template.yaml --stack-name '$(STACK)' \
+deploy: $(if $(PACKAGE),unpacked) preflight $(if $(PACKAGE),,build) ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=10', or without Rust: PACKAGE=…
+	@$(SAM) deploy --template '$(or $(PACKAGE),$(TARGET)/sam/build)/template.yaml' --stack-name '$(STACK)' \
 		$(if $(findstring --s3-bucket,$(SAM_OPTIONS)),,--resolve-s3) \
 		--capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
 		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' $(SAM_OPTIONS)
 	@$(OPS)/stack.py protect '$(STACK)'
 	@$(OPS)/stack.py next-step '$(STACK)'
+
+.PHONY: unpacked
+unpacked:
+	@test -f '$(PACKAGE)/template.yaml' || { echo 'error: there is no file $(PACKAGE)/template.yaml: PACKAGE is a folder that `make package` writes, such as target/package/arm64' >&2; exit 2; }
+	@cd '$(PACKAGE)' && sha256sum --check --quiet SHA256SUMS || { echo 'error: $(PACKAGE) is not as `make package` wrote it: fetch it again' >&2; exit 1; }
 
 # Runs before the build, which takes minutes. It uses the profile and region of the environment, not of SAM_OPTIONS.
 .PHONY: preflight
@@ -135,7 +158,7 @@ delete: signed-in ## Delete the stack, whatever its state; its two tables are ke
 	@$(OPS)/stack.py delete '$(STACK)'
 
 .PHONY: deploy-cargo-lambda
-deploy-cargo-lambda: signed-in cargo ## Deploy only the functions with cargo-lambda, with their roles, rule and schedules
+deploy-cargo-lambda: signed-in .tools/aws/builds cargo ## Deploy only the functions with cargo-lambda, with their roles, rule and schedules
 	@$(AWS) cargo lambda build --locked --release --bin ecs-state-recorder --bin ecs-state-reconciler \
 		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
 	@$(AWS) $(OPS)/cargo_lambda.py deploy '$(STACK)'
@@ -169,12 +192,25 @@ cargo:
 signed-in: .tools/aws/installed
 	@$(OPS)/stack.py
 
-# Every dependency is pinned, so that a deployment in a year works like one today.
+# Every dependency is pinned, so that a deployment in a year works like one today. A deployment from a package needs
+# less than half of them.
+INSTALL := .tools/aws/bin/pip install --quiet --disable-pip-version-check --constraint ops/requirements.txt
+
 .tools/aws/installed: ops/requirements.txt
 	@command -v python3 >/dev/null || { echo 'error: python3 is missing: install Python 3.10 or newer' >&2; exit 1; }
-	@echo 'Installing the AWS SAM CLI and the other packages in ops/requirements.txt into .tools/aws/ …'
+	@echo 'Installing the AWS SAM CLI into .tools/aws/ …'
 	@python3 -m venv .tools/aws || { echo 'error: python3 needs its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
-	@.tools/aws/bin/pip install --quiet --disable-pip-version-check --requirement ops/requirements.txt
+	@$(INSTALL) aws-sam-cli boto3
+	@touch $@
+
+.tools/aws/builds: .tools/aws/installed
+	@echo 'Installing cargo-lambda and zig into .tools/aws/ …'
+	@$(INSTALL) cargo-lambda license-expression
+	@touch $@
+
+.tools/aws/all: .tools/aws/builds
+	@echo "Installing the tests' packages into .tools/aws/ …"
+	@$(INSTALL) --requirement ops/requirements.txt
 	@touch $@
 
 .PHONY: lock

@@ -4,9 +4,10 @@ use std::env;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use http::Uri;
 
 use crate::config::InvalidVariable;
@@ -17,6 +18,15 @@ use crate::config::InvalidVariable;
 ///
 /// The region is missing, or the region or an endpoint is malformed.
 pub async fn load() -> Result<SdkConfig, InvalidVariable> {
+    load_from(aws_config::defaults(BehaviorVersion::latest())).await
+}
+
+/// The same, where the caller has already chosen a part of it, such as the profile.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
     for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL"] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             return Err(InvalidVariable {
@@ -28,9 +38,8 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
             });
         }
     }
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let aws = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https)
+    let aws = loader
+        .http_client(https())
         // Each client has its own. Given here, so that the environment is not asked: the SDK panics if AWS_RETRY_MODE or
         // AWS_MAX_ATTEMPTS is invalid.
         .retry_config(RetryConfig::standard())
@@ -44,6 +53,12 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
         None => "must be set to an AWS region such as eu-west-1".to_owned(),
     };
     Err(InvalidVariable { variable: "AWS_REGION", problem })
+}
+
+/// HTTP with this package's TLS.
+#[must_use]
+pub fn https() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// Whether a URL has a scheme, a host and, if any, a port that exists; but no password.

@@ -66,6 +66,28 @@ impl DynamoDb {
         Self { url, database, server }
     }
 
+    /// Replaces the task table by an empty one with the index `by_cluster`.
+    pub fn add_index(&self) {
+        self.delete_table(TASKS);
+        let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+        let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+        let table = json!({
+            "TableName": TASKS,
+            "KeySchema": [key("taskArn", "HASH")],
+            "AttributeDefinitions": [attribute("taskArn"), attribute("index_cluster"), attribute("index_state")],
+            "BillingMode": "PAY_PER_REQUEST",
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "by_cluster",
+                "KeySchema": [key("index_cluster", "HASH"), key("index_state", "RANGE")],
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"],
+                },
+            }],
+        });
+        self.database.create_table(request(table)).expect("a new table");
+    }
+
     /// All rows of a table, as DynamoDB's own JSON: `{"version": {"N": "5"}, …}`.
     pub fn rows(&self, table: &str) -> Vec<Value> {
         let mut rows = Vec::new();

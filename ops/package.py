@@ -1,0 +1,152 @@
+"""Builds what can be deployed without Rust: for each architecture, a folder with both functions, the template that
+points at them, the command line, the licences of everything in them, and checksums.
+
+    package.py FOLDER ARCHITECTURE…"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from license_expression import get_spdx_licensing
+
+PROJECT = Path(__file__).parents[1]
+FUNCTIONS = ("recorder", "reconciler")
+COMMAND = "ecs-state"
+TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
+# What may be linked into binaries that are handed on: licences that ask for no more than their own text.
+ALLOWED = {"Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"}
+
+
+def output(*command):
+    return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def can_build(architecture):
+    """Whether Rust's standard library for it is installed."""
+    return Path(output("rustc", "--print", "target-libdir", "--target", TARGETS[architecture]).strip()).is_dir()
+
+
+def build(architecture):
+    """Returns the three binaries."""
+    # Linked by zig, as SAM does it: they run with the old C library of Amazon Linux, and with any later one.
+    command = ["cargo", "lambda", "build", "--locked", "--release", "--target", TARGETS[architecture]]
+    binaries = {}
+    # The functions without the features of the command line.
+    for options, names in (([], [f"ecs-state-{name}" for name in FUNCTIONS]), (["--features", "cli"], [COMMAND])):
+        subprocess.run([*command, *options, *(f"--bin={name}" for name in names)], cwd=PROJECT, check=True)
+        target = json.loads(output("cargo", "metadata", "--no-deps", "--format-version=1"))["target_directory"]
+        # The next architecture's build overwrites them.
+        binaries |= {name: (Path(target) / "lambda" / name / "bootstrap").read_bytes() for name in names}
+    return binaries
+
+
+def assemble(folder, architecture, binaries):
+    """Writes a folder from the three binaries, the same for the same binaries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FUNCTIONS:
+        bootstrap = zipfile.ZipInfo("bootstrap")
+        bootstrap.external_attr = 0o100755 << 16
+        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            archive.writestr(bootstrap, binaries[f"ecs-state-{name}"])
+    (folder / COMMAND).write_bytes(binaries[COMMAND])
+    (folder / COMMAND).chmod(0o755)
+    (folder / "template.yaml").write_text(template((PROJECT / "template.yaml").read_text(), architecture))
+    (folder / "LICENSES.txt").write_text(licences(architecture))
+    files = sorted(path for path in folder.iterdir() if path.name != "SHA256SUMS")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+
+
+def template(text, architecture):
+    """The template with the built functions in place of their sources, for this architecture only."""
+    function = r"""    Metadata:
+      BuildMethod: rust-cargolambda
+      BuildProperties:
+        Binary: ecs-state-(\w+)
+(    Properties:
+(?:      .*\n)*?      CodeUri: )\.\n"""
+    text, functions = re.subn(function, r"\2\1.zip\n", text)
+    parameter = r"(?<=\n    Default: )arm64\n    AllowedValues: \[arm64, x86_64\]\n"
+    text, parameters = re.subn(parameter, f"{architecture}\n    AllowedValues: [{architecture}]\n", text)
+    assert (functions, parameters) == (len(FUNCTIONS), 1), "template.yaml is not as package.py expects it"
+    return text
+
+
+def linked(architecture):
+    """The packages that are linked into the binaries, this project's own excepted."""
+    metadata = json.loads(output("cargo", "metadata", "--locked", "--format-version=1", "--features=cli",
+                                 f"--filter-platform={TARGETS[architecture]}"))
+    packages = {package["id"]: package for package in metadata["packages"]}
+    edges = {node["id"]: node["deps"] for node in metadata["resolve"]["nodes"]}
+    [root] = [id for id, package in packages.items() if package["name"] == "ecs-state-recorder"]
+    found, todo = set(), [root]
+    while todo:
+        for edge in edges[todo.pop()]:
+            id = edge["pkg"]
+            # Neither build scripts nor procedural macros end up in a binary.
+            is_macro = any("proc-macro" in target["kind"] for target in packages[id]["targets"])
+            is_normal = any(kind["kind"] is None for kind in edge["dep_kinds"])
+            if is_normal and not is_macro and id not in found:
+                found.add(id)
+                todo.append(id)
+    return sorted((packages[id] for id in found), key=lambda package: (package["name"], package["version"]))
+
+
+def is_allowed(expression):
+    licensing = get_spdx_licensing()
+
+    def holds(part):
+        if isinstance(part, licensing.OR):
+            return any(map(holds, part.args))
+        if isinstance(part, licensing.AND):
+            return all(map(holds, part.args))
+        return part.key in ALLOWED
+
+    # Cargo's old form of OR is a slash.
+    return holds(licensing.parse(expression.replace("/", " OR ")))
+
+
+def licences(architecture):
+    packages = linked(architecture)
+    if forbidden := [package for package in packages if not is_allowed(package["license"] or "none")]:
+        names = ", ".join(f"{package['name']} ({package['license']})" for package in forbidden)
+        sys.exit(f"error: the licence of {names} is not in the list in ops/package.py")
+    texts = {}
+    for package in packages:
+        title = f"{package['name']} {package['version']}: {package['license']}"
+        folder = Path(package["manifest_path"]).parent
+        names = re.compile(r"(?i)(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)")
+        files = sorted(path for path in folder.iterdir() if path.is_file() and names.match(path.name))
+        for file in files:
+            texts.setdefault(file.read_text(errors="replace").strip(), []).append(title)
+        if not files:
+            texts.setdefault(f"The package contains no text of its licence. Its source: {package['repository']}", []).append(title)
+    parts = [
+        f"ecs-state-recorder\n\n{(PROJECT / 'LICENSE').read_text().strip()}",
+        "It contains the Rust standard library (MIT OR Apache-2.0, https://github.com/rust-lang/rust/blob/main/COPYRIGHT),\n"
+        "and the following packages.",
+        *("\n".join(titles) + f"\n\n{text}" for text, titles in texts.items()),
+    ]
+    return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"
+
+
+def main():
+    folder, *architectures = Path(sys.argv[1]), *sys.argv[2:]
+    built = [architecture for architecture in architectures if can_build(architecture)]
+    for architecture in built:
+        assemble(folder / architecture, architecture, build(architecture))
+        print(f"\n{folder / architecture}")
+        for path in sorted((folder / architecture).iterdir()):
+            print(f"{path.stat().st_size:>12,} bytes  {path.name}")
+    for architecture in set(architectures) - set(built):
+        print(f"\n{architecture}: not built. Add its standard library: rustup target add {TARGETS[architecture]}")
+    if not built:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+//! The terminal: what may reach it, its width, and notes beside the output.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr as _;
+
+pub(crate) const PLAIN: Style = Style::new();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(crate) const RED: Style = AnsiColor::Red.on_default();
+
+/// Replaces what a terminal would obey: control characters, and those that change the direction of text.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return text.into();
+    }
+    text.chars()
+        .fold(String::new(), |mut clean, character| {
+            if is_unsafe(character) {
+                clean.extend(character.escape_default());
+            } else {
+                clean.push(character);
+            }
+            clean
+        })
+        .into()
+}
+
+/// C0, DEL, C1, line separators, and the characters of the Unicode bidirectional algorithm.
+pub(crate) fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// How many columns a text takes.
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// The width of the terminal; `None` if the output goes elsewhere.
+pub(crate) fn width() -> Option<usize> {
+    size().map(|(width, _)| width)
+}
+
+/// The width and height of the terminal.
+pub(crate) fn size() -> Option<(usize, usize)> {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size_of(stdout).map(|(width, height)| (width.0.into(), height.0.into()))
+}
+
+/// Writes a line to standard error, whatever is in it. That nobody reads it is no reason to stop.
+pub(crate) fn note(text: &str) {
+    let mut stderr = anstream::stderr().lock();
+    for line in text.split('\n') {
+        let _ = writeln!(stderr, "{}", clean(line));
+    }
+}
+
+/// The progress of a scan: on a terminal, once it takes long; and what it cost.
+pub(crate) struct Progress {
+    started: Instant,
+    shown: Cell<bool>,
+    rows: Cell<u64>,
+    units: Cell<f64>,
+    quiet: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            shown: Cell::new(false),
+            rows: Cell::new(0),
+            units: Cell::new(0.0),
+            quiet: !std::io::stderr().is_terminal(),
+        }
+    }
+
+    pub(crate) fn quiet() -> Self {
+        Self { quiet: true, ..Self::new() }
+    }
+
+    pub(crate) fn update(&self, rows: u64, units: f64) {
+        self.rows.set(rows);
+        self.units.set(units);
+        if !self.quiet && self.started.elapsed() > Duration::from_millis(500) {
+            let _ = write!(std::io::stderr(), "\r{} rows read …\x1b[K", grouped(rows));
+            self.shown.set(true);
+        }
+    }
+
+    /// Removes the line with the progress.
+    pub(crate) fn clear(&self) {
+        if self.shown.replace(false) {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    /// How many rows were read, and what that cost.
+    pub(crate) fn cost(&self) -> Option<String> {
+        let (rows, units) = (self.rows.get(), self.units.get());
+        (rows > 0).then(|| format!("{} rows, {units:.1} read units", grouped(rows)))
+    }
+}
+
+/// A number with commas between the thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

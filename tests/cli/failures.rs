@@ -1,0 +1,179 @@
+//! What goes wrong is said in a sentence that tells what to do, with the exit code that belongs to it.
+
+use std::time::Duration;
+
+use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
+use harness::proxy::{Fault, Proxy};
+
+use crate::fixture::{Done, Fixture, binary, fleet, run};
+
+fn failed(code: i32, stderr: &str) -> Done {
+    Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_found_is_code_1() {
+    for has_index in [true, false] {
+        let fixture = Fixture::new(has_index).await;
+        let cases: [(&[&str], &str); 4] = [
+            (&["tasks"], "no task matches; those that have stopped are listed by `ecs-state stopped`"),
+            (
+                &["stopped", "--since", "2026-03-02T11:40:26Z"],
+                "no task that has stopped since 2026-03-02 11:40:26Z matches",
+            ),
+            (&["instances"], "no container instance matches"),
+            (
+                &["tasks", "--instance", "i-1"],
+                "no container instance in the table \"ECSCtrInstanceState\" has the EC2 id i-1",
+            ),
+        ];
+        for (arguments, message) in cases {
+            assert_eq!(fixture.run(arguments).await, failed(1, message));
+        }
+        assert_eq!(fixture.run(&["task", "5f1b"]).await.code, Some(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_is_code_2() {
+    let cases: [(&[&str], &str); 9] = [
+        (&[], "Usage: ecs-state"),
+        (&["task"], "<ID>"),
+        (&["task", ""], "a value is required"),
+        (&["tasks", "--limit", "0"], "must be an integer of at least 1"),
+        (&["tasks", "--status", "runing"], "[possible values: PROVISIONING"),
+        (&["tasks", "--status", "stopped"], "error: tasks in status STOPPED are listed by `ecs-state stopped`"),
+        (&["stopped", "--status", "running"], "error: tasks in status RUNNING are listed by `ecs-state tasks`"),
+        (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
+        (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),
+    ];
+    for (arguments, message) in cases {
+        let mut command = binary();
+        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
+        let done = run(command).await;
+        assert!(
+            done.code == Some(2) && done.stdout.is_empty() && done.stderr.contains(message),
+            "{arguments:?} {done:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_table_is_named() {
+    let fixture = Fixture::new(false).await;
+    let no_table = |name: &str| {
+        failed(
+            3,
+            &format!(
+                "error: there is no table \"{name}\" in this account and region: choose another table with --task-table or \
+             --container-instance-table, another account with --profile, another region with --region"
+            ),
+        )
+    };
+    for arguments in [&["tasks"][..], &["stopped"], &["task", "5f1b"], &["task", "arn:aws:ecs:x"], &["tasks", "--scan"]]
+    {
+        let mut command = fixture.command(arguments);
+        command.env("TASK_TABLE_NAME", "nope");
+        assert_eq!(run(command).await, no_table("nope"), "{arguments:?}");
+    }
+    assert_eq!(fixture.run(&["instances", "--container-instance-table", "none"]).await, no_table("none"));
+    // A flag goes before the variable, and an empty variable is none.
+    let mut command = fixture.command(&["tasks", "--task-table", TASKS]);
+    command.env("TASK_TABLE_NAME", "nope").env("CONTAINER_INSTANCE_TABLE_NAME", "");
+    assert_eq!(run(command).await.code, Some(1));
+    let mut command = fixture.command(&["instances"]);
+    command.env("CONTAINER_INSTANCE_TABLE_NAME", "");
+    assert_eq!(run(command).await.code, Some(1), "{CONTAINER_INSTANCES}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
+    let mut command = binary();
+    command.arg("tasks").env_remove("AWS_REGION");
+    let region = "error: AWS_REGION must be set to an AWS region such as eu-west-1; --region chooses one, too";
+    assert_eq!(run(command).await, failed(3, region));
+
+    let credentials = "error: no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check \
+                       that the profile of --profile or AWS_PROFILE exists";
+    let mut command = binary();
+    command.arg("tasks").env_remove("AWS_ACCESS_KEY_ID").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
+    assert_eq!(run(command).await, failed(3, credentials));
+
+    // A profile that is named goes before the credentials in the environment.
+    let mut command = binary();
+    command.args(["tasks", "--profile", "nope"]).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
+    assert_eq!(run(command).await, failed(3, credentials));
+
+    let mut command = binary();
+    command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
+    let endpoint = "error: DynamoDB could not be reached: connection refused. Check the region, the network, and \
+                    AWS_ENDPOINT_URL_DYNAMODB if it is set";
+    assert_eq!(run(command).await, failed(3, endpoint));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_dynamodb_says_what_to_do() {
+    let fixture = Fixture::new(true).await;
+    fixture.put_details(&fleet());
+    let refusals = [
+        (
+            400,
+            "AccessDeniedException",
+            "your role must allow dynamodb:Scan on the table \"ECSTaskState\" and its index\n",
+        ),
+        (400, "ExpiredTokenException", "the AWS credentials are invalid or have expired"),
+        (400, "UnrecognizedClientException", "the AWS credentials are invalid or have expired"),
+        (400, "ValidationException", "dynamodb:Scan on the table \"ECSTaskState\" failed: ValidationException"),
+        (400, "ThrottlingException", "DynamoDB throttled dynamodb:Scan on the table \"ECSTaskState\" again and again"),
+    ];
+    for (status, code, message) in refusals {
+        let proxy = Proxy::start(&fixture.dynamodb.url).await;
+        proxy.plan(move || Some(Fault::Refused(status, code)));
+        let mut command = fixture.command(&["tasks"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let done = run(command).await;
+        assert!(done.code == Some(3) && done.stdout.is_empty() && done.stderr.contains(message), "{code}: {done:?}");
+        assert!(done.stderr.starts_with("error: "), "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transient_faults_are_overcome() {
+    let fixture = Fixture::new(true).await;
+    fixture.put_details(&fleet());
+    for fault in [
+        Fault::Refused(500, "InternalServerError"),
+        Fault::Refused(400, "ProvisionedThroughputExceededException"),
+        Fault::ResetBefore,
+        Fault::Truncated,
+        Fault::Down(Duration::from_millis(100)),
+    ] {
+        let proxy = Proxy::start(&fixture.dynamodb.url).await;
+        proxy.fail_next(2, fault);
+        let mut command = fixture.command(&["tasks", "--json"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let done = run(command).await;
+        assert_eq!((done.ids().len(), done.code), (4, Some(0)), "{fault:?} {}", done.stderr);
+    }
+}
+
+/// A DynamoDB of the future, which answers every request with a row that has an attribute of a type unknown today.
+async fn future_dynamodb() -> String {
+    let answer = async || {
+        let row = r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#;
+        ([("content-type", "application/x-amz-json-1.0")], row)
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_of_an_unknown_type_is_an_error_and_not_a_panic() {
+    let mut command = binary();
+    command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future_dynamodb().await);
+    let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute without a form in JSON, such as \
+                   binary data";
+    assert_eq!(run(command).await, failed(3, warning));
+}

@@ -1,0 +1,340 @@
+//! What each command prints, whole, into a pipe.
+
+use serde_json::json;
+
+use crate::fixture::{
+    ECS, Fixture, ago, binary, cluster, container_instance, fleet, missing, row, run, stopped, task, time, with,
+};
+
+/// With the index and without.
+async fn fleets() -> [Fixture; 2] {
+    let fixtures = [Fixture::new(true).await, Fixture::new(false).await];
+    for fixture in &fixtures {
+        fixture.put_details(&fleet());
+        fixture.put(missing());
+    }
+    fixtures
+}
+
+/// What is on standard error: a scan says what it cost.
+fn assert_notes(fixture: &Fixture, stderr: &str, found: u32) {
+    if fixture.has_index {
+        assert_eq!(stderr, "");
+    } else {
+        let units = found.div_ceil(20).max(1);
+        assert!(stderr.starts_with("note: the whole table was read (8 rows, "), "{stderr}");
+        assert!(
+            stderr.ends_with(&format!(" read units); the index by_cluster would have found this with about {units}\n")),
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_listed_by_cluster_group_and_age() {
+    for fixture in fleets().await {
+        let done = fixture.run(&["tasks"]).await;
+        assert_eq!(
+            done.stdout,
+            "\
+TASK                              CLUSTER  GROUP        DEFINITION  STATUS   AGE    RUNS ON  STARTED BY
+3c6ef3720a1b4c5d8e9fa0b1c2d3e4f5  demo     family:etl   etl:42      PENDING  2d2h   FARGATE  cron
+5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     service:web  web:42      RUNNING  3h12m  FARGATE  ecs-svc/4093171225387263520
+a81c2d3e4f5061728394a5b6c7d8e9f0  demo     service:web  web:42      RUNNING  4m3xs  FARGATE  ecs-svc/4093171225387263520
+77e0d1c2b3a495867768594a3b2c1d0e  other    service:web  web:42      RUNNING  1d6h   EC2      ecs-svc/4093171225387263520
+"
+            .replace("4m3xs", &seconds(&done.stdout, "4m"))
+        );
+        assert_notes(&fixture, &done.stderr, 4);
+        assert_eq!(done.code, Some(0));
+    }
+}
+
+/// The age in the output that starts like this, with its seconds.
+fn seconds(output: &str, minutes: &str) -> String {
+    output.split_whitespace().find(|word| word.starts_with(minutes) && word.ends_with('s')).unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ecs_no_longer_knows_is_listed_only_if_asked_for() {
+    for fixture in fleets().await {
+        let done = fixture.run(&["tasks", "--cluster", "demo", "--service", "web", "--missing"]).await;
+        assert_eq!(
+            done.stdout,
+            "\
+TASK                              CLUSTER  GROUP        DEFINITION  STATUS                AGE    RUNS ON  STARTED BY
+f09d2c71a3b84e6f9d15c7e80b2a4463  demo     service:web  web:42      RUNNING, missing 13h  2d12h  FARGATE  ecs-svc/4093171225387263520
+5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     service:web  web:42      RUNNING               3h12m  FARGATE  ecs-svc/4093171225387263520
+a81c2d3e4f5061728394a5b6c7d8e9f0  demo     service:web  web:42      RUNNING               4m3xs  FARGATE  ecs-svc/4093171225387263520
+"
+            .replace("4m3xs", &seconds(&done.stdout, "4m"))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_tasks_are_listed_newest_first_with_the_reason() {
+    for fixture in fleets().await {
+        let done = fixture.run(&["stopped", "--since", "3d"]).await;
+        assert_eq!(
+            done.stdout,
+            "\
+AGO     TASK                              CLUSTER  GROUP        DEFINITION  RAN    CODE           WHY
+12m3xs  09aa11bb22cc33dd44ee55ff66778899  demo     service:web  web:42      4h47m  OutOfMemory    container \"web\" was killed for exceeding its 512 MiB of memory
+2h20m   18bb22cc33dd44ee55ff667788990011  demo     service:web  web:42      5h39m  ScaledIn       a scale-in or a deployment of service \"web\" stopped the task
+1d15h   27cc33dd44ee55ff6677889900112233  other    service:api  api:42      –      ImageNotFound  image \"registry/api:2.4.1\" is missing from the registry, or private
+"
+            .replace("12m3xs", &seconds(&done.stdout, "12m"))
+        );
+        assert_notes(&fixture, &done.stderr, 3);
+        assert_eq!(done.code, Some(0));
+
+        // A day, unless another time is given.
+        assert_eq!(fixture.run(&["stopped"]).await.stdout.lines().count(), 3);
+        let done = fixture.run(&["stopped", "--code", "outofmemory", "--limit", "5", "--json"]).await;
+        assert_eq!(done.ids(), ["09aa11bb22cc33dd44ee55ff66778899"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_counts_stops_by_code_and_group() {
+    for fixture in fleets().await {
+        let again = stopped(
+            task("other", "36dd44ee55ff66778899001122334455", "web", ago(5, 0, 30)),
+            ago(1, 0, 30),
+            json!({"containers": [{"name": "web", "lastStatus": "STOPPED", "exitCode": 137,
+                                   "reason": "OutOfMemoryError: Container killed due to memory usage"}]}),
+        );
+        fixture.put_detail(&again);
+        let done = fixture.run(&["stopped", "--since", "2026-03-02", "--summary"]).await;
+        assert_eq!(
+            done.stdout,
+            "\
+4 tasks have stopped since 2026-03-02 00:00:00Z
+
+  OutOfMemory    2  ████████████████████████████████████████
+  ImageNotFound  1  ████████████████████
+  ScaledIn       1  ████████████████████
+
+By group
+  service:web  3  OutOfMemory 2, ScaledIn 1
+  service:api  1  ImageNotFound 1
+"
+        );
+        let done = fixture.run(&["stopped", "--since", "90000h", "--summary", "--json"]).await;
+        assert_eq!(
+            done.objects(),
+            [
+                json!({"group": "service:api", "code": "ImageNotFound", "count": 1}),
+                json!({"group": "service:web", "code": "OutOfMemory", "count": 2}),
+                json!({"group": "service:web", "code": "ScaledIn", "count": 1}),
+            ]
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_shown_with_its_life_containers_and_diagnosis() {
+    let fixture = Fixture::new(true).await;
+    let sample = harness::events::sample("fargate-task-stopped");
+    fixture.put(row(&sample["detail"], "2026-03-02T11:40:26Z".parse().unwrap()));
+    let arn = format!("{ECS}:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
+    let done = fixture.run(&["task", &arn]).await;
+    let age = done.stdout.split("26Z, ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(
+        done.stdout,
+        "\
+arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6
+  cluster     demo
+  group       service:web
+  definition  web:42
+  status      STOPPED
+  as of       2026-03-02 11:40:26Z, {age} ago, from an event, version 6
+  started by  ecs-svc/4093171225387263520
+  ran on      FARGATE, platform 1.4.0, eu-west-1b
+  size        256 CPU units, 512 MiB of memory
+
+Why it stopped
+  ScaledIn: a scale-in or a deployment of service \"web\" stopped the task
+  who can act       nobody
+  a retry may help  no
+  ECS says          Scaling activity initiated by (deployment ecs-svc/4093171225387263520)
+
+Life (UTC)
+  2026-03-02 09:14:28.417             created
+             09:14:32.739      +4.3s  agent connected
+             09:14:42.735      +9.9s  pull of the images started
+             09:14:47.044      +4.3s  pull of the images ended
+             09:14:48.206      +1.1s  running
+             11:39:31.246     +2h24m  stopping
+             11:40:03.186     +31.9s  containers ended
+             11:40:26.312     +23.1s  stopped
+
+Containers
+  NAME  STATUS   EXIT  IMAGE
+  web   STOPPED  0     123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:2.4.1
+
+Network
+  address    10.0.24.54
+  interface  eni-0272386519f4df8b6
+  subnet     subnet-0b7c6931f2a4d5e68
+
+Overrides of this run
+  web  FEATURE_FLAGS=[hidden]
+"
+        .replace("{age}", age)
+    );
+    assert_eq!((done.stderr.as_str(), done.code), ("", Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_task_on_ec2_is_shown_with_its_ports_and_until_now() {
+    let fixture = Fixture::new(true).await;
+    let created = ago(30, 2, 30);
+    let detail = with(
+        task("other", "77e0d1c2b3a495867768594a3b2c1d0e", "web", created),
+        json!({
+            "launchType": "EC2",
+            "desiredStatus": "STOPPED",
+            "containerInstanceArn": format!("{ECS}:container-instance/other/78dde6e5"),
+            "containers": [{
+                "name": "web", "image": "registry/web:2.4.1", "lastStatus": "RUNNING",
+                "networkBindings": [{"bindIP": "0.0.0.0", "containerPort": 80, "hostPort": 32768, "protocol": "tcp"}],
+            }],
+        }),
+    );
+    let reported = ago(2, 0, 30);
+    let mut row = row(&detail, reported);
+    row["missing_since"] = json!({"S": time(ago(1, 0, 30))});
+    fixture.put(row);
+    let done = fixture.run(&["task", "77e0", "--cluster", "other"]).await;
+    let at = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S").to_string();
+    let started = created + chrono::TimeDelta::seconds(20);
+    let same_day = created.date_naive() == started.date_naive();
+    let expected = format!(
+        "\
+{ECS}:task/other/77e0d1c2b3a495867768594a3b2c1d0e
+  cluster     other
+  group       service:web
+  definition  web:42
+  status      RUNNING, to become STOPPED
+  missing     ECS has not known it since {}Z, 1h ago
+  as of       {}Z, 2h ago, from an event, version 3
+  started by  ecs-svc/4093171225387263520
+  runs on     EC2
+  instance    {ECS}:container-instance/other/78dde6e5
+
+Life (UTC)
+  {}             created
+  {}     +20.0s  running
+                                1d6h  now
+
+Containers
+  NAME  STATUS   IMAGE
+  web   RUNNING  registry/web:2.4.1
+
+Network
+  port  0.0.0.0:32768 → web 80/tcp
+",
+        at(ago(1, 0, 30)),
+        at(reported),
+        created.format("%Y-%m-%d %H:%M:%S%.3f"),
+        started.format(if same_day { "           %H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" }),
+    );
+    // Two of its times were taken a moment apart.
+    let without_seconds = |text: &str| {
+        text.lines()
+            .map(|line| line.split_once("since").map_or(line, |(start, _)| start).replace("+1d6h", " 1d6h"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(without_seconds(&done.stdout), without_seconds(&expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_in_json_has_ecs_names_and_the_diagnosis() {
+    for fixture in fleets().await {
+        let done = fixture.run(&["task", "09aa11bb22cc33dd44ee55ff66778899", "--json"]).await;
+        let [found] = &done.objects()[..] else { panic!("{done:?}") };
+        let detail = fleet().into_iter().find(|task| task["taskArn"] == found["taskArn"]).unwrap();
+        for name in ["clusterArn", "group", "lastStatus", "containers", "stopCode", "stoppedReason", "version"] {
+            assert_eq!(found[name], detail[name], "{name}");
+        }
+        assert_eq!(
+            found["diagnosis"],
+            json!({
+                "code": "OutOfMemory",
+                "summary": "container \"web\" was killed for exceeding its 512 MiB of memory",
+                "actor": "application: memory",
+                "transient": false,
+                "container": "web",
+                "evidence": "OutOfMemoryError: Container killed due to memory usage",
+            })
+        );
+        assert!(found["event_time"].is_string() && found["expires_at"].is_string(), "{found}");
+        assert!(found.get("index_cluster").is_none() && found.get("index_state").is_none(), "{found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn container_instances_are_listed_and_those_that_stay_disconnected_found() {
+    let fixture = Fixture::new(false).await;
+    let put = |id: &str, ec2: &str, connected, minutes, fields| {
+        let cluster_name = if id.starts_with('1') { "demo" } else { "other" };
+        fixture.put(row(&with(container_instance(cluster_name, id, ec2, connected), fields), ago(0, minutes, 30)));
+    };
+    put("20000000000000000000000000000002", "i-2", false, 62, json!({"pendingTasksCount": 1}));
+    put("30000000000000000000000000000003", "i-3", false, 2, json!({"status": "DRAINING"}));
+    put("10000000000000000000000000000001", "i-1", true, 121, json!({}));
+    put("40000000000000000000000000000004", "i-4", false, 600, json!({"status": "INACTIVE"}));
+    let done = fixture.run(&["instances"]).await;
+    assert_eq!(
+        done.stdout.replace(&seconds(&done.stdout, "2m"), "2m30s"),
+        "\
+INSTANCE                          CLUSTER  EC2 ID  STATUS    AGENT               TASKS  FREE CPU   FREE MIB   TYPE        ZONE        VERSION  AS OF
+10000000000000000000000000000001  demo     i-1     ACTIVE    connected           2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   2h1m
+20000000000000000000000000000002  other    i-2     ACTIVE    disconnected 1h2m   2+1    1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h2m
+30000000000000000000000000000003  other    i-3     DRAINING  disconnected 2m30s  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   2m30s
+"
+    );
+    assert_eq!((done.stderr.as_str(), done.code), ("", Some(0)));
+
+    let ids = async |arguments: &[&str]| {
+        let done = fixture.run(&[&["instances", "--json"], arguments].concat()).await;
+        let id = |object: &serde_json::Value| object["ec2InstanceId"].as_str().unwrap().to_owned();
+        done.objects().iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["--disconnected", "5m"]).await, ["i-2"]);
+    assert_eq!(ids(&["--disconnected", "1m"]).await, ["i-2", "i-3"]);
+    assert_eq!(ids(&["--cluster", "demo"]).await, ["i-1"]);
+    assert_eq!(ids(&["--cluster", &cluster("other")]).await, ["i-2", "i-3"]);
+    assert_eq!(ids(&["--inactive"]).await, ["i-1", "i-2", "i-3", "i-4"]);
+}
+
+#[tokio::test]
+async fn the_help_says_what_can_be_asked_with_examples() {
+    let mut command = binary();
+    command.arg("--help");
+    assert_eq!(run(command).await.stdout, include_str!("help.txt"));
+    for name in ["tasks", "stopped", "task", "instances", "watch", "completions"] {
+        let mut command = binary();
+        command.args([name, "--help"]);
+        let done = run(command).await;
+        assert!(done.stdout.contains(&format!("Usage: ecs-state {name}")), "{done:?}");
+        assert!(done.stdout.lines().all(|line| line.chars().count() <= 120), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn completions_are_there_for_every_shell() {
+    for (shell, start, word) in [
+        ("bash", "_ecs__state() {", "--started-by"),
+        ("zsh", "#compdef ecs-state", "OutOfMemory"),
+        ("fish", "# Print", "OutOfMemory"),
+    ] {
+        let mut command = binary();
+        command.args(["completions", shell]);
+        let done = run(command).await;
+        assert!(done.stdout.starts_with(start) && done.stdout.contains(word), "{shell}: {}", done.stdout);
+        assert_eq!((done.stderr.as_str(), done.code), ("", Some(0)));
+    }
+}

@@ -1,0 +1,77 @@
+//! A task by its ARN, its id, or a part of it.
+
+use harness::proxy::Proxy;
+
+use crate::fixture::{Done, ECS, Fixture, ago, cluster, fleet, run, task};
+
+const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
+
+async fn fixture(has_index: bool) -> Fixture {
+    let fixture = Fixture::new(has_index).await;
+    fixture.put_details(&fleet());
+    fixture.put_detail(&task("other", "5f1bffff6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0)));
+    fixture
+}
+
+/// Asks for a task, and counts the requests.
+async fn ask(fixture: &Fixture, arguments: &[&str]) -> (Done, u64) {
+    let proxy = Proxy::start(&fixture.dynamodb.url).await;
+    let mut command = fixture.command(&["task", "--json"]);
+    command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    (run(command).await, proxy.requests())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_arn_or_an_id_with_the_arn_of_its_cluster_is_one_request() {
+    for has_index in [true, false] {
+        let fixture = fixture(has_index).await;
+        let arn = format!("{ECS}:task/demo/{ID}");
+        for arguments in [&[arn.as_str()][..], &[ID, "--cluster", &cluster("demo")]] {
+            let (done, requests) = ask(&fixture, arguments).await;
+            assert_eq!((done.ids(), done.code, requests), (vec![ID.to_owned()], Some(0), 1));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_id_costs_a_request_a_cluster_and_two_more() {
+    let fixture = fixture(true).await;
+    for arguments in [&[ID][..], &[ID, "--cluster", "demo"]] {
+        let (done, requests) = ask(&fixture, arguments).await;
+        // Two clusters, the end of the list, the batch, the row.
+        assert_eq!((done.ids(), done.code, requests), (vec![ID.to_owned()], Some(0), 5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_id_is_enough_if_no_other_task_has_it() {
+    for has_index in [true, false] {
+        let fixture = fixture(has_index).await;
+        for arguments in
+            [&["5f1b9"][..], &["9c0e6d"], &["5f1b", "--cluster", "demo"], &["5f1b", "--cluster", &cluster("demo")]]
+        {
+            let (done, _) = ask(&fixture, arguments).await;
+            assert_eq!((done.ids(), done.code), (vec![ID.to_owned()], Some(0)), "{arguments:?}");
+        }
+        for arguments in
+            [&["5f1bz"][..], &["5f1b9", "--cluster", "other"], &["demo"], &[&format!("{ECS}:task/demo/none")]]
+        {
+            let (done, _) = ask(&fixture, arguments).await;
+            assert_eq!((done.stdout.as_str(), done.code), ("", Some(1)), "{arguments:?}");
+            assert!(done.stderr.contains("has the id"), "{done:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_tasks_that_match_are_named() {
+    for has_index in [true, false] {
+        let (done, _) = ask(&fixture(has_index).await, &["5f1b"]).await;
+        assert_eq!((done.stdout.as_str(), done.code), ("", Some(2)));
+        let error = format!(
+            "error: 2 tasks have an id with 5f1b in it: give more of it, or the ARN\n  {ECS}:task/demo/{ID}\n  \
+             {ECS}:task/other/5f1bffff6d7a4f0f8c3e2b1a09d8c7f6\n"
+        );
+        assert!(done.stderr.ends_with(&error), "{done:?}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Values that may be secret are not shown unless asked for, and redacted ones never.
+
+use harness::dynamodb::TASKS;
+use serde_json::json;
+
+use crate::fixture::{Fixture, ago, row, task, with};
+
+const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
+
+async fn fixture() -> Fixture {
+    let fixture = Fixture::new(true).await;
+    let environment = json!([{"name": "TOKEN", "value": "hunter2"}, {"name": "KEY", "value": "[redacted]"},
+                             {"name": "NEW", "value": "x", "valueFrom": "hunter3"}]);
+    let overrides = json!({"containerOverrides": [{"name": "web", "command": ["run", "--password", "hunter4"],
+                                                   "environment": environment, "memory": 256}]});
+    fixture.put_detail(&with(task("demo", ID, "web", ago(1, 0, 0)), json!({"overrides": overrides})));
+    fixture
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overridden_values_and_commands_are_hidden_unless_asked_for() {
+    let fixture = fixture().await;
+    let all: [&[&str]; 4] = [&["task", ID], &["task", ID, "--json"], &["tasks", "--json"], &["tasks"]];
+    for arguments in all {
+        let done = fixture.run(arguments).await;
+        assert!(done.code == Some(0) && !format!("{done:?}").contains("hunter"), "{done:?}");
+    }
+    let done = fixture.run(&["task", ID]).await;
+    let (_, overrides) = done.stdout.split_once("Overrides of this run\n").unwrap();
+    assert_eq!(
+        overrides,
+        "  web  command: [hidden]\n  web  TOKEN=[hidden]\n  web  KEY=[redacted]\n  web  NEW=[hidden]\n  web  256 MiB of memory\n"
+    );
+    let done = fixture.run(&["tasks", "--json"]).await;
+    assert_eq!(
+        done.objects()[0]["overrides"]["containerOverrides"][0],
+        json!({"name": "web", "command": ["[hidden]"], "memory": 256, "environment": [
+            {"name": "TOKEN", "value": "[hidden]"}, {"name": "KEY", "value": "[redacted]"},
+            {"name": "NEW", "value": "[hidden]", "valueFrom": "[hidden]"}]})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overridden_values_are_shown_if_asked_for() {
+    let fixture = fixture().await;
+    let done = fixture.run(&["task", ID, "--show-environment"]).await;
+    let (_, overrides) = done.stdout.split_once("Overrides of this run\n").unwrap();
+    assert_eq!(
+        overrides,
+        "  web  command: run --password hunter4\n  web  TOKEN=hunter2\n  web  KEY=[redacted]\n  web  NEW=x\n  web  256 MiB of memory\n"
+    );
+    for arguments in [&["task", ID, "--json", "--show-environment"][..], &["tasks", "--json", "--show-environment"]] {
+        let done = fixture.run(arguments).await;
+        let found = &done.objects()[0]["overrides"]["containerOverrides"][0];
+        assert_eq!((&found["command"][2], &found["environment"][0]["value"]), (&json!("hunter4"), &json!("hunter2")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_is_named_without_its_values() {
+    let fixture = fixture().await;
+    let mut broken = row(&task("demo", "a81c2d3e4f5061728394a5b6c7d8e9f0", "web", ago(2, 0, 0)), ago(2, 0, 0));
+    broken["overrides"] = json!({"M": {"containerOverrides": {"S": "hunter5"}}});
+    fixture.put(broken.clone());
+    let arn = broken["taskArn"]["S"].as_str().unwrap();
+    let warning =
+        format!("warning: a row is left out: {arn}: overrides.containerOverrides must be an array, found a string\n");
+    for access in [&[][..], &["--scan"]] {
+        let done = fixture.run(&[&["tasks", "--json"], access].concat()).await;
+        assert_eq!((done.ids(), done.code), (vec![ID.to_owned()], Some(3)), "{done:?}");
+        assert!(done.stderr.ends_with(&warning), "{done:?}");
+    }
+    let done = fixture.run(&["task", arn]).await;
+    assert_eq!((done.stdout.as_str(), done.stderr, done.code), ("", warning, Some(3)));
+    assert_eq!(fixture.dynamodb.rows(TASKS).len(), 2);
+}

@@ -1,0 +1,277 @@
+//! On a terminal, and in front of one.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::fixture::{Fixture, ago, fleet, missing, stopped, task, with};
+
+/// A process on a terminal of its own, and what it prints there.
+struct Terminal {
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    text: String,
+}
+
+impl Terminal {
+    fn start(mut command: Command, columns: u16) -> Self {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        let child = command
+            .env("TERM", "xterm-256color")
+            .stdin(end(&pty.slave))
+            .stdout(end(&pty.slave))
+            .stderr(end(&pty.slave))
+            .spawn()
+            .unwrap();
+        drop((command, pty.slave));
+        let (sender, output) = channel();
+        let mut master = File::from(pty.master);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // The end of a terminal is an error.
+            while let Ok(count @ 1..) = master.read(&mut bytes) {
+                if sender.send(bytes[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, output, text: String::new() }
+    }
+
+    /// Reads until the output has this text, or has ended.
+    fn wait_for(&mut self, wanted: Option<&str>) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while wanted.is_none_or(|wanted| !self.text.contains(wanted)) {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.text.push_str(&String::from_utf8(bytes).unwrap().replace("\r\n", "\n")),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(error) => panic!("{error}: {wanted:?} in {:?}", self.text),
+            }
+        }
+    }
+
+    /// Reads to the end; returns what was printed and the exit code.
+    fn end(mut self) -> (String, Option<i32>) {
+        self.wait_for(None);
+        let code = self.child.wait().unwrap().code();
+        (std::mem::take(&mut self.text), code)
+    }
+}
+
+/// Removes `ESC [ … m`.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+async fn fixture() -> Fixture {
+    let fixture = Fixture::new(true).await;
+    fixture.put_details(&fleet());
+    fixture.put(missing());
+    fixture
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_of_80_columns_is_enough() {
+    let fixture = fixture().await;
+    let (tasks, code) = Terminal::start(fixture.command(&["tasks", "--cluster", "other"]), 80).end();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        without_colours(&tasks),
+        "\
+TASK          CLUSTER  GROUP        DEFINITION  STATUS   AGE   RUNS ON
+77e0d1c2b3a4  other    service:web  web:42      RUNNING  1d6h  EC2
+"
+    );
+    let (stopped, _) = Terminal::start(fixture.command(&["stopped", "--since", "3d"]), 80).end();
+    let stopped = without_colours(&stopped);
+    let age = stopped.split_whitespace().find(|word| word.starts_with("12m")).unwrap();
+    assert_eq!(
+        stopped.replace(age, "12m30s"),
+        "\
+AGO     TASK          CLUSTER  GROUP        DEFINITION  RAN    CODE
+12m30s  09aa11bb22cc  demo     service:web  web:42      4h47m  OutOfMemory
+        container \"web\" was killed for exceeding its 512 MiB of memory
+2h20m   18bb22cc33dd  demo     service:web  web:42      5h39m  ScaledIn
+        a scale-in or a deployment of service \"web\" stopped the task
+1d15h   27cc33dd44ee  other    service:api  api:42      –      ImageNotFound
+        image \"registry/api:2.4.1\" is missing from the registry, or private
+"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_is_wider_than_the_terminal() {
+    let fixture = fixture().await;
+    let long = "a-service-with-quite-a-long-name-as-people-like-to-have-them-in-production";
+    let long_task = with(
+        task("a-cluster-with-a-long-name-too", "e5f60718293a4b5c6d7e8f9012345678", long, ago(1, 0, 30)),
+        json!({"containers": [{"name": long, "image": format!("123456789012.dkr.ecr.eu-west-1.amazonaws.com/{long}:1"),
+                               "reason": "word ".repeat(60)}]}),
+    );
+    fixture.put_detail(&long_task);
+    fixture.put_detail(&stopped(
+        with(
+            long_task,
+            json!({"taskArn": "arn:aws:ecs:eu-west-1:123456789012:task/x/f5f60718293a4b5c6d7e8f9012345678"}),
+        ),
+        ago(0, 10, 0),
+        json!({"stoppedReason": "x".repeat(300)}),
+    ));
+    for columns in [80, 100, 140] {
+        let commands: [&[&str]; 6] = [
+            &["tasks"],
+            &["tasks", "--missing"],
+            &["stopped"],
+            &["stopped", "--summary"],
+            &["task", "e5f6"],
+            &["task", "f5f6"],
+        ];
+        for arguments in commands {
+            let (text, _) = Terminal::start(fixture.command(arguments), columns).end();
+            for line in without_colours(&text).lines().filter(|line| !line.starts_with("arn:")) {
+                assert!(line.chars().count() <= columns.into(), "{arguments:?} {columns}: {line:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn colours_are_for_terminals_without_no_color() {
+    let fixture = fixture().await;
+    let (text, _) = Terminal::start(fixture.command(&["tasks"]), 80).end();
+    assert!(text.contains("\x1b[32mRUNNING\x1b[0m") && text.contains("\x1b[33mPENDING\x1b[0m"), "{text:?}");
+    let mut command = fixture.command(&["tasks"]);
+    command.env("NO_COLOR", "1");
+    let (text, _) = Terminal::start(command, 80).end();
+    assert!(text.contains("RUNNING") && !text.contains('\x1b'), "{text:?}");
+    for arguments in [&["tasks"][..], &["stopped", "--summary"], &["task", "09aa"]] {
+        let done = fixture.run(arguments).await;
+        assert!(done.code == Some(0) && !done.stdout.contains('\x1b'), "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_a_row_controls_the_terminal() {
+    const EVIL: &str = "a\u{1b}[31mb\u{7}c\u{9b}2Jd\re\nf\u{7f}g\u{202e}h\u{2066}i\tj\u{2028}k";
+    let fixture = Fixture::new(true).await;
+    let evil = |id: &str| {
+        with(
+            task("demo", id, EVIL, ago(1, 0, 0)),
+            json!({
+                "startedBy": EVIL, "lastStatus": EVIL, "launchType": EVIL, "cpu": EVIL, "stoppedReason": EVIL,
+                "containerInstanceArn": EVIL, "availabilityZone": EVIL,
+                "containers": [{"name": EVIL, "image": EVIL, "reason": EVIL, "lastStatus": EVIL,
+                                "networkInterfaces": [{"privateIpv4Address": EVIL}]}],
+                "attachments": [{"details": [{"name": "subnetId", "value": EVIL}]}],
+                "overrides": {"cpu": EVIL, "containerOverrides": [{"name": EVIL, "command": [EVIL],
+                                                   "environment": [{"name": EVIL, "value": EVIL}]}]},
+            }),
+        )
+    };
+    fixture.put_detail(&evil("e1"));
+    fixture.put_detail(&stopped(evil("e2"), ago(0, 10, 0), json!({"stopCode": EVIL})));
+    let mut broken = crate::fixture::row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
+    broken["cpu"] = json!({"L": []});
+    fixture.put(broken);
+    let instance = with(
+        crate::fixture::container_instance("demo", "c1", EVIL, true),
+        json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
+    );
+    fixture.put(crate::fixture::row(&instance, ago(0, 0, 0)));
+    let commands: [&[&str]; 11] = [
+        &["tasks"],
+        &["tasks", "--json"],
+        &["stopped"],
+        &["stopped", "--json"],
+        &["stopped", "--summary"],
+        &["stopped", "--summary", "--json"],
+        &["task", "e1", "--show-environment"],
+        &["task", "e2", "--show-environment"],
+        &["task", "e"],
+        &["instances"],
+        &["instances", "--json"],
+    ];
+    for arguments in commands {
+        let done = fixture.run(arguments).await;
+        for text in [&done.stdout, &done.stderr] {
+            let is_safe = |character: char| {
+                character == '\n' || !character.is_control() && !"\u{202e}\u{2066}\u{2028}".contains(character)
+            };
+            assert!(text.chars().all(is_safe), "{arguments:?} {text:?}");
+        }
+        let shown = format!("{}{}", done.stdout, done.stderr);
+        assert!(shown.contains("\\u{1b}[31m") || shown.contains("\\u001b[31m"), "{arguments:?} {shown}");
+        if arguments.contains(&"--json") {
+            assert!(done.objects()[0].to_string().contains("\\u001b[31mb"), "{arguments:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_ends_quietly() {
+    let fixture = Fixture::new(true).await;
+    for number in 0..300 {
+        fixture.put_detail(&task("demo", &format!("{number:032}"), "web", ago(1, 0, 0)));
+    }
+    for arguments in [&["tasks"][..], &["tasks", "--json"], &["--help"], &["completions", "bash"]] {
+        let mut child = fixture.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+        assert_eq!(
+            (output.status.code(), String::from_utf8(output.stderr).unwrap()),
+            (Some(0), String::new()),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_highlights_changes_and_gives_the_terminal_back() {
+    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
+        let fixture = fixture().await;
+        let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "50ms", "--cluster", "demo"]), 80);
+        terminal.wait_for(Some("3 tasks"));
+        assert!(terminal.text.starts_with("\x1b[?1049h\x1b[?25l"), "{:?}", terminal.text);
+        // One becomes RUNNING, one stops, and one is new.
+        let [etl, web] = [2, 0].map(|at: usize| fleet().remove(at));
+        fixture.put_detail(&with(etl, json!({"lastStatus": "RUNNING"})));
+        terminal.wait_for(Some("1 new or changed"));
+        assert!(terminal.text.contains("\x1b[1m\x1b[33mRUNNING"), "{:?}", terminal.text);
+        fixture.put_detail(&stopped(web, ago(0, 0, 0), json!({})));
+        terminal.wait_for(Some("1 gone: 5f1b9c0e6d7a"));
+        fixture.put_detail(&task("demo", "b0000000000000000000000000000000", "web", ago(0, 0, 0)));
+        terminal.wait_for(Some("\x1b[1m\x1b[32mb00000000000"));
+        kill(Pid::from_raw(terminal.child.id().try_into().unwrap()), signal).unwrap();
+        let (text, ended) = terminal.end();
+        assert!(text.ends_with("\x1b[?25h\x1b[?1049l"), "{text:?}");
+        assert_eq!(ended, Some(code));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_tells_an_error_and_goes_on() {
+    let fixture = fixture().await;
+    let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
+    let mut command = fixture.command(&["watch", "--interval", "50ms"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    let mut terminal = Terminal::start(command, 80);
+    terminal.wait_for(Some("4 tasks"));
+    proxy.plan(|| Some(harness::proxy::Fault::Refused(400, "AccessDeniedException")));
+    terminal.wait_for(Some("access denied"));
+    proxy.plan(|| None);
+    terminal.text.clear();
+    terminal.wait_for(Some("4 tasks"));
+    terminal.child.kill().unwrap();
+}

@@ -1,0 +1,140 @@
+"""What `make package` writes, and a deployment from it without Rust."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import boto3
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from .aws import PROJECT
+
+sys.path.insert(0, str(PROJECT / "ops"))
+import package as packages  # noqa: E402
+
+FILES = ["LICENSES.txt", "SHA256SUMS", "ecs-state", "reconciler.zip", "recorder.zip", "template.yaml"]
+STAND_INS = {name: f"the built {name}".encode() for name in ("ecs-state-recorder", "ecs-state-reconciler", "ecs-state")}
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package: what `make package` built, in CI, or one around files that stand in for the binaries."""
+    folder = tmp_path / "x86_64"
+    if built := os.environ.get("PACKAGE"):
+        shutil.copytree(built, folder)
+    else:
+        packages.assemble(folder, "x86_64", STAND_INS)
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_package_has_both_functions_the_command_line_the_template_the_licences_and_their_checksums(package):
+    files = contents(package)
+    assert sorted(files) == FILES
+    sums = [line.split() for line in files.pop("SHA256SUMS").decode().splitlines()]
+    assert sums == [[hashlib.sha256(files[name]).hexdigest(), name] for name in sorted(files)]
+    for name in ("recorder", "reconciler"):
+        with zipfile.ZipFile(package / f"{name}.zip") as archive:
+            [bootstrap] = archive.infolist()
+            assert (bootstrap.filename, bootstrap.external_attr >> 16) == ("bootstrap", 0o100755)
+    assert os.access(package / "ecs-state", os.X_OK)
+
+
+def test_the_same_binaries_give_the_same_bytes(tmp_path):
+    for folder in ("one", "two"):
+        packages.assemble(tmp_path / folder, "arm64", STAND_INS)
+        # A zip has times of two seconds' precision.
+        os.utime(tmp_path / folder, (0, 0))
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    with zipfile.ZipFile(tmp_path / "one/recorder.zip") as archive:
+        assert archive.read("bootstrap") == STAND_INS["ecs-state-recorder"]
+        assert archive.infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_its_template_is_the_projects_with_the_built_functions_for_one_architecture(architecture):
+    text = (PROJECT / "template.yaml").read_text()
+    packaged, expected = yaml_parse(packages.template(text, architecture)), yaml_parse(text)
+    for function in ("Recorder", "Reconciler"):
+        del expected["Resources"][function]["Metadata"]
+        expected["Resources"][function]["Properties"]["CodeUri"] = f"{function.lower()}.zip"
+    expected["Parameters"]["Architecture"] |= {"Default": architecture, "AllowedValues": [architecture]}
+    assert packaged == expected
+
+
+def test_every_linked_package_is_listed_with_its_licence_and_a_licence_that_is_not_allowed_is_refused(monkeypatch):
+    tree = ["cargo", "tree", "--locked", "--package=ecs-state-recorder", "--features=cli", "--prefix=none",
+            "--edges=normal,no-proc-macro", f"--target={packages.TARGETS['x86_64']}", "--format={p}"]
+    lines = {" ".join(line.split()[:2]) for line in packages.output(*tree).splitlines()}
+    linked = {line.replace(" v", " ") for line in lines if not line.startswith("ecs-state-recorder ")}
+    assert "ring 0.17.14" in linked or len(linked) > 100
+    text = packages.licences("x86_64")
+    assert {line.split(":")[0] for line in text.splitlines() if line.split(":")[0] in linked} == linked
+    assert "Permission to use, copy, modify, and/or distribute this software" in text
+
+    monkeypatch.setattr(packages, "ALLOWED", packages.ALLOWED - {"ISC"})
+    with pytest.raises(SystemExit, match=r"error: the licence of .*ring \(Apache-2.0 AND ISC\).* is not in the list"):
+        packages.licences("x86_64")
+
+
+@pytest.mark.parametrize("expression, allowed", [
+    ("MIT", True), ("MIT/Apache-2.0", True), ("GPL-3.0-only", False), ("GPL-3.0-only OR MIT", True),
+    ("Apache-2.0 AND GPL-3.0-only", False), ("(MIT OR GPL-3.0-only) AND ISC", True), ("none", False),
+])
+def test_a_licence_is_allowed_if_one_alternative_is(expression, allowed):
+    assert packages.is_allowed(expression) == allowed
+
+
+@pytest.fixture
+def make(aws, tmp_path):
+    """Runs make on a machine with neither Rust nor a compiler."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "cat", "env", "git", "head", "make", "python3", "sed", "sha256sum", "test", "touch", "uname"):
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
+    configuration = tmp_path / "config"
+    # See test_make.py.
+    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
+    environment = aws.environment(
+        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"), AWS_CONFIG_FILE=str(configuration), PATH=str(tools)
+    )
+    assert not any(shutil.which(name, path=str(tools)) for name in ("cargo", "rustc", "cc", "zig"))
+
+    def run(*words):
+        command = [shutil.which("make"), *words]
+        ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    return run
+
+
+def test_one_command_deploys_a_package_without_rust(aws, make, package):
+    code, output, errors = make("deploy", f"PACKAGE={package}", "STACK=packaged")
+    assert code == 0, output + errors
+    assert "Successfully created/updated stack - packaged in eu-west-1" in output
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName="packaged")["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    for name, zipped in (("FunctionName", "recorder.zip"), ("ReconcilerName", "reconciler.zip")):
+        function = boto3.client("lambda").get_function(FunctionName=outputs[name])
+        assert function["Configuration"]["Architectures"] == ["x86_64"]
+        size = function["Configuration"]["CodeSize"]
+        assert size == (package / zipped).stat().st_size
+
+
+def test_a_package_that_was_changed_or_is_none_is_not_deployed(make, package, tmp_path):
+    (package / "recorder.zip").write_bytes(b"something else")
+    code, _, errors = make("deploy", f"PACKAGE={package}", "STACK=packaged")
+    assert code == 2 and f"error: {package} is not as `make package` wrote it: fetch it again" in errors
+    code, _, errors = make("deploy", f"PACKAGE={tmp_path}", "STACK=packaged")
+    assert code == 2 and f"error: there is no file {tmp_path}/template.yaml: PACKAGE is a folder that" in errors
+    assert boto3.client("cloudformation").describe_stacks()["Stacks"] == []
