@@ -117,9 +117,9 @@ SAM := $(AWS) sam
 OPS := .tools/aws/bin/python ops
 
 .PHONY: validate
-validate: .tools/aws/all ## Check template.yaml with SAM and cfn-lint, and the workflows of .github
+validate: .tools/aws/all ## Check template.yaml with SAM, all templates with cfn-lint, and the workflows of .github
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
-	@$(AWS) cfn-lint template.yaml
+	@$(AWS) cfn-lint template.yaml organisation/*.yaml
 	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
@@ -172,13 +172,17 @@ invoke-remote: signed-in ## Send an event to the deployed function, and show its
 	@test -n '$(EVENT)' || { echo 'error: EVENT must be set: make invoke-remote EVENT=events/fargate-task-running.json' >&2; exit 2; }
 	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
 
+.PHONY: smoke
+smoke: signed-in ## Check the deployed stack link by link, with a fictional task and a replay: make smoke REPLAY=0 does not replay
+	@$(OPS)/smoke.py '$(STACK)' $(if $(filter 0,$(REPLAY)),--no-replay)
+
 .PHONY: reconcile
 reconcile: signed-in ## Compare the tables with ECS, and show what was written: make reconcile SCOPE=fleet, or SCOPE=table
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
 
 .PHONY: redrive
-redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones
-	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force)
+redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones, SPOKES=… also those of an organization
+	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) $(if $(SPOKES),--spokes '$(SPOKES)')
 
 .PHONY: cargo
 cargo:

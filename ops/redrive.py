@@ -1,5 +1,6 @@
 """Resends the events in both queues to the function: those that EventBridge couldn't deliver, and those that Lambda
-gave up on. Safe at any time: an old state never replaces a newer one.
+gave up on; and those in the queues of an organization's spokes. Safe at any time: an old state never replaces a newer
+one.
 
 Written in Python, since boto3 comes with the SAM CLI; in Rust, it would add three more AWS SDKs to every build."""
 
@@ -29,6 +30,8 @@ WORKERS = 32
 VISIBILITY_MINUTES = 30
 # The permanent error types: the same event always fails with them.
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
+# The default of organisation/spoke.yaml.
+SPOKE_QUEUE = "ecs-state-recorder-spoke"
 
 
 def members(text):
@@ -300,6 +303,23 @@ class Redrive:
         say(f"{sent} {'to send' if self.dry_run else 'sent'}, {left} left")
 
 
+def spoke_queues(spokes, name, config):
+    """The queues of spokes, each an account and a region. All are looked up before the first is redriven."""
+    for spoke in spokes.split():
+        if not re.fullmatch(r"\d{12}/[a-z]{2}(-[a-z]+)+-\d", spoke):
+            sys.exit(f"error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found {spoke!r}")
+        account, region = spoke.split("/")
+        sqs = boto3.client("sqs", region_name=region, config=config)
+        try:
+            url = sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+        except ClientError as error:
+            sys.exit(
+                f"error: the queue {name} of the spoke {spoke} can't be used ({code(error)}): its stack must name a bus "
+                "of your account, and your own policies must allow the queue, too (docs/organisation.md)"
+            )
+        yield sqs, f"spoke {spoke}", url
+
+
 def codes(failed):
     return ", ".join(sorted(set(failed.values())))
 
@@ -319,17 +339,23 @@ if __name__ == "__main__":
     arguments.add_argument("stack")
     arguments.add_argument("--dry-run", action="store_true", help="send nothing, only list the events")
     arguments.add_argument("--force", action="store_true", help="also send events that are always refused or too old")
+    arguments.add_argument("--spokes", default="", help="also redrive the queues of these: account/region, spaces between")
+    arguments.add_argument("--spoke-queue", default=SPOKE_QUEUE, help="the spokes' DeadLetterQueueName")
     arguments = arguments.parse_args()
-    queues = [("dead-letter queue", "DeadLetterQueueUrl"), ("failure queue", "FailureQueueUrl")]
     stop = Stop()
     try:
         with stack.one_line_errors():
             outputs = stack.outputs(arguments.stack)
             function, retention_days = outputs["FunctionName"], int(outputs["RetentionDays"])
             config = Config(max_pool_connections=WORKERS)
-            clients = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
+            sqs, lambda_ = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
+            queues = [
+                (sqs, "dead-letter queue", outputs["DeadLetterQueueUrl"]),
+                (sqs, "failure queue", outputs["FailureQueueUrl"]),
+                *spoke_queues(arguments.spokes, arguments.spoke_queue, config),
+            ]
             limits = retention_days, arguments.dry_run, arguments.force
-            emptied = [Redrive(clients, name, outputs[url], function, *limits, stop).run() for name, url in queues]
+            emptied = [Redrive((sqs, lambda_), name, url, function, *limits, stop).run() for sqs, name, url in queues]
         sys.stdout.flush()
     except BrokenPipeError:
         # As in `make redrive DRY_RUN=1 | head`. Without this, Python would report the broken pipe again on exit.

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -15,6 +15,7 @@ from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 from moto.dynamodb.models.table import Table
+from moto.events.models import EventBus
 from moto.server import ThreadedMotoServer
 from moto.utilities.utils import get_partition
 from samcli.yamlhelper import yaml_parse
@@ -52,25 +53,48 @@ class Aws:
     def deploy(self, name, **parameters):
         return Stack(name, parameters)
 
+    def create(self, name, template, **parameters):
+        """A stack from another template of the project, which needs no transform."""
+        return Stack(name, parameters, yaml_parse((PROJECT / template).read_text()))
+
     def environment(self, **more):
         """The environment of a program that uses this AWS."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": os.environ["HOME"], **ENVIRONMENT, "AWS_ENDPOINT_URL": self.url, **more}
 
 
-class Stack:
-    """template.yaml, deployed."""
+@contextmanager
+def account(account, region):
+    """Makes boto3's clients those of another account and region."""
+    given = boto3.client("sts").assume_role(RoleArn=f"arn:aws:iam::{account}:role/tester", RoleSessionName="test")
+    keys = given["Credentials"]
+    before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, boto3.Session(
+        keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=region
+    )
+    try:
+        yield
+    finally:
+        boto3.DEFAULT_SESSION = before
 
-    def __init__(self, name, parameters):
-        template = yaml_parse((PROJECT / "template.yaml").read_text())
-        self.template = deepcopy(template)
-        # As `sam deploy` does with the built function.
-        s3 = boto3.client("s3")
-        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
-            s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
-        s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
-        for function in ("Recorder", "Reconciler"):
-            template["Resources"][function]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
+
+def with_code(template):
+    """As `sam deploy` does with the built functions."""
+    s3 = boto3.client("s3")
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
+    template = deepcopy(template)
+    for function in ("Recorder", "Reconciler"):
+        template["Resources"][function]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
+    return template
+
+
+class Stack:
+    """template.yaml, or another template, deployed."""
+
+    def __init__(self, name, parameters, template=None):
+        self.template = template or yaml_parse((PROJECT / "template.yaml").read_text())
+        template = template or with_code(self.template)
         resolved.clear()
         client = boto3.client("cloudformation")
         client.create_stack(
@@ -264,8 +288,11 @@ class Created:
         return ""
 
     @classmethod
-    def create_from_cloudformation_json(cls, name, resource, *_, **__):
-        return cls.make(name, resource["Properties"])
+    def create_from_cloudformation_json(cls, name, resource, account_id, region, **_):
+        if (account_id, region) == (ACCOUNT, boto3.client("sts").meta.region_name):
+            return cls.make(name, resource["Properties"])
+        with account(account_id, region):
+            return cls.make(name, resource["Properties"])
 
 
 class QueuePolicy(Created, CloudFormationModel):
@@ -288,6 +315,60 @@ class BucketPolicy(Created, CloudFormationModel):
     @staticmethod
     def cloudformation_type():
         return "AWS::S3::BucketPolicy"
+
+    @classmethod
+    def make(cls, name, properties):
+        return cls(name)
+
+
+# In moto, !Ref of an event bus is no name.
+EventBus.physical_resource_id = property(lambda bus: bus.name)
+
+
+class EventBusPolicy(Created, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Events::EventBusPolicy"
+
+    @classmethod
+    def make(cls, name, properties):
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [properties["Statement"]]})
+        boto3.client("events").put_permission(EventBusName=properties["EventBusName"], Policy=policy)
+        return cls(name)
+
+
+class DeliverySource(Created, CloudFormationModel):
+    """moto's CloudWatch Logs does not know the logs of an event bus."""
+
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Logs::DeliverySource"
+
+    @classmethod
+    def make(cls, name, properties):
+        return cls(name)
+
+
+class DeliveryDestination(Created, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Logs::DeliveryDestination"
+
+    @classmethod
+    def make(cls, name, properties):
+        created = boto3.client("logs").put_delivery_destination(
+            name=properties["Name"],
+            deliveryDestinationConfiguration={"destinationResourceArn": properties["DestinationResourceArn"]},
+        )
+        return cls(name, Arn=created["deliveryDestination"]["arn"])
+
+
+class Delivery(Created, CloudFormationModel):
+    """Without a source, moto has no delivery."""
+
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::Logs::Delivery"
 
     @classmethod
     def make(cls, name, properties):

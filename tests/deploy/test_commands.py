@@ -25,7 +25,7 @@ def test_whatever_is_missing_is_reported_in_one_line(aws):
     environment = aws.environment()
     for program in (
         ["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"],
-        ["reconcile.py", "other", "fleet"],
+        ["reconcile.py", "other", "fleet"], ["smoke.py", "other"],
     ):
         assert ops(*program, **environment) == (
             1, [],

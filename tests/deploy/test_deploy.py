@@ -73,9 +73,9 @@ def make(aws, tmp_path):
         CARGO_TARGET_DIR=str(tmp_path / "target"), SAM_CLI_POLL_DELAY="1",
     )
 
-    def run(*words):
-        command = ["make", "--old-file=build", *words, "STACK=recorder"]
-        ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+    def run(*words, **more):
+        command = ["make", "--old-file=build", "STACK=recorder", *words]
+        ended = subprocess.run(command, cwd=PROJECT, env=environment | more, capture_output=True, text=True, timeout=120)
         return ended.returncode, ended.stdout, ended.stderr
 
     return run

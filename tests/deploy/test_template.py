@@ -129,7 +129,7 @@ def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
     assert function == {
         "Architectures": ["arm64"],
         "Code": {"S3Bucket": "code", "S3Key": "function.zip"},
-        "Description": "Records ECS state changes in DynamoDB, one conditional write per event",
+        "Description": "Records ECS state changes in DynamoDB, one conditional write per event; version 0.1.0",
         "Environment": {
             "Variables": {
                 "TASK_TABLE_NAME": TASKS,
@@ -157,6 +157,12 @@ def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
     assert stack.properties["RecorderLogs"] == {"RetentionInDays": 30}
 
 
+def test_both_functions_descriptions_end_with_the_version_of_the_code(stack):
+    version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    for function in ("Recorder", "Reconciler"):
+        assert stack.properties[function]["Description"].endswith(f"; version {version}")
+
+
 def test_what_lambda_gives_up_on_is_kept(stack):
     assert stack.properties["RecorderEventInvokeConfig"] == {
         "FunctionName": stack.names["Recorder"],
@@ -174,7 +180,7 @@ def queue_arn(stack, queue):
 def test_the_reconciler_logs_json_knows_its_tables_and_clusters_and_has_all_of_lambdas_time(stack):
     assert stack.properties["Reconciler"] == {
         **stack.properties["Recorder"],
-        "Description": "Compares the tables with the ECS API, and writes what is missing or older",
+        "Description": "Compares the tables with the ECS API, and writes what is missing or older; version 0.1.0",
         "Environment": {
             "Variables": {
                 "TASK_TABLE_NAME": TASKS,
@@ -962,6 +968,29 @@ def test_archive_concurrency_log_and_code_follow_their_parameters(aws):
         assert (variables["RETENTION_DAYS"], variables["REDACT_ENVIRONMENT"]) == (0, "true")
     assert stack.properties["RecorderLogs"] == stack.properties["ReconcilerLogs"] == {"RetentionInDays": 7}
     assert stack.properties["LagAlarm"]["Threshold"] == 5000
+
+
+@pytest.mark.parametrize("units, accepted", [
+    ("0", True), ("4000", True), ("14000", True), ("999999", True), ("3999", False), ("1", False), ("04000", False),
+    ("1000000", False), ("", False),
+])
+def test_a_table_cannot_be_less_warm_than_a_new_one(stack, units, accepted):
+    parameter = stack.template["Parameters"]["WarmWriteUnits"]
+    assert bool(re.fullmatch(parameter["AllowedPattern"], units)) == accepted
+
+
+def test_tables_and_index_are_warm_on_request_only(aws, stack):
+    def warm(stack):
+        tables = [stack.properties[name] for name in ("TaskTable", "ContainerInstanceTable")]
+        [index] = tables[0]["GlobalSecondaryIndexes"]
+        return [each.get("WarmThroughput") for each in (*tables, index)]
+
+    assert warm(stack) == [None, None, None]
+    asked = aws.deploy("warm", WarmWriteUnits=14000, TaskTableName="", ContainerInstanceTableName="")
+    assert warm(asked) == [{"WriteUnitsPerSecond": "14000"}] * 3
+    without = aws.deploy("without", WarmWriteUnits=14000, TaskIndex="false", TaskTableName="",
+                         ContainerInstanceTableName="")
+    assert "GlobalSecondaryIndexes" not in without.properties["TaskTable"]
 
 
 # The built function in the stack.

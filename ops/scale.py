@@ -1,0 +1,150 @@
+"""Prints the tables of docs/scale.md, worked out from the figures below: change one, run this, and put its output into
+the page."""
+
+from math import ceil
+
+# ---- Assumptions: yours may differ ----
+
+EVENTS_A_TASK, EVENTS_A_START = 10, 4  # of a Fargate task: in its whole life, and up to RUNNING
+LIFETIME_HOURS = 1
+BUSY = 10  # how much more than the average the busiest second brings
+TASKS_A_CLUSTER, INSTANCES_A_CLUSTER = 200, 20
+EVENT_KB, ROW_KB, LOG_KB = 2.2, 2, 1  # as in events/; a row is rounded up to the next KB; the log with Lambda's own lines
+# An entry of the index, below 1 KB, is written at a task's first event, and deleted and written at its stop.
+INDEX_UNITS_A_TASK, INDEX_UNITS_A_START, INDEX_KB = 3, 1, 0.5
+WARM_MS = 10  # Lambda's time for a warm event
+DAYS, RETENTION_DAYS, ARCHIVE_DAYS = 30, 30, 14
+CALLS_A_SECOND, MINUTES, RECONCILER_GB = 5, 15, 0.25
+
+# ---- Limits of AWS, in units or calls a second ----
+
+NEW_TABLE_UNITS = 4_000  # of a new on-demand table or index
+PARTITION_UNITS = 1_000
+CONCURRENCY = 1_000  # an account's default
+
+# ---- List prices of us-east-1, in dollars; the same as in docs/operations.md, Cost ----
+
+REQUESTS, GB_SECOND = 0.20 / 1e6, 0.0000133334
+WRITE_UNIT, READ_UNIT = 0.625 / 1e6, 0.125 / 1e6
+LOG_GB, ARCHIVE_GB, ARCHIVE_GB_MONTH, TABLE_GB_MONTH, BACKUP_GB_MONTH = 0.50, 0.10, 0.023, 0.25, 0.20
+FORWARDED = 1.00 / 1e6  # from a spoke to the hub
+WARM_WRITE_UNIT = 0.00065  # once, when WarmWriteUnits raises a table or index by one
+
+DAILY = (100, 10_000, 1_000_000)
+STARTS = (1_000, 100_000)
+GB = 1e6  # in KB
+
+
+def fleet_calls(running, stopped):
+    """Requests to ECS of a fleet run: pages of 100 that are listed and described, for each cluster."""
+    clusters = max(1, ceil(running / TASKS_A_CLUSTER))
+    pages = lambda tasks: ceil(tasks / clusters / 100)
+    instances = ceil(min(INSTANCES_A_CLUSTER, running / 10) / 100)
+    a_cluster = max(1, pages(running)) + pages(running) + max(1, pages(stopped)) + pages(stopped) + 1 + instances
+    return ceil(clusters / 100) + clusters * a_cluster
+
+
+class Load:
+    """What so many tasks a day need, and cost in a month."""
+
+    def __init__(self, tasks):
+        self.tasks, self.events = tasks, tasks * EVENTS_A_TASK
+        self.a_second = self.events / 86_400
+        self.busy = self.a_second * BUSY
+        self.running = tasks * LIFETIME_HOURS / 24
+        self.calls = fleet_calls(self.running, tasks / 24)
+        self.rows = tasks * RETENTION_DAYS
+        month, run_seconds = self.events * DAYS, self.calls / CALLS_A_SECOND
+        runs = DAYS * 24 * 60 / MINUTES
+        read_units = runs * (self.running + tasks / 24) * ROW_KB / 4 + DAYS * self.rows * ROW_KB / 4 / 2
+        self.costs = {
+            "recorder": month * (REQUESTS + WARM_MS / 1000 * 0.125 * GB_SECOND),
+            "writes to the table": month * ROW_KB * WRITE_UNIT,
+            "writes to the index": tasks * DAYS * INDEX_UNITS_A_TASK * WRITE_UNIT,
+            "rows, index and backup": self.rows * (ROW_KB + INDEX_KB) / GB * TABLE_GB_MONTH + self.rows * ROW_KB / GB * BACKUP_GB_MONTH,
+            "log": month * LOG_KB / GB * LOG_GB,
+            "archive": month * EVENT_KB / GB * (ARCHIVE_GB + ARCHIVE_GB_MONTH * ARCHIVE_DAYS / DAYS),
+            "reconciler": runs * (REQUESTS + run_seconds * RECONCILER_GB * GB_SECOND) + read_units * READ_UNIT,
+        }
+
+
+def number(value):
+    """Three digits are enough to plan with."""
+    if value and abs(value) < 100:
+        return f"{value:.2g}"
+    return f"{round(value):,}"
+
+
+def money(value):
+    return f"${value:,.2f}"
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def needs():
+    loads = [Load(tasks) for tasks in DAILY]
+    row = lambda name, value: [name, *(value(load) for load in loads)]
+    return table(["", *(f"{tasks:,} tasks a day" for tasks in DAILY)], [
+        row("events a day", lambda load: number(load.events)),
+        row("events a second, on average", lambda load: number(load.a_second)),
+        row("events in the busiest second", lambda load: number(load.busy)),
+        row("instances of the recorder then", lambda load: f"{max(1, ceil(load.busy * WARM_MS / 1000))}"),
+        row("write units of the table then", lambda load: number(load.busy * ROW_KB)),
+        row("write units of the index then", lambda load: number(
+            load.tasks * INDEX_UNITS_A_TASK / 86_400 * BUSY)),
+        row("requests of a fleet run to ECS", lambda load: number(load.calls)),
+        row("seconds of a fleet run", lambda load: number(load.calls / CALLS_A_SECOND)),
+        row("rows", lambda load: number(load.rows)),
+        row("GB of rows", lambda load: number(load.rows * ROW_KB / GB)),
+        row("GB of log a day", lambda load: number(load.events * LOG_KB / GB)),
+        row("GB of archive", lambda load: number(load.events * ARCHIVE_DAYS * EVENT_KB / GB)),
+    ])
+
+
+def costs():
+    loads = [Load(tasks) for tasks in DAILY]
+    rows = [[name, *(money(load.costs[name]) for load in loads)] for name in loads[0].costs]
+    totals = [sum(load.costs.values()) for load in loads]
+    months = [tasks * DAYS for tasks in DAILY]
+    return table(["a month", *(f"{tasks:,} tasks a day" for tasks in DAILY)], [
+        *rows,
+        ["**total**", *(f"**{money(total)}**" for total in totals)],
+        ["a thousand tasks", *(f"${total / tasks * 1000:.3f}" for total, tasks in zip(totals, months))],
+        ["a second, in millionths of a dollar", *(number(total / DAYS / 86_400 * 1e6) for total in totals)],
+        ["more, if forwarded to a hub", *(money(load.events * DAYS * FORWARDED) for load in loads)],
+    ])
+
+
+def bursts():
+    rates = [starts * EVENTS_A_START / 60 for starts in STARTS]
+    row = lambda name, value: [name, *(value(rate) for rate in rates)]
+    enough = lambda units, limit: f"{number(units)}" + ("" if units <= limit else f", {units / limit:.1f} times")
+    return table(["", *(f"{starts:,} task starts a minute" for starts in STARTS)], [
+        row("events a second", number),
+        row(f"instances of the recorder, of {CONCURRENCY:,}", lambda rate: f"{max(1, ceil(rate * WARM_MS / 1000))}"),
+        row(f"write units of the table, of {NEW_TABLE_UNITS:,} at first",
+            lambda rate: enough(rate * ROW_KB, NEW_TABLE_UNITS)),
+        row(f"write units of the index, of {NEW_TABLE_UNITS:,} at first",
+            lambda rate: enough(index(rate), NEW_TABLE_UNITS)),
+        row(f"write units of the index if all are in one cluster, of {PARTITION_UNITS:,}",
+            lambda rate: enough(index(rate), PARTITION_UNITS)),
+        row("`WarmWriteUnits`", lambda rate: "0" if rate * ROW_KB <= NEW_TABLE_UNITS else f"{warm(rate)}"),
+        row("which costs, once, for both tables and the index", lambda rate: money(
+            0 if rate * ROW_KB <= NEW_TABLE_UNITS else 3 * (warm(rate) - NEW_TABLE_UNITS) * WARM_WRITE_UNIT)),
+    ])
+
+
+def index(rate):
+    return rate / EVENTS_A_START * INDEX_UNITS_A_START
+
+
+def warm(rate):
+    """The table's need, rounded up."""
+    return ceil(rate * ROW_KB / 1000) * 1000
+
+
+if __name__ == "__main__":
+    print("\n\n".join([needs(), costs(), bursts()]))

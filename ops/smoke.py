@@ -1,0 +1,418 @@
+"""Checks a deployed stack, link by link: one line each, and what to do about those that are broken.
+
+It reads, but for three invocations with a fictional task, whose row it removes, and a replay, whose events the tables
+already have."""
+
+import argparse
+import json
+import re
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+import stack
+from reconcile import progress
+
+PROJECT = Path(__file__).parents[1]
+SAMPLE = PROJECT / "events/fargate-task-stopped.json"
+DETAIL_TYPES = ("ECS Task State Change", "ECS Container Instance State Change")
+KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
+# Of the fictional task. No real cluster should have this name.
+CLUSTER = "ecs-state-recorder-smoke"
+# AWS: an event takes up to ten minutes to reach the archive.
+ARCHIVE_DELAY, REPLAYED = timedelta(minutes=10), timedelta(hours=1)
+REPLAY_MINUTES = 15
+POLL_SECONDS = 2
+
+
+class Broken(Exception):
+    """What is wrong with a link, and what to do."""
+
+
+class NotThere(Exception):
+    """Why there is nothing to check."""
+
+
+def code(error):
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def allows(policy, service, action, source):
+    """Whether a resource's policy lets a service act for a source, such as a rule. It looks at the conditions on the
+    source only, and at no denials."""
+    for statement in as_list(json.loads(policy).get("Statement", [])):
+        principal, condition = statement.get("Principal", {}), statement.get("Condition", {})
+        sources = [
+            pattern
+            for operator in ("ArnLike", "ArnEquals", "StringEquals", "StringLike")
+            for key, patterns in condition.get(operator, {}).items()
+            if key.lower() == "aws:sourcearn"
+            for pattern in as_list(patterns)
+        ]
+        if (
+            statement["Effect"] == "Allow"
+            and service in as_list(principal.get("Service", []) if isinstance(principal, dict) else principal)
+            and any(fnmatchcase(action.lower(), each.lower()) for each in as_list(statement["Action"]))
+            and (not sources or any(fnmatchcase(source, each) for each in sources))
+        ):
+            return True
+    return False
+
+
+def poll(look, seconds, what):
+    """Looks until something is found, or until the time is over."""
+    ends = time.monotonic() + seconds
+    with progress(what):
+        while not (found := look()) and time.monotonic() < ends:
+            time.sleep(POLL_SECONDS)
+    return found
+
+
+class Smoke:
+    def __init__(self, name, outputs, patience):
+        self.name, self.outputs, self.patience = name, outputs, patience
+        _, self.partition, _, self.region, self.account, _ = outputs["RuleArn"].split(":")
+        self.task = f"arn:{self.partition}:ecs:{self.region}:{self.account}:task/{CLUSTER}/{uuid4().hex}"
+        self.began = datetime.now(timezone.utc)
+        # What the checks so far have found.
+        self.events, self.outcome, self.stored, self.archived = [], None, False, False
+
+    def client(self, service):
+        return boto3.client(service)
+
+    # ---- What is deployed ----
+
+    def version(self):
+        """Both functions are those of this folder."""
+        version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+        for output in ("FunctionName", "ReconcilerName"):
+            function = self.outputs.get(output)
+            if not function:
+                raise Broken(f"the stack has no output {output}, so it is of an earlier version: run `make deploy`")
+            found = self.client("lambda").get_function_configuration(FunctionName=function).get("Description", "")
+            if found.split()[-1:] != [version]:
+                raise Broken(f"{function} is of another version ({found or 'no description'}), this folder has {version}: "
+                             "run `make deploy`")
+        return version
+
+    def tables(self):
+        for output, key in KEYS.items():
+            table = self.outputs[output]
+            try:
+                found = self.client("dynamodb").describe_table(TableName=table)["Table"]
+            except self.client("dynamodb").exceptions.ResourceNotFoundException:
+                raise Broken(f"there is no table {table}: restore it (docs/operations.md, Restore a table), or, if it "
+                             "held nothing, delete the stack and deploy it again") from None
+            if found["KeySchema"] != [{"AttributeName": key, "KeyType": "HASH"}]:
+                raise Broken(f"the key of the table {table} must be {key} alone: name the right table in {output}")
+        return " and ".join(self.outputs[output] for output in KEYS)
+
+    # ---- From ECS to the function ----
+
+    @cached_property
+    def described_rule(self):
+        *_, bus, name = ["default", *self.outputs["RuleArn"].split("rule/")[1].split("/")]
+        return self.client("events").describe_rule(Name=name, EventBusName=bus), bus
+
+    def rule(self):
+        rule, bus = self.described_rule
+        if rule["State"] != "ENABLED":
+            raise Broken(f"{rule['Name']} is {rule['State']}, so nothing arrives: run `aws events enable-rule --name "
+                         f"{rule['Name']} --event-bus-name {bus}`, then replay the time since (docs/operations.md)")
+        targets = self.client("events").list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
+        ours = [target for target in targets if target["Arn"].split(":")[-1] == self.outputs["FunctionName"]]
+        if not ours:
+            raise Broken(f"{rule['Name']} has no target {self.outputs['FunctionName']}: run `make deploy`")
+        if "DeadLetterConfig" not in ours[0]:
+            raise Broken(f"the target of {rule['Name']} has no dead-letter queue, so events can be lost: run `make deploy`")
+        return f"enabled on the bus {bus}"
+
+    def pattern(self):
+        """EventBridge's own matcher, with every sample event."""
+        pattern = self.described_rule[0]["EventPattern"]
+        clusters = [arn for arn in self.outputs.get("ClusterArns", "").split(",") if arn]
+        wrong = []
+        paths = [*sorted((PROJECT / "events").glob("*.json")), *sorted((PROJECT / "events/refused").glob("*.json"))]
+        for path in paths:
+            event = json.loads(path.read_text())
+            ours = event["source"] == "aws.ecs" and event["detail-type"] in DETAIL_TYPES
+            if clusters:
+                event["detail"]["clusterArn"] = clusters[0]
+            answer = self.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))
+            if answer["Result"] != ours:
+                wrong.append(f"{path.relative_to(PROJECT)} {'does not match' if ours else 'matches'}")
+        if wrong:
+            raise Broken(f"the rule's pattern is not the template's ({', '.join(wrong)}): run `make deploy`, which resets "
+                         "it only if the template has changed; otherwise correct it by hand")
+        return f"right for all {len(paths)} sample events"
+
+    def permission(self):
+        function = self.outputs["FunctionName"]
+        try:
+            policy = self.client("lambda").get_policy(FunctionName=function)["Policy"]
+        except self.client("lambda").exceptions.ResourceNotFoundException:
+            policy = "{}"
+        if not allows(policy, "events.amazonaws.com", "lambda:InvokeFunction", self.outputs["RuleArn"]):
+            raise Broken(f"EventBridge may not invoke {function}, so all events go to the dead-letter queue: run `aws "
+                         f"lambda add-permission --function-name {function} --statement-id rule --action "
+                         f"lambda:InvokeFunction --principal events.amazonaws.com --source-arn "
+                         f"{self.outputs['RuleArn']}`, then `make redrive`")
+        return "the rule may invoke the recorder"
+
+    # ---- From the function to the row ----
+
+    def event(self, version):
+        event = json.loads(SAMPLE.read_text())
+        event |= {
+            "id": str(uuid4()), "account": self.account, "region": self.region, "resources": [self.task],
+            # Now, so that the metric of the lag does not see an old event.
+            "time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        cluster = self.task.replace(":task/", ":cluster/").rpartition("/")[0]
+        event["detail"] |= {"taskArn": self.task, "clusterArn": cluster, "version": version}
+        return event
+
+    def invoke(self, version):
+        event = self.event(version)
+        self.events.append(event["id"])
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["FunctionName"], Payload=json.dumps(event))
+        body = json.load(answer["Payload"])
+        outcome = body.get("outcome") or body.get("errorType", "")
+        # Lambda's own errors, such as Sandbox.Timedout, have no line of the recorder.
+        self.outcome = outcome if outcome.isalpha() else None
+        if "FunctionError" in answer:
+            raise Broken(f"the recorder fails: {body.get('errorType', answer['FunctionError'])}: "
+                         f"{body.get('errorMessage', 'no message')} (README.md, Errors)")
+        return body
+
+    def row(self):
+        return self.client("dynamodb").get_item(
+            TableName=self.outputs["TaskTableName"], Key={"taskArn": {"S": self.task}}, ConsistentRead=True
+        ).get("Item", {})
+
+    def expect(self, version, outcome, stored):
+        answer = self.invoke(version)
+        if answer["outcome"] != outcome or answer["arn"] != self.task:
+            raise Broken(f"the answer to version {version} must be {outcome}, found {answer['outcome']}: does another "
+                         "function write to this table?")
+        found = self.row().get("version", {}).get("N")
+        if found != str(stored):
+            raise Broken(f"after version {version}, the row must have version {stored}, found {found or 'no row'}: does "
+                         f"the recorder write to {self.outputs['TaskTableName']}?")
+
+    def invocation(self):
+        self.expect(2, "stored", 2)
+        self.stored = True
+        return f"stored, and the row is in {self.outputs['TaskTableName']}"
+
+    def order(self):
+        if not self.stored:
+            raise NotThere("no row was stored")
+        self.expect(1, "stale", 2)
+        self.expect(2, "duplicate", 2)
+        return "an older state is stale, the same one a duplicate, and the row is as it was"
+
+    def clean_up(self):
+        dynamodb = self.client("dynamodb")
+        if self.events:
+            with suppress(dynamodb.exceptions.ResourceNotFoundException):
+                dynamodb.delete_item(TableName=self.outputs["TaskTableName"], Key={"taskArn": {"S": self.task}})
+
+    # ---- What tells of it ----
+
+    def lines(self, text):
+        """The recorder's log lines since the start with this text."""
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(
+            logGroupName=self.outputs["LogGroupName"], filterPattern=f'"{text}"',
+            startTime=int((self.began - timedelta(minutes=1)).timestamp() * 1000),
+        )
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def log(self):
+        group = self.outputs["LogGroupName"]
+        found = self.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        if group not in [each["logGroupName"] for each in found]:
+            raise Broken(f"there is no log group {group}, so there are no metrics and most alarms are blind: create one "
+                         "with this name, and with the metric filters of the template")
+        if not self.outcome:
+            raise NotThere("the recorder gave no answer of its own")
+        if not poll(lambda: self.lines(self.events[0]), self.patience, "waiting for the log line"):
+            raise Broken(f"no line of the invocation arrived in {group} within {self.patience} s: may the recorder's "
+                         "role write it (logs:CreateLogStream, logs:PutLogEvents)?")
+        return f"the invocation's line is in {group}"
+
+    def metric(self):
+        if not self.outcome:
+            raise NotThere("the recorder gave no answer of its own")
+
+        def counted():
+            points = self.client("cloudwatch").get_metric_statistics(
+                Namespace=f"ecs-state-recorder/{self.name}", MetricName="Invocations",
+                Dimensions=[{"Name": "outcome", "Value": self.outcome}], Statistics=["Sum"], Period=60,
+                StartTime=self.began - timedelta(minutes=1), EndTime=datetime.now(timezone.utc) + timedelta(minutes=1),
+            )["Datapoints"]
+            return sum(point["Sum"] for point in points)
+
+        if not poll(counted, self.patience, "waiting for the metric"):
+            raise Broken(f"the metric Invocations did not count {self.outcome} within {self.patience} s: compare the "
+                         "log group's metric filters with the template")
+        return "the log's line is counted"
+
+    # ---- What catches lost events ----
+
+    def queues(self):
+        waiting = []
+        for name, output in (("dead-letter queue", "DeadLetterQueueUrl"), ("failure queue", "FailureQueueUrl")):
+            attributes = self.client("sqs").get_queue_attributes(
+                QueueUrl=self.outputs[output], AttributeNames=["Policy", "QueueArn", "ApproximateNumberOfMessages"]
+            )["Attributes"]
+            if output == "DeadLetterQueueUrl" and not allows(
+                attributes.get("Policy", "{}"), "events.amazonaws.com", "sqs:SendMessage", self.outputs["RuleArn"]
+            ):
+                raise Broken("the dead-letter queue's policy does not let EventBridge send, so events that can't be "
+                             "delivered are lost: set the policy of the template's DeadLetterQueuePolicy again")
+            if output == "FailureQueueUrl":
+                self.expect_destination(attributes["QueueArn"])
+            if int(attributes["ApproximateNumberOfMessages"]):
+                waiting.append(f"{attributes['ApproximateNumberOfMessages']} wait in the {name}")
+        return "both accept events" + (f"; {', '.join(waiting)}: see `make redrive DRY_RUN=1`" if waiting else "")
+
+    def expect_destination(self, queue):
+        function, lambda_ = self.outputs["FunctionName"], self.client("lambda")
+        try:
+            found = lambda_.get_function_event_invoke_config(FunctionName=function)
+        except lambda_.exceptions.ResourceNotFoundException:
+            found = {}
+        if found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination") != queue:
+            raise Broken(f"what {function} fails on does not go to the failure queue, so it is lost: run `aws lambda "
+                         f"put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
+
+    def alarm_topic(self):
+        topic = self.outputs.get("AlarmTopicArn")
+        if not topic:
+            raise NotThere("AlarmTopicArn is empty, so alarms notify nobody")
+        try:
+            self.client("sns").get_topic_attributes(TopicArn=topic)
+        except ClientError as error:
+            owner = topic.split(":")[4]
+            whose = "" if owner == self.account else f", which is of the account {owner}, not of {self.account}"
+            raise Broken(f"the topic {topic}{whose}, can't be read ({code(error)}), so alarms may notify nobody: deploy "
+                         "with the AlarmTopicArn of a topic that exists in the stack's account and region") from None
+        return topic
+
+    def archive(self):
+        if not int(self.outputs["ArchiveDays"]):
+            raise NotThere("ArchiveDays is 0")
+        name = self.outputs["ArchiveArn"].split("/")[1]
+        events = self.client("events")
+        try:
+            found = events.describe_archive(ArchiveName=name)
+        except events.exceptions.ResourceNotFoundException:
+            raise Broken(f"there is no archive {name}: `make deploy PARAMETERS='ArchiveDays=0'`, then deploy with "
+                         "ArchiveDays as before, creates one") from None
+        if found["State"] not in ("ENABLED", "UPDATING"):
+            raise Broken(f"the archive {name} is {found['State']} ({found.get('StateReason', 'no reason given')}), so no "
+                         "event is kept: see docs/deploy.md, Encrypt with your own key")
+        if found["EventSourceArn"] != self.outputs["EventBusArn"]:
+            raise Broken(f"the archive {name} is of another bus, {found['EventSourceArn']}")
+        self.archived = True
+        return f"keeps {found.get('RetentionDays')} days"
+
+    def replay(self):
+        """A replay's events go the whole way, and are duplicates by nature."""
+        if not self.archived:
+            raise NotThere("there is no archive")
+        events, name = self.client("events"), f"smoke-{self.began:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
+        end = self.began - ARCHIVE_DELAY
+        events.start_replay(
+            ReplayName=name, EventSourceArn=self.outputs["ArchiveArn"], EventStartTime=end - REPLAYED, EventEndTime=end,
+            Destination={"Arn": self.outputs["EventBusArn"], "FilterArns": [self.outputs["RuleArn"]]},
+        )
+        ended = lambda found: found if found["State"] in ("COMPLETED", "CANCELLED", "FAILED") else None
+        try:
+            found = poll(lambda: ended(events.describe_replay(ReplayName=name)), REPLAY_MINUTES * 60, "replaying an hour")
+        except KeyboardInterrupt:
+            events.cancel_replay(ReplayName=name)
+            raise
+        if not found:
+            return f"{name} is still running after {REPLAY_MINUTES} minutes: see `aws events describe-replay`"
+        if found["State"] != "COMPLETED":
+            raise Broken(f"{name} is {found['State']}: {found.get('StateReason', 'no reason given')}")
+        if not found.get("EventLastReplayedTime"):
+            return "completed, without events: that hour had none"
+        lines = poll(lambda: self.lines(name), self.patience, "waiting for the replayed events")
+        if not lines:
+            raise Broken(f"{name} is complete, but none of its events reached the recorder: look at the lines above, then "
+                         "at the dead-letter queue")
+        outcomes = {json.loads(line).get("outcome") for line in lines} - {None}
+        if not outcomes <= {"stored", "stale", "duplicate"}:
+            raise Broken(f"the recorder refused events of {name}: {', '.join(sorted(outcomes))} (README.md, Errors)")
+        return f"{len(lines)} events went from the archive through the rule to the recorder"
+
+
+# In the order of an event's path, but for the replay: it goes the whole way.
+CHECKS = [
+    "version", "tables", "rule", "pattern", "permission", "invocation", "order", "log", "metric", "queues", "alarm_topic",
+    "archive", "replay",
+]
+SHOWN = {"ok": ("✓", "32"), "broken": ("✗", "31"), "not there": ("-", "2")}
+
+
+def say(kind, name, text):
+    mark, colour = SHOWN[kind]
+    line = f"{mark} {name.replace('_', ' ')}: {text}"
+    print(f"\x1b[{colour}m{line}\x1b[0m" if sys.stdout.isatty() else line, flush=True)
+
+
+def main(name, checks, patience):
+    with stack.one_line_errors():
+        identity = boto3.client("sts").get_caller_identity()
+        outputs = stack.outputs(name)
+        status = stack.existing(name)["StackStatus"]
+    say("ok", "credentials", f"{identity['Account']} in {stack.region()}")
+    healthy = status.endswith("_COMPLETE") and "ROLLBACK" not in status
+    if healthy:
+        say("ok", "stack", f"{name} is {status}")
+    else:
+        say("broken", "stack", f"{name} is {status}: see its events in CloudFormation; `make deploy` says what to do")
+    smoke, broken = Smoke(name, outputs, patience), not healthy
+    try:
+        for check in checks:
+            try:
+                say("ok", check, getattr(smoke, check)())
+            except NotThere as reason:
+                say("not there", check, f"not checked: {reason}")
+            except Broken as problem:
+                broken = True
+                say("broken", check, problem)
+            except (BotoCoreError, ClientError) as error:
+                broken = True
+                say("broken", check, f"AWS: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the fictional task's row is removed")
+    finally:
+        with stack.one_line_errors():
+            smoke.clean_up()
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("stack")
+    arguments.add_argument("--no-replay", action="store_true", help="do not replay an hour of the archive")
+    arguments.add_argument("--patience", type=int, default=120, help="seconds to wait for the log and the metric (120)")
+    arguments = arguments.parse_args()
+    skipped = {"replay"} if arguments.no_replay else set()
+    main(arguments.stack, [check for check in CHECKS if check not in skipped], arguments.patience)

@@ -1,0 +1,38 @@
+"""What IAM would say to a policy: only of what the project's policies use. Anything else is an error."""
+
+from fnmatch import fnmatchcase
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+OPERATORS = {
+    "StringEquals": lambda wanted, found: len(found) == 1 and found[0] in wanted,
+    "ArnLike": lambda wanted, found: len(found) == 1 and any(fnmatchcase(found[0], each) for each in wanted),
+    "Bool": lambda wanted, found: len(found) == 1 and found[0] in wanted,
+    "ForAllValues:StringEquals": lambda wanted, found: all(each in wanted for each in found),
+}
+
+
+def applies(statement, principal, action, resource, context):
+    assert set(statement) <= {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
+    if "Principal" in statement:
+        given = statement["Principal"]
+        names = ["*"] if given == "*" else [name for names in given.values() for name in as_list(names)]
+        if "*" not in names and principal not in names:
+            return False
+    return (
+        any(fnmatchcase(action, each) for each in as_list(statement["Action"]))
+        and any(fnmatchcase(resource, each) for each in as_list(statement["Resource"]))
+        and all(
+            OPERATORS[operator](as_list(wanted), as_list(context.get(key, [])))
+            for operator, conditions in statement.get("Condition", {}).items()
+            for key, wanted in conditions.items()
+        )
+    )
+
+
+def allows(policy, principal, action, resource, **context):
+    effects = {each["Effect"] for each in policy["Statement"] if applies(each, principal, action, resource, context)}
+    return effects == {"Allow"}

@@ -1,0 +1,372 @@
+"""The hub and the spokes of an organization, in two accounts and two regions.
+
+moto itself matches the events with the patterns of both rules, carries them from the spoke's bus to the hub's in the
+other account and region, and archives them there. It asks no policy, knows no Lambda target and no dead-letter queue, and
+drops most of the envelope on the way. So this file evaluates the policies, gives what moto matched to the built function,
+and puts what EventBridge could not deliver into the queue."""
+
+import json
+import re
+import shlex
+import subprocess
+from datetime import datetime, timezone
+
+import boto3
+import pytest
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.exceptions import JsonRESTError
+from moto.events.models import Rule, events_backends
+from moto.iam.models import iam_backends
+from moto.sqs.models import sqs_backends
+from moto.sqs.responses import SQSResponse
+from samcli.yamlhelper import yaml_parse
+
+from .aws import ACCOUNT, PROJECT, REGION, account
+from .iam import allows
+from .ops import TASKS, ops, rows
+
+assert ACCOUNT == DEFAULT_ACCOUNT_ID
+ORGANIZATION = "o-a1b2c3d4e5"
+OTHER = ("111122223333", "us-east-1")
+OUTSIDER = ("999900001111", "us-east-1")
+QUEUE = "ecs-state-recorder-spoke"
+DETAIL_TYPES = ["ECS Task State Change", "ECS Container Instance State Change"]
+EVENTS = sorted((PROJECT / "events").glob("*.json"))
+REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
+PAGE = (PROJECT / "docs/organisation.md").read_text()
+
+
+def may_put(rule, target, event):
+    """Whether the rule's role may put the event on the bus: its own policy must allow it, and the bus's policy."""
+    [own] = iam_backends[rule.account_id]["aws"].get_role(target["RoleArn"].split("/")[-1]).policies.values()
+    _, _, _, region, owner, bus = target["Arn"].split(":")
+    with account(owner, region):
+        described = boto3.client("events").describe_event_bus(Name=bus.split("/")[1])
+    context = {
+        "aws:PrincipalOrgID": "o-zzzzzzzzzz" if rule.account_id == OUTSIDER[0] else ORGANIZATION,
+        "events:source": [event["source"]], "events:detail-type": [event["detail-type"]],
+    }
+    asked = (target["RoleArn"], "events:PutEvents", target["Arn"])
+    return allows(own, *asked, **context) and allows(json.loads(described["Policy"]), *asked, **context)
+
+
+@pytest.fixture
+def hub(aws):
+    return aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION)
+
+
+@pytest.fixture
+def stack(aws, hub):
+    """The recorder's stack on the hub's bus, as the page deploys it."""
+    [words] = [line.split("'")[1].split() for line in PAGE.splitlines() if line.startswith("$ make deploy")]
+    return aws.deploy("recorder", **dict(word.split("=") for word in words))
+
+
+@pytest.fixture
+def spoke(aws, hub, stack):
+    """Deploys a spoke in an account and region."""
+
+    def deploy(place, **parameters):
+        with account(*place):
+            return aws.create("spoke", "organisation/spoke.yaml", HubBusArn=hub.outputs["EventBusArn"], **parameters)
+
+    return deploy
+
+
+@pytest.fixture
+def delivered(monkeypatch, stack, function):
+    """The function's answers, in the order of delivery."""
+    answers, send = [], Rule.send_to_targets
+
+    def send_to_targets(rule, event, **more):
+        if not rule.event_pattern.matches_event(event):
+            return
+        [target] = rule.targets
+        # moto's time is a number.
+        whole = json.dumps(event | {"time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"})
+        if ":lambda:" in target["Arn"]:
+            assert stack.properties["RecorderStateChangesPermission"]["SourceArn"] == rule.arn
+            answers.append(function.invoke(whole.encode()))
+        elif ":event-bus/" in target["Arn"] and not may_put(rule, target, event):
+            *_, region, owner, name = target["DeadLetterConfig"]["Arn"].split(":")
+            with account(owner, region):
+                sqs = boto3.client("sqs")
+                policy = sqs.get_queue_attributes(
+                    QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], AttributeNames=["Policy", "QueueArn"]
+                )["Attributes"]
+                assert allows(
+                    json.loads(policy["Policy"]), "events.amazonaws.com", "sqs:SendMessage", policy["QueueArn"],
+                    **{"aws:SourceArn": rule.arn, "aws:SourceAccount": rule.account_id, "aws:SecureTransport": "true"},
+                )
+                sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MessageBody=whole,
+                                 MessageAttributes={"ERROR_CODE": {"DataType": "String",
+                                                                   "StringValue": "NO_PERMISSIONS"}})
+        else:
+            send(rule, event, **more)
+
+    monkeypatch.setattr(Rule, "send_to_targets", send_to_targets)
+    return answers
+
+
+def happens(path, place):
+    """An event of ECS in an account and region. moto lets PutEvents use ECS's source; EventBridge does not."""
+    event = json.loads(path.read_text())
+    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
+    with account(*place):
+        boto3.client("events").put_events(Entries=[entry])
+
+
+def archived():
+    [archive] = events_backends[ACCOUNT][REGION].archives.values()
+    return [event["detail"] for event in archive.events]
+
+
+@pytest.mark.parametrize("place", [OTHER, (ACCOUNT, REGION)], ids=["another account and region", "the hub's own"])
+def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, delivered, function, place):
+    spoke(place)
+    sample = PROJECT / "events/fargate-task-stopped.json"
+    happens(sample, place)
+    assert [answer["outcome"] for answer in delivered] == ["stored"]
+    assert archived() == [json.loads(sample.read_text())["detail"]]
+    [forwarded] = rows().values()
+
+    # The same row as of an event that took no detour, but for the envelope.
+    boto3.client("dynamodb").delete_item(TableName=TASKS, Key={"taskArn": forwarded["taskArn"]})
+    function.invoke(sample.read_bytes())
+    [direct] = rows().values()
+    envelope = {"event_id", "event_time", "expires_at"}
+    assert set(forwarded) == set(direct)
+    assert {name: forwarded[name] for name in set(forwarded) - envelope} == {
+        name: direct[name] for name in set(direct) - envelope
+    }
+
+
+def test_every_state_change_takes_the_way_and_nothing_else_does(spoke, delivered):
+    spoke(OTHER)
+    for path in [*EVENTS, *REFUSED]:
+        happens(path, OTHER)
+    assert len(EVENTS) >= 9 and len(REFUSED) >= 3
+    assert {answer["outcome"] for answer in delivered[: len(EVENTS)]} == {"stored", "stale"}
+    # By its envelope, the last one is a task state change.
+    assert [answer["errorType"] for answer in delivered[len(EVENTS):]] == ["InvalidEvent"]
+
+
+def test_the_patterns_of_the_spoke_the_recorder_and_its_archive_and_the_hubs_policy_are_the_same(spoke, stack, hub):
+    pattern = {"source": ["aws.ecs"], "detail-type": DETAIL_TYPES}
+    with account(*OTHER):
+        rule = spoke(OTHER).properties["StateChanges"]
+    assert rule["EventPattern"] == stack.properties["RecorderStateChanges"]["EventPattern"] == pattern
+    assert stack.properties["Archive"]["EventPattern"] == pattern
+    [archive] = events_backends[ACCOUNT][REGION].archives.values()
+    assert archive.source_arn == hub.outputs["EventBusArn"]
+    condition = hub.properties["BusPolicy"]["Statement"]["Condition"]["ForAllValues:StringEquals"]
+    assert condition == {"events:source": pattern["source"], "events:detail-type": pattern["detail-type"]}
+    # One hop: from the default bus to the hub's, where the target is the function.
+    assert rule.get("EventBusName", "default") == "default"
+    assert [target["Arn"] for target in rule["Targets"]] == [hub.outputs["EventBusArn"]]
+    assert stack.properties["RecorderStateChanges"]["EventBusName"] == hub.outputs["EventBusName"]
+
+
+@pytest.mark.parametrize("allowed, changed", [
+    (True, {}),
+    (True, {"events:detail-type": DETAIL_TYPES}),
+    (False, {"aws:PrincipalOrgID": "o-zzzzzzzzzz"}),
+    (False, {"aws:PrincipalOrgID": []}),
+    (False, {"events:source": ["my.app"]}),
+    (False, {"events:source": ["aws.ecs", "my.app"]}),
+    (False, {"events:detail-type": ["ECS Service Action"]}),
+])
+def test_the_hubs_policy_allows_state_changes_of_the_organization_and_nothing_else(hub, allowed, changed):
+    policy = json.loads(boto3.client("events").describe_event_bus(Name=hub.outputs["EventBusName"])["Policy"])
+    context = {
+        "aws:PrincipalOrgID": ORGANIZATION, "events:source": ["aws.ecs"], "events:detail-type": DETAIL_TYPES[:1],
+    }
+    role, bus = f"arn:aws:iam::{OTHER[0]}:role/any", hub.outputs["EventBusArn"]
+    assert allows(policy, role, "events:PutEvents", bus, **context | changed) == allowed
+    assert not allows(policy, role, "events:PutRule", bus, **context)
+
+
+def test_the_log_of_the_bus_has_no_content_of_events_and_only_log_delivery_may_write_it(hub):
+    assert hub.properties["Bus"]["LogConfig"] == {"Level": "ERROR", "IncludeDetail": "NONE"}
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{hub.outputs['LogGroupName']}"
+    assert hub.properties["LogSource"] == {
+        "Name": "ecs-state-changes-errors", "ResourceArn": hub.outputs["EventBusArn"], "LogType": "ERROR_LOGS",
+    }
+    assert hub.properties["LogDestination"]["DestinationResourceArn"] == group
+    assert hub.properties["LogDelivery"]["DeliverySourceName"] == hub.properties["LogSource"]["Name"]
+    policy = json.loads(hub.properties["LogsPolicy"]["PolicyDocument"])
+    asked = ("delivery.logs.amazonaws.com", "logs:PutLogEvents", f"{group}:log-stream:*")
+    ours = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:delivery-source:any"}
+    assert allows(policy, *asked, **ours)
+    assert not allows(policy, *asked, **ours | {"aws:SourceAccount": OTHER[0]})
+    assert not allows(policy, "lambda.amazonaws.com", *asked[1:], **ours)
+
+
+def test_a_spoke_keeps_what_it_cannot_deliver_and_reports_it(spoke):
+    topic = f"arn:aws:sns:{OTHER[1]}:{OTHER[0]}:on-call"
+    deployed = spoke(OTHER, AlarmTopicArn=topic)
+    with account(*OTHER):
+        alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        queue = boto3.client("sqs").get_queue_attributes(
+            QueueUrl=deployed.outputs["DeadLetterQueueUrl"], AttributeNames=["All"])["Attributes"]
+    rule = deployed.outputs["RuleArn"].split("/")[1]
+    names = {physical: logical for logical, physical in deployed.names.items()}
+    assert {names[alarm["AlarmName"]]: (alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"],
+                                        alarm["ComparisonOperator"], alarm["Threshold"]) for alarm in alarms} == {
+        "DeadLetterQueueAlarm": (
+            "AWS/SQS", "ApproximateNumberOfMessagesVisible", [{"Name": "QueueName", "Value": QUEUE}],
+            "GreaterThanThreshold", 0),
+        "FailedInvocationsAlarm": (
+            "AWS/Events", "FailedInvocations", [{"Name": "RuleName", "Value": rule}], "GreaterThanThreshold", 0),
+        "LostEventsAlarm": (
+            "AWS/Events", "InvocationsFailedToBeSentToDlq", [{"Name": "RuleName", "Value": rule}],
+            "GreaterThanThreshold", 0),
+    }
+    for alarm in alarms:
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+        assert 100 < len(alarm["AlarmDescription"]) <= 1024
+    assert queue["MessageRetentionPeriod"] == str(14 * 24 * 60 * 60) and queue["SqsManagedSseEnabled"] == "true"
+    # The queue takes messages before there is a rule.
+    assert yaml_parse((PROJECT / "organisation/spoke.yaml").read_text())["Resources"]["StateChanges"]["DependsOn"] == (
+        "DeadLetterQueuePolicy"
+    )
+    trust = deployed.properties["SendRole"]["AssumeRolePolicyDocument"]
+    assert trust["Statement"] == [{
+        "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole",
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": f"arn:aws:events:{OTHER[1]}:{OTHER[0]}:rule/*"},
+            "StringEquals": {"aws:SourceAccount": OTHER[0]},
+        },
+    }]
+
+
+# Redriving the spokes' queues.
+
+
+@pytest.fixture
+def across_accounts(monkeypatch):
+    """SQS as AWS has it: the owner's account is part of a queue's URL, and its policy decides about other accounts."""
+
+    def backend(response):
+        parameters = json.loads(response.body or "{}")
+        owner = parameters.get("QueueOwnerAWSAccountId") or parameters.get("QueueUrl", "").split("/")[-2:][0]
+        name = parameters.get("QueueName") or parameters.get("QueueUrl", "").split("/")[-1]
+        if not owner or owner == response.current_account:
+            return sqs_backends[response.current_account][response.region]
+        queue = sqs_backends[owner][response.region].queues.get(name)
+        action = response.headers["X-Amz-Target"].split(".")[1].removesuffix("Batch")
+        asked = (f"arn:aws:iam::{response.current_account}:root", f"sqs:{action}")
+        if queue is None or not allows(json.loads(queue.policy), *asked, queue.queue_arn, **{
+            "aws:SecureTransport": "true"
+        }):
+            raise JsonRESTError("AccessDenied", "Access to the resource is denied.")
+        return sqs_backends[owner][response.region]
+
+    monkeypatch.setattr(SQSResponse, "sqs_backend", property(backend))
+
+
+def waiting(place):
+    return len(sqs_backends[place[0]][place[1]].queues[QUEUE].messages)
+
+
+def test_a_redrive_sends_what_waits_in_a_spokes_queue_to_the_recorder(
+    spoke, delivered, function, environment, across_accounts
+):
+    # An account outside the organization, whose spoke the hub's policy refuses.
+    spoke(OUTSIDER)
+    happens(PROJECT / "events/fargate-task-running.json", OUTSIDER)
+    assert (delivered, rows(), waiting(OUTSIDER)) == ([], {}, 1)
+    spokes = "/".join(OUTSIDER)
+    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, "--dry-run", **environment)
+    assert (code, errors) == (0, []) and lines[-1] == f"spoke {spokes}: 1 to send, 0 left"
+    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **environment)
+    assert (code, lines, errors) == (0, [
+        "dead-letter queue: 0 sent, 0 left", "failure queue: 0 sent, 0 left",
+        f"spoke {spokes}: 1 sent: NO_PERMISSIONS", f"spoke {spokes}: 1 sent, 0 left",
+    ], [])
+    assert function.answers.get(timeout=30)["outcome"] == "stored"
+    [row] = rows().values()
+    assert row["version"] == {"N": "3"} and waiting(OUTSIDER) == 0
+
+
+def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, spoke, environment, across_accounts):
+    spoke(OTHER)
+    for spokes, error in [
+        ("111122223333", "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"),
+        ("111122223333/us-east-1 444455556666/us-east-1",
+         f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
+         "name a bus of your account, and your own policies must allow the queue, too (docs/organisation.md)"),
+    ]:
+        assert ops("redrive.py", "recorder", "--spokes", spokes, **environment) == (1, [], [error])
+
+
+def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill_it(spoke):
+    with account(*OTHER):
+        deployed = spoke(OTHER)
+    policy = deployed.properties["DeadLetterQueuePolicy"]["PolicyDocument"]
+    queue = f"arn:aws:sqs:{OTHER[1]}:{OTHER[0]}:{QUEUE}"
+    hub, other = f"arn:aws:iam::{ACCOUNT}:root", f"arn:aws:iam::{OUTSIDER[0]}:root"
+    tls = {"aws:SecureTransport": "true"}
+    for action in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes", "GetQueueUrl"):
+        assert allows(policy, hub, f"sqs:{action}", queue, **tls)
+        assert not allows(policy, hub, f"sqs:{action}", queue, **{"aws:SecureTransport": "false"})
+        assert not allows(policy, other, f"sqs:{action}", queue, **tls)
+    for action in ("SendMessage", "PurgeQueue", "SetQueueAttributes"):
+        assert not allows(policy, hub, f"sqs:{action}", queue, **tls)
+    rule = {"aws:SourceArn": deployed.outputs["RuleArn"], "aws:SourceAccount": OTHER[0]}
+    sends = ("events.amazonaws.com", "sqs:SendMessage", queue)
+    assert allows(policy, *sends, **tls | rule)
+    assert not allows(policy, *sends, **tls | rule | {"aws:SourceAccount": OUTSIDER[0]})
+    assert not allows(policy, *sends, **tls | rule | {"aws:SourceArn": f"arn:aws:events:us-east-1:{OUTSIDER[0]}:rule/x"})
+
+
+# The templates and the page.
+
+
+def test_the_templates_are_plain_cloudformation_as_stacksets_require():
+    for name in ("hub", "spoke"):
+        text = (PROJECT / f"organisation/{name}.yaml").read_text()
+        template = yaml_parse(text)
+        assert "Transform" not in template and "Fn::Transform" not in text and "AWS::Serverless" not in text
+        # `make delete` deletes only the recorder's stacks.
+        assert not template["Description"].startswith("ecs-state-recorder:")
+        for parameter in template["Parameters"].values():
+            assert parameter["Description"].endswith(".")
+
+
+def test_the_documented_stackset_reaches_the_spokes_accounts(aws):
+    block = re.search(r"```console\n(\$ aws cloudformation create-stack-set.*?)```", PAGE, re.DOTALL)[1]
+    client = boto3.client("cloudformation")
+    create, instances = [shlex.split(line[2:]) for line in block.replace("\\\n", " ").splitlines()]
+    given = options(create)
+    parameter = dict(each.split("=") for each in given["parameters"][0].split(","))
+    assert parameter["ParameterKey"] in yaml_parse((PROJECT / "organisation/spoke.yaml").read_text())["Parameters"]
+    client.create_stack_set(
+        StackSetName=given["stack-set-name"][0],
+        TemplateBody=(PROJECT / given["template-body"][0].removeprefix("file://")).read_text(),
+        Capabilities=given["capabilities"], PermissionModel=given["permission-model"][0], Parameters=[parameter],
+        AutoDeployment={"Enabled": True, "RetainStacksOnAccountRemoval": False},
+    )
+    assert given["auto-deployment"] == ["Enabled=true,RetainStacksOnAccountRemoval=false"]
+    given = options(instances)
+    client.create_stack_instances(
+        StackSetName=given["stack-set-name"][0], Regions=given["regions"],
+        DeploymentTargets={"OrganizationalUnitIds": [given["deployment-targets"][0].split("=")[1]]},
+    )
+    assert client.describe_stack_set(StackSetName="ecs-state-recorder-spoke")["StackSet"]["Status"] == "ACTIVE"
+
+
+def options(words):
+    """The options of a command line of the AWS CLI."""
+    found = {}
+    for word in words:
+        if word.startswith("--"):
+            found[word[2:]] = []
+        elif found:
+            found[list(found)[-1]].append(word)
+    return found
+
+
+def test_make_passes_the_spokes_on():
+    shown = subprocess.run(["make", "--dry-run", "redrive", "SPOKES=1/a 2/b"], cwd=PROJECT, capture_output=True, text=True)
+    assert "redrive.py 'ecs-state-recorder'   --spokes '1/a 2/b'" in shown.stdout

@@ -1,0 +1,263 @@
+"""ops/policies: enough for the documented commands, and no more.
+
+moto's own enforcement of policies looks at no resource of most services, so each call of the program under test is
+evaluated here, with its action and its resource. What CloudFormation calls on behalf of whoever deploys is not seen in
+moto: for that, CloudFormation's own schemas list the actions of each resource's handlers."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import boto3
+import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from moto.core.authorization import ActionAuthenticatorMixin
+from moto.core.exceptions import AccessDeniedError
+
+from .aws import ACCOUNT, PROJECT, REGION
+from .iam import allows, as_list
+from .ops import ops
+from .test_deploy import make  # noqa: F401, a fixture
+from .test_redrive import event as task_event
+from .test_smoke import Lambda, deployed, task_stops  # noqa: F401, a fixture
+
+NAME = "ecs-state-recorder"
+FILES = sorted((PROJECT / "ops/policies").glob("*.json"))
+KEY = "AKIATHEPROGRAMUNDERT"
+# Of signatures, and operations, whose name in policies is another one. Batches need the same action as single calls.
+SERVICES = {"monitoring": "cloudwatch"}
+ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
+
+
+def policy(name):
+    return json.loads((PROJECT / f"ops/policies/{name}.json").read_text())
+
+
+def actions(document):
+    return {action for statement in document["Statement"] for action in as_list(statement["Action"])}
+
+
+def resources(service, action, given, path):
+    """The ARNs that a request is authorized on, as the Service Authorization Reference has them."""
+    prefix = f"arn:aws:{service}:{REGION}:{ACCOUNT}:"
+    if service == "cloudformation":
+        name = given.get("StackName", "")
+        return [name if name.startswith("arn:") else f"{prefix}stack/{name}/id" if name else "*"]
+    if service == "lambda":
+        return [f"{prefix}function:{unquote(path.split('/')[3])}"]
+    if service == "sqs":
+        return [prefix + (given.get("QueueName") or given["QueueUrl"].split("/")[-1])]
+    if service == "dynamodb":
+        return [f"{prefix}table/{given['TableName']}"]
+    if service == "logs":
+        return [f"{prefix}log-group:{given['logGroupName']}:*" if "logGroupName" in given else "*"]
+    if service == "events":
+        bus = "" if given.get("EventBusName", "default") == "default" else given["EventBusName"] + "/"
+        found = [f"{prefix}archive/{given['ArchiveName']}"] if "ArchiveName" in given else []
+        found += [f"{prefix}replay/{given['ReplayName']}"] if "ReplayName" in given else []
+        found += [given["EventSourceArn"]] if action == "events:StartReplay" else []
+        rule = given.get("Rule") or (given.get("Name") if "Rule" in action else None)
+        return found + ([f"{prefix}rule/{bus}{rule}"] if rule else []) or ["*"]
+    if service == "sns":
+        return [given["TopicArn"]]
+    if service == "s3":
+        return [f"arn:aws:s3:::{path.strip('/')}"]
+    return ["*"]
+
+
+@pytest.fixture
+def enforce(monkeypatch):
+    """Applies a policy to all calls with KEY. Yields the actions that were asked for."""
+
+    @contextmanager
+    def enforced(document, front=None):
+        asked, denied = set(), set()
+
+        def may(action, *resources):
+            asked.add(action)
+            if action == "sts:GetCallerIdentity" or all(allows(document, KEY, action, each) for each in resources):
+                return True
+            denied.add(action)
+            return False
+
+        def authorize(handler, request_class, resource="*"):
+            authorization = handler.headers.get("Authorization", "")
+            if KEY not in authorization:
+                return
+            service = SERVICES.get(name := authorization.split("Credential=")[1].split("/")[3], name)
+            operation = handler._get_action().removesuffix("Batch")
+            action = ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
+            body = bytes(handler.raw_body or b"").decode(errors="replace")
+            given = {name: values[0] for name, values in (handler.querystring or {}).items()}
+            if body.startswith("{"):
+                given |= {name: value for name, value in json.loads(body).items() if isinstance(value, str)}
+            path = urlparse(handler.uri).path
+            if not may(action, *resources(service, action, given, path)):
+                raise AccessDeniedError(user_arn=f"arn:aws:iam::{ACCOUNT}:user/tester", action=action)
+
+        if front:
+            # These calls do not reach moto.
+            front.denies = lambda environ: KEY in environ["HTTP_AUTHORIZATION"] and not may(
+                "lambda:InvokeFunction", *resources("lambda", "lambda:InvokeFunction", {}, environ["PATH_INFO"])
+            )
+        with monkeypatch.context() as patched:
+            patched.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", authorize)
+            yield asked, denied
+
+    return enforced
+
+
+@pytest.fixture
+def stack(aws):
+    boto3.client("sns").create_topic(Name="on-call")
+    return aws.deploy(NAME, AlarmTopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_policy_passes_cfn_lints_checks_of_its_grammar_actions_and_resources_and_is_within_iams_limit(path, tmp_path):
+    document = json.loads(path.read_text())
+    template = tmp_path / "template.json"
+    template.write_text(json.dumps({"Resources": {"Policy": {
+        "Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}}}))
+    lint = [Path(sys.executable).parent / "cfn-lint", "--include-checks", "I", "--", template]
+    ended = subprocess.run(lint, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    # Of a managed policy, without whitespace.
+    assert len(json.dumps(document, separators=(",", ":"))) <= 6144
+    assert "*" not in actions(document) and not [action for action in actions(document) if "*" in action]
+
+
+def test_there_is_a_policy_for_each_purpose():
+    assert [path.stem for path in FILES] == ["deploy", "operate", "read"]
+
+
+def operate(aws, stack):
+    """The documented commands of whoever operates the stack."""
+    environment = aws.environment(AWS_ACCESS_KEY_ID=KEY, AWS_MAX_ATTEMPTS="2")
+    boto3.client("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=task_event(1))
+    ended = {"dry run": ops("redrive.py", NAME, "--dry-run", **environment)}
+    ended["redrive"] = ops("redrive.py", NAME, **environment)
+    ended["invoke-remote"] = ops("invoke.py", NAME, "events/fargate-task-running.json", **environment)
+    task_stops()
+    ended["smoke"] = ops("smoke.py", NAME, "--patience", "4", **environment)
+    return {name: (code, lines, errors) for name, (code, lines, errors) in ended.items() if code}
+
+
+# moto has no reconciler to run. A replay is only cancelled by Ctrl-C, and a queue only looked up in another account.
+BESIDE = {"events:CancelReplay", "sqs:GetQueueUrl"}
+
+
+def test_whoever_operates_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack, deployed, enforce):
+    deployed.name = NAME
+    with enforce(policy("operate"), deployed) as (asked, denied):
+        assert operate(aws, stack) == {}
+    assert denied == set()
+    # Nothing is allowed that no command asks for.
+    assert asked - {"sts:GetCallerIdentity"} == actions(policy("operate")) - BESIDE
+
+
+@pytest.mark.parametrize("action", ["lambda:InvokeFunction", "sqs:DeleteMessage", "dynamodb:GetItem", "events:StartReplay"])
+def test_without_one_of_its_actions_a_command_fails(aws, stack, deployed, enforce, action):
+    deployed.name = NAME
+    document = policy("operate")
+    for statement in document["Statement"]:
+        statement["Action"] = [each for each in as_list(statement["Action"]) if each != action]
+    with enforce(document, deployed) as (asked, denied):
+        assert operate(aws, stack) != {}
+    assert denied == {action}
+
+
+def test_nobody_but_the_stacks_own_resources_are_reached(aws, enforce):
+    """Another stack's name is another set of resources."""
+    aws.deploy("other")
+    with enforce(policy("operate")) as (asked, denied):
+        code, lines, [error] = ops("redrive.py", "other", **aws.environment(AWS_ACCESS_KEY_ID=KEY))
+    assert code == 1 and "not authorized to perform: cloudformation:DescribeStacks" in error
+
+
+def test_whoever_reads_can_read_rows_log_and_metrics_and_change_nothing(aws, stack, enforce):
+    client = lambda service: boto3.client(service, aws_access_key_id=KEY, aws_secret_access_key="testing")
+    tasks, log = stack.outputs["TaskTableName"], stack.outputs["LogGroupName"]
+    with enforce(policy("read")) as (asked, denied):
+        client("cloudformation").describe_stacks(StackName=NAME)
+        client("dynamodb").scan(TableName=tasks)
+        client("dynamodb").get_item(TableName=tasks, Key={"taskArn": {"S": "arn"}})
+        client("logs").filter_log_events(logGroupName=log)
+        client("cloudwatch").describe_alarms()
+        assert denied == set()
+        for change in (
+            lambda: client("dynamodb").put_item(TableName=tasks, Item={"taskArn": {"S": "arn"}}),
+            lambda: client("dynamodb").delete_item(TableName=tasks, Key={"taskArn": {"S": "arn"}}),
+            lambda: client("lambda").invoke(FunctionName=stack.outputs["FunctionName"]),
+            lambda: client("sqs").receive_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"]),
+        ):
+            with pytest.raises(client("dynamodb").exceptions.ClientError, match="not authorized"):
+                change()
+    writes = ("Put", "Delete", "Update", "Create", "Invoke", "Receive", "Send", "Tag", "Set")
+    assert not [action for action in actions(policy("read")) if action.split(":")[1].startswith(writes)]
+
+
+# What the handlers could also need, for what the template does not use.
+UNUSED_SERVICES = ("ec2", "elasticfilesystem", "s3files", "firehose", "kinesis", "kms")
+UNUSED = {
+    # Code signing, layers, versions, runtime management and capacity providers of functions.
+    "lambda:AssociateRuntimeAlias", "lambda:DeleteFunctionCodeSigningConfig", "lambda:GetCodeSigningConfig",
+    "lambda:GetLayerVersion", "lambda:PassCapacityProvider", "lambda:PublishVersion",
+    "lambda:PutFunctionCodeSigningConfig", "lambda:PutFunctionRecursionConfig", "lambda:PutFunctionScalingConfig",
+    "lambda:PutRuntimeManagementConfig",
+    # Deliveries, indexes, protection and policies of log groups.
+    "logs:AssociateKmsKey", "logs:CreateLogDelivery", "logs:CreateLogStream", "logs:DeleteDataProtectionPolicy",
+    "logs:DeleteIndexPolicy", "logs:DeleteResourcePolicy", "logs:DescribeLogStreams", "logs:DisassociateKmsKey",
+    "logs:PutBearerTokenAuthentication", "logs:PutDataProtectionPolicy", "logs:PutIndexPolicy", "logs:PutLogEvents",
+    "logs:PutLogGroupDeletionProtection", "logs:PutResourcePolicy", "s3:REST.PUT.OBJECT",
+    # Managed policies of roles.
+    "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:CreateServiceLinkedRole",
+    # Replicas, imports, insights, streaming and policies of tables.
+    "dynamodb:AssociateTableReplica", "dynamodb:BatchWriteItem", "dynamodb:CreateTableReplica", "dynamodb:DeleteItem",
+    "dynamodb:DeleteResourcePolicy", "dynamodb:DescribeImport", "dynamodb:DisableKinesisStreamingDestination",
+    "dynamodb:EnableKinesisStreamingDestination", "dynamodb:GetItem", "dynamodb:ImportTable", "dynamodb:PutItem",
+    "dynamodb:PutResourcePolicy", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateContributorInsights",
+    "dynamodb:UpdateItem", "dynamodb:UpdateKinesisStreamingDestination", "s3:GetObjectMetadata",
+}
+# What the commands, or SAM's bucket, need besides: SAM creates it in moto, too, but as CloudFormation.
+SAMS = {
+    "s3:CreateBucket", "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetBucketTagging", "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
+    "s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "cloudformation:DeleteChangeSet",
+    "cloudformation:GetTemplateSummary", "lambda:GetFunctionConfiguration", "lambda:ListTags",
+}
+# Of CloudFormation's own commands, in states that these two do not reach.
+STATES = {"cloudformation:GetTemplate", "cloudformation:ListChangeSets"}
+
+
+def of_handlers(stack):
+    found = set()
+    for kind in set(stack.types.values()):
+        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+        for name, handler in schema["handlers"].items():
+            found |= set(handler.get("permissions", [])) if name != "list" else set()
+    return {action for action in found if action.split(":")[0] not in UNUSED_SERVICES} - UNUSED
+
+
+def test_whoever_deploys_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more(stack):
+    granted, needed = actions(policy("deploy")), of_handlers(stack)
+    assert needed - granted == set()
+    commands = {action for action in granted if action.startswith("cloudformation:")}
+    assert granted - needed - SAMS - commands == set()
+    # Only the functions and the schedules get a role of the stack.
+    [passing] = [each for each in policy("deploy")["Statement"] if "iam:PassRole" in as_list(each["Action"])]
+    assert passing["Condition"] == {
+        "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com"]}}
+
+
+def test_make_deploy_and_make_delete_work_with_the_policy(aws, make, enforce):  # noqa: F811
+    with enforce(policy("deploy")) as (asked, denied):
+        for target in ("deploy", "delete"):
+            code, output, errors = make(target, f"STACK={NAME}", AWS_ACCESS_KEY_ID=KEY)
+            assert code == 0 and denied == set(), (denied, output, errors)
+    cloudformation = {action for action in actions(policy("deploy")) if action.startswith("cloudformation:")}
+    assert {action for action in asked if action.startswith("cloudformation:")} <= cloudformation
+    assert cloudformation - asked <= STATES | SAMS, cloudformation - asked
