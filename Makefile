@@ -23,7 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the recorder, reconcile, and show outcomes and stored rows
+run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the recorder, reconcile, and ask what runs and why tasks stopped
 	@$(TARGET)/debug/local run
 
 .PHONY: watch
@@ -220,13 +220,15 @@ lock:
 	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > ops/requirements.txt
 	@rm -rf .tools/lock
 
-# Two builds, so that the function is built without the features that the local run enables in shared dependencies. The
-# local run is not started by `cargo run`: that sets variables which ring's build script watches, so that the cargo inside
-# `cargo lambda watch` would recompile ring, and the next `cargo build` would do so again.
+# Three builds, so that the functions are built without the features that the local run and the command line enable in
+# shared dependencies. The local run is not started by `cargo run`: that sets variables which ring's build script
+# watches, so that the cargo inside `cargo lambda watch` would recompile ring, and the next `cargo build` would do so
+# again.
 .PHONY: debug
 debug:
 	@cargo build --locked
 	@cargo build --locked --package local
+	@cargo build --locked --features cli --bin ecs-state
 
 # Without its dependency ziglang (450 MB), which only cross-compilation needs.
 .tools/bin/cargo-lambda:
