@@ -16,7 +16,11 @@ async fn nothing_found_is_code_1() {
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;
         let cases: [(&[&str], &str); 4] = [
-            (&["tasks"], "no task matches; those that have stopped are listed by `ecs-state stopped`"),
+            (
+                &["tasks"],
+                "no task matches; `ecs-state tasks` lists all that have not stopped, with their clusters and groups, and \
+                 `ecs-state stopped` those that have",
+            ),
             (
                 &["stopped", "--since", "2026-03-02T11:40:26Z"],
                 "no task that has stopped since 2026-03-02 11:40:26Z matches",
@@ -36,7 +40,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 11] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -44,6 +48,8 @@ async fn wrong_usage_is_code_2() {
         (&["tasks", "--status", "runing"], "[possible values: PROVISIONING"),
         (&["tasks", "--status", "stopped"], "error: tasks in status STOPPED are listed by `ecs-state stopped`"),
         (&["stopped", "--status", "running"], "error: tasks in status RUNNING are listed by `ecs-state tasks`"),
+        (&["stopped", "--since", "-1h"], "must be a duration such as 24h or 7d, or a time such as"),
+        (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),
     ];

@@ -60,6 +60,7 @@ const FILTERS: &[(&[&str], Expected)] = &[
     }),
     (&["--cluster", "dem"], |_| false),
     (&["--service", "web"], |task| text(task, "group") == "service:web"),
+    (&["--service", "service:web"], |task| text(task, "group") == "service:web"),
     (&["--service", "a"], |task| text(task, "group") == "service:a"),
     (&["--service", "a#b"], |task| text(task, "group") == "service:a#b"),
     (&["--group", "a"], |task| text(task, "group") == "a"),
@@ -71,6 +72,7 @@ const FILTERS: &[(&[&str], Expected)] = &[
     (&["--started-by", "ecs-svc/1"], |task| text(task, "startedBy") == "ecs-svc/1"),
     (&["--image", "web:12"], |task| text(&task["containers"][0], "image") == "registry/web:12"),
     (&["--image", "sha256:bb"], |task| text(&task["containers"][0], "imageDigest") == "sha256:bb"),
+    (&["--instance", "aa"], |task| text(task, "containerInstanceArn").ends_with("/aaa")),
     (&["--instance", "aaa"], |task| text(task, "containerInstanceArn").ends_with("/aaa")),
     (&["--instance", "arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/bbb"], |task| {
         text(task, "containerInstanceArn").ends_with("/demo/bbb")

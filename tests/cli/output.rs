@@ -116,18 +116,20 @@ async fn a_summary_counts_stops_by_code_and_group() {
   ImageNotFound  1  ████████████████████
   ScaledIn       1  ████████████████████
 
-By group
-  service:web  3  OutOfMemory 2, ScaledIn 1
-  service:api  1  ImageNotFound 1
+By cluster and group
+  demo/service:web   2  OutOfMemory 1, ScaledIn 1
+  other/service:api  1  ImageNotFound 1
+  other/service:web  1  OutOfMemory 1
 "
         );
         let done = fixture.run(&["stopped", "--since", "90000h", "--summary", "--json"]).await;
         assert_eq!(
             done.objects(),
             [
-                json!({"group": "service:api", "code": "ImageNotFound", "count": 1}),
-                json!({"group": "service:web", "code": "OutOfMemory", "count": 2}),
-                json!({"group": "service:web", "code": "ScaledIn", "count": 1}),
+                json!({"clusterArn": cluster("demo"), "group": "service:web", "code": "OutOfMemory", "count": 1}),
+                json!({"clusterArn": cluster("demo"), "group": "service:web", "code": "ScaledIn", "count": 1}),
+                json!({"clusterArn": cluster("other"), "group": "service:api", "code": "ImageNotFound", "count": 1}),
+                json!({"clusterArn": cluster("other"), "group": "service:web", "code": "OutOfMemory", "count": 1}),
             ]
         );
     }
@@ -158,6 +160,7 @@ Why it stopped
   ScaledIn: a scale-in or a deployment of service \"web\" stopped the task
   who can act       nobody
   a retry may help  no
+  stop code         ServiceSchedulerInitiated
   ECS says          Scaling activity initiated by (deployment ecs-svc/4093171225387263520)
 
 Life (UTC)
@@ -179,7 +182,7 @@ Network
   interface  eni-0272386519f4df8b6
   subnet     subnet-0b7c6931f2a4d5e68
 
-Overrides of this run
+Overrides of this run (--show-environment shows all)
   web  FEATURE_FLAGS=[hidden]
 "
         .replace("{age}", age)

@@ -47,9 +47,13 @@ async fn a_whole_id_costs_a_request_a_cluster_and_two_more() {
 async fn a_part_of_an_id_is_enough_if_no_other_task_has_it() {
     for has_index in [true, false] {
         let fixture = fixture(has_index).await;
-        for arguments in
-            [&["5f1b9"][..], &["9c0e6d"], &["5f1b", "--cluster", "demo"], &["5f1b", "--cluster", &cluster("demo")]]
-        {
+        for arguments in [
+            &["5f1b9"][..],
+            &["5F1B9"],
+            &["9c0e6d"],
+            &["5f1b", "--cluster", "demo"],
+            &["5f1b", "--cluster", &cluster("demo")],
+        ] {
             let (done, _) = ask(&fixture, arguments).await;
             assert_eq!((done.ids(), done.code), (vec![ID.to_owned()], Some(0)), "{arguments:?}");
         }
@@ -69,7 +73,7 @@ async fn several_tasks_that_match_are_named() {
         let (done, _) = ask(&fixture(has_index).await, &["5f1b"]).await;
         assert_eq!((done.stdout.as_str(), done.code), ("", Some(2)));
         let error = format!(
-            "error: 2 tasks have an id with 5f1b in it: give more of it, or the ARN\n  {ECS}:task/demo/{ID}\n  \
+            "error: 2 tasks have an id like 5f1b: give more of it, or the ARN\n  {ECS}:task/demo/{ID}\n  \
              {ECS}:task/other/5f1bffff6d7a4f0f8c3e2b1a09d8c7f6\n"
         );
         assert!(done.stderr.ends_with(&error), "{done:?}");

@@ -26,7 +26,7 @@ async fn overridden_values_and_commands_are_hidden_unless_asked_for() {
         assert!(done.code == Some(0) && !format!("{done:?}").contains("hunter"), "{done:?}");
     }
     let done = fixture.run(&["task", ID]).await;
-    let (_, overrides) = done.stdout.split_once("Overrides of this run\n").unwrap();
+    let (_, overrides) = done.stdout.split_once("Overrides of this run (--show-environment shows all)\n").unwrap();
     assert_eq!(
         overrides,
         "  web  command: [hidden]\n  web  TOKEN=[hidden]\n  web  KEY=[redacted]\n  web  NEW=[hidden]\n  web  256 MiB of memory\n"

@@ -28,7 +28,7 @@ Exit codes:
 
 /// What runs on Amazon ECS, what stopped, and why: from the tables that ecs-state-recorder keeps.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
+#[command(name = "ecs-state", version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -103,8 +103,8 @@ pub(crate) struct Filters {
     /// Only tasks with a container whose image or digest contains this text
     #[arg(long, value_name = "TEXT")]
     image: Option<String>,
-    /// Only tasks on this container instance
-    #[arg(long, value_name = "ID|ARN|EC2 ID")]
+    /// Only tasks on this container instance, by its id or the beginning of it
+    #[arg(long, value_name = "ID|ARN|EC2 ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) instance: Option<String>,
     /// Also tasks that ECS no longer knows, although they are not known to have stopped
     #[arg(long)]
@@ -135,7 +135,8 @@ impl Filters {
         }
         Ok(Filter {
             cluster: self.cluster.clone(),
-            service: self.service.clone(),
+            // As the column GROUP has it, too.
+            service: self.service.as_ref().map(|name| name.strip_prefix("service:").unwrap_or(name).to_owned()),
             group: self.group.clone(),
             family: self.family.clone(),
             started_by: self.started_by.clone(),
@@ -151,7 +152,7 @@ impl Filters {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
-    /// Print one JSON object a line, with ECS's own field names
+    /// Print one JSON object a line, with ECS's own field names; of a stopped task, `diagnosis` says why
     #[arg(long)]
     pub(crate) json: bool,
     /// Show what a run overrides of environment variables and commands, which may be secret
@@ -176,7 +177,7 @@ pub(crate) struct TasksArguments {
 #[derive(Args, Debug)]
 pub(crate) struct StoppedArguments {
     /// Only tasks that have stopped since: 24h, 7d, 90000h, or 2026-03-02T11:40:26Z, or 2026-03-02
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time::since)]
+    #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
     pub(crate) since: DateTime<Utc>,
     /// Only tasks with this diagnosis, such as OutOfMemory
     #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = code_parser())]
@@ -227,13 +228,20 @@ pub(crate) struct InstancesArguments {
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
     /// The pause between two looks
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
     pub(crate) interval: Duration,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// Read the whole table instead of the index
     #[arg(long, help_heading = "Output")]
     pub(crate) scan: bool,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) | Err(_) => Err("must be a duration such as 5s or 1m".to_owned()),
+        Ok(pause) => Ok(pause),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

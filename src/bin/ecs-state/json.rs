@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::terminal::is_unsafe;
 
-/// In place of what is not shown.
-const HIDDEN: &str = "[hidden]";
+/// What is shown in place of what may be secret.
+pub(crate) const HIDDEN: &str = "[hidden]";
 /// What the recorder stores in place of what it redacts.
 const REDACTED: &str = "[redacted]";
 

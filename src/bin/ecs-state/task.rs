@@ -23,6 +23,8 @@ const LISTED: usize = 20;
 
 pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<(), Failure> {
     let TaskArguments { id, cluster, output } = arguments;
+    // Ids are in lower case.
+    let id = &if id.starts_with("arn:") { id.clone() } else { id.to_ascii_lowercase() };
     let Some(row) = read(tables, id, cluster.as_deref(), output.scan).await? else {
         let cluster = cluster.as_ref().map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
         return Err(Failure::Nothing(format!("no task{cluster} has the id {id}, or an id with that in it")));
@@ -71,7 +73,7 @@ async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> R
                 list = format!("{list}\n  … and {} more", several.len() - LISTED);
             }
             Err(Failure::Usage(format!(
-                "{} tasks have an id with {id} in it: give more of it, or the ARN\n  {list}",
+                "{} tasks have an id like {id}: give more of it, or the ARN\n  {list}",
                 several.len()
             )))
         }
@@ -103,6 +105,7 @@ fn write(
         }
         let transient = diagnosis.transient.map_or("that can't be told", |is| if is { "yes" } else { "no" });
         let mut facts = vec![("who can act", diagnosis.actor.to_string()), ("a retry may help", transient.to_owned())];
+        facts.extend(task.stop_code.as_ref().map(|code| ("stop code", code.to_string())));
         if let Some(evidence) = &diagnosis.evidence {
             facts.push(("ECS says", evidence.clone()));
         }
@@ -121,7 +124,9 @@ fn write(
     }
     let overrides = overrides(task);
     if !overrides.is_empty() {
-        heading(output, "Overrides of this run")?;
+        let has_hidden = overrides.iter().any(|(_, value)| value.contains(json::HIDDEN));
+        let hint = if has_hidden { " (--show-environment shows all)" } else { "" };
+        heading(output, &format!("Overrides of this run{hint}"))?;
         fields(output, &overrides.iter().map(|(name, value)| (&**name, value.clone())).collect::<Vec<_>>(), width)?;
     }
     Ok(())

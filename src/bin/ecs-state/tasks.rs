@@ -63,7 +63,9 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     }
     table.flush()?;
     unreadable
-        .outcome(found, || "no task matches; those that have stopped are listed by `ecs-state stopped`".to_owned())
+        .outcome(found, || "no task matches; `ecs-state tasks` lists all that have not stopped, with their clusters and groups, and `ecs-state \
+         stopped` those that have"
+            .to_owned())
 }
 
 pub(crate) fn cells(row: &Row<Task>, now: DateTime<Utc>) -> Vec<Cell> {

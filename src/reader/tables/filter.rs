@@ -20,7 +20,7 @@ pub struct Filter {
     pub status: Option<String>,
     /// A part of the image, or of its digest, of one of its containers.
     pub image: Option<String>,
-    /// The container instances, by their ARNs or ids.
+    /// The container instances, by their ARNs or ids, or how their ids begin.
     pub instances: Option<Vec<String>>,
     /// Whether tasks that ECS no longer knows are admitted.
     pub missing: bool,
@@ -53,7 +53,8 @@ impl Filter {
         };
         let is_on = |instances: &Vec<String>| {
             let instance = task.container_instance_arn.as_deref();
-            instance.is_some_and(|arn| instances.iter().any(|wanted| is_part_of(arn, wanted)))
+            instance
+                .is_some_and(|arn| instances.iter().any(|wanted| arn == wanted || last_part(arn).starts_with(wanted)))
         };
         self.admits_entry(&Entry::from_row(row))
             && (self.missing || row.recorded.missing_since.is_none())
@@ -72,11 +73,16 @@ pub fn is_cluster(arn: Option<&str>, wanted: &str) -> bool {
 /// Whether an ARN is the one wanted, or its last part is.
 #[must_use]
 pub fn is_part_of(arn: &str, wanted: &str) -> bool {
-    arn == wanted || arn.rsplit_once('/').is_some_and(|(_, last)| last == wanted)
+    arn == wanted || last_part(arn) == wanted
+}
+
+/// The last part of an ARN: a name or an id.
+pub(super) fn last_part(arn: &str) -> &str {
+    arn.rsplit_once('/').map_or(arn, |(_, last)| last)
 }
 
 fn is_family(task_definition: Option<&str>, wanted: &str) -> bool {
     let Some(definition) = task_definition else { return false };
-    let definition = definition.rsplit_once('/').map_or(definition, |(_, last)| last);
+    let definition = last_part(definition);
     definition == wanted || definition.rsplit_once(':').is_some_and(|(family, _)| family == wanted)
 }

@@ -3,13 +3,14 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::entry::text;
+use super::filter::last_part;
 use super::listing::items;
 use super::{Access, Item, Progress, ReadError, Tables, is_cluster, scan};
 use crate::state::index::{INDEX, INDEX_CLUSTER};
 use crate::state::resource::Resource;
 
 impl Tables {
-    /// The ARNs of the tasks whose id is `id` or has it as a part, in order.
+    /// The ARNs of the tasks whose id begins with `id`, or else of those whose id has it as a part, in order.
     ///
     /// A whole id costs a request for each cluster and a single `BatchGetItem`. For a part of one, every entry of the
     /// index is read.
@@ -56,6 +57,9 @@ impl Tables {
             .expression_attribute_values(":id", AttributeValue::S(id.to_owned()));
         let mut found =
             scan::parallel(&self.tasks, request, progress, |item| admitted(item, id, cluster, attribute)).await?;
+        if found.iter().any(|arn| last_part(arn).starts_with(id)) {
+            found.retain(|arn| last_part(arn).starts_with(id));
+        }
         found.sort_unstable();
         Ok(found)
     }
@@ -77,6 +81,6 @@ pub fn is_whole(id: &str) -> bool {
 fn admitted(mut item: Item, id: &str, cluster: Option<&str>, attribute: &str) -> Option<String> {
     let arn = text(&mut item, Resource::Task.key())?;
     let of_cluster = text(&mut item, attribute);
-    let last = arn.rsplit_once('/').map_or(arn.as_str(), |(_, last)| last);
-    (last.contains(id) && cluster.is_none_or(|cluster| is_cluster(of_cluster.as_deref(), cluster))).then_some(arn)
+    (last_part(&arn).contains(id) && cluster.is_none_or(|cluster| is_cluster(of_cluster.as_deref(), cluster)))
+        .then_some(arn)
 }
