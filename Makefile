@@ -134,6 +134,7 @@ package: .tools/aws/builds cargo ## Build what can be deployed without Rust, int
 
 .PHONY: test-package
 test-package: unpacked .tools/aws/all ## Test a package of this machine's architecture: make test-package PACKAGE=target/package/x86_64
+	@mkdir -p $(TARGET)/unpacked
 	@for name in recorder reconciler; do unzip -q -o '$(PACKAGE)'/$$name.zip -d $(TARGET)/unpacked/$$name || exit 1; done
 	FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap RECONCILER_BINARY=$(TARGET)/unpacked/reconciler/bootstrap \
 		cargo test --locked --test convergence --test reconciliation

@@ -50,8 +50,8 @@ def assemble(folder, architecture, binaries):
     for name in FUNCTIONS:
         bootstrap = zipfile.ZipInfo("bootstrap")
         bootstrap.external_attr = 0o100755 << 16
-        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            archive.writestr(bootstrap, binaries[f"ecs-state-{name}"])
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            archive.writestr(bootstrap, binaries[f"ecs-state-{name}"], zipfile.ZIP_DEFLATED, compresslevel=9)
     (folder / COMMAND).write_bytes(binaries[COMMAND])
     (folder / COMMAND).chmod(0o755)
     (folder / "template.yaml").write_text(template((PROJECT / "template.yaml").read_text(), architecture))

@@ -1,5 +1,6 @@
 """What `make package` writes, and a deployment from it without Rust."""
 
+import base64
 import hashlib
 import json
 import os
@@ -32,6 +33,13 @@ def package(tmp_path):
     return tmp_path / "x86_64"
 
 
+def documented(command):
+    """The words that follow a command in docs/deploy.md."""
+    page = (PROJECT / "docs/deploy.md").read_text().replace("\\\n", " ")
+    [found] = re.findall(rf"(?m)^\$ {command} (.*)$", page)
+    return [*command.split()[1:], *found.split()]
+
+
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -44,7 +52,8 @@ def test_a_package_has_both_functions_the_command_line_the_template_the_licences
     for name in ("recorder", "reconciler"):
         with zipfile.ZipFile(package / f"{name}.zip") as archive:
             [bootstrap] = archive.infolist()
-            assert (bootstrap.filename, bootstrap.external_attr >> 16) == ("bootstrap", 0o100755)
+            found = (bootstrap.filename, bootstrap.external_attr >> 16, bootstrap.compress_type)
+            assert found == ("bootstrap", 0o100755, zipfile.ZIP_DEFLATED)
     assert os.access(package / "ecs-state", os.X_OK)
 
 
@@ -70,7 +79,7 @@ def test_its_template_is_the_projects_with_the_built_functions_for_one_architect
     assert packaged == expected
 
 
-def test_exactly_the_linked_packages_are_listed_with_their_licences_and_a_licence_that_is_not_allowed_is_refused(monkeypatch):
+def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is_not_allowed_is_refused(monkeypatch):
     text = packages.licences("x86_64")
     listed = set(re.findall(r"(?m)^([\w-]+) [\w.+-]+: ", text))
     assert {"aws-sdk-dynamodb", "clap", "lambda_runtime", "ring", "tokio"} <= listed and len(listed) > 100
@@ -93,8 +102,8 @@ def test_a_licence_is_allowed_if_one_alternative_is(expression, allowed):
 
 
 @pytest.fixture
-def make(aws, tmp_path):
-    """Runs make on a machine with neither Rust nor a compiler."""
+def run(aws, tmp_path):
+    """Runs a program on a machine with neither Rust nor a compiler."""
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("bash", "cat", "env", "git", "head", "make", "python3", "sed", "sha256sum", "test", "touch", "uname"):
@@ -108,31 +117,44 @@ def make(aws, tmp_path):
     )
     assert not any(shutil.which(name, path=str(tools)) for name in ("cargo", "rustc", "cc", "zig"))
 
-    def run(*words):
-        command = [shutil.which("make"), *words]
-        ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600)
+    def run(program, *words, folder=PROJECT):
+        # What make finds is only what is in this PATH.
+        command = [shutil.which(program) or f"{Path(sys.executable).parent}/{program}", *words]
+        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
         return ended.returncode, ended.stdout, ended.stderr
 
     return run
 
 
-def test_one_command_deploys_a_package_without_rust(aws, make, package):
-    code, output, errors = make("deploy", f"PACKAGE={package}", "STACK=packaged")
-    assert code == 0, output + errors
-    assert "Successfully created/updated stack - packaged in eu-west-1" in output
-    [stack] = boto3.client("cloudformation").describe_stacks(StackName="packaged")["Stacks"]
+def expect_deployed(name, package):
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     for name, zipped in (("FunctionName", "recorder.zip"), ("ReconcilerName", "reconciler.zip")):
         function = boto3.client("lambda").get_function(FunctionName=outputs[name])
         assert function["Configuration"]["Architectures"] == [package.name]
-        size = function["Configuration"]["CodeSize"]
-        assert size == (package / zipped).stat().st_size
+        digest = base64.b64encode(hashlib.sha256((package / zipped).read_bytes()).digest()).decode()
+        assert function["Configuration"]["CodeSha256"] == digest
 
 
-def test_a_package_that_was_changed_or_is_none_is_not_deployed(make, package, tmp_path):
+def test_one_command_deploys_a_package_without_rust(run, package):
+    code, output, errors = run("make", "deploy", f"PACKAGE={package}", "STACK=packaged")
+    assert code == 0, output + errors
+    assert "Successfully created/updated stack - packaged in eu-west-1" in output
+    expect_deployed("packaged", package)
+
+
+def test_the_sam_cli_alone_deploys_a_package_from_its_folder(run, package):
+    # The folder is outside the repository, and nothing in it is.
+    assert not package.is_relative_to(PROJECT)
+    code, output, errors = run("sam", *documented("sam deploy"), folder=package)
+    assert code == 0, output + errors
+    expect_deployed("ecs-state-recorder", package)
+
+
+def test_a_package_that_was_changed_or_is_none_is_not_deployed(run, package, tmp_path):
     (package / "recorder.zip").write_bytes(b"something else")
-    code, _, errors = make("deploy", f"PACKAGE={package}", "STACK=packaged")
+    code, _, errors = run("make", "deploy", f"PACKAGE={package}", "STACK=packaged")
     assert code == 2 and f"error: {package} is not as `make package` wrote it: fetch it again" in errors
-    code, _, errors = make("deploy", f"PACKAGE={tmp_path}", "STACK=packaged")
+    code, _, errors = run("make", "deploy", f"PACKAGE={tmp_path}", "STACK=packaged")
     assert code == 2 and f"error: there is no file {tmp_path}/template.yaml: PACKAGE is a folder that" in errors
     assert boto3.client("cloudformation").describe_stacks()["Stacks"] == []
