@@ -23,7 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the recorder, reconcile, and show outcomes and stored rows
+run: debug $(CARGO_LAMBDA) ## Send every event in events/ through the recorder, reconcile, and ask what runs and why tasks stopped
 	@$(TARGET)/debug/local run
 
 .PHONY: watch
@@ -37,14 +37,17 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch`: make invoke
 	@test -f target/local/port || { echo 'error: nothing is running; start `make watch` in another terminal' >&2; exit 1; }
 	@cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port "$$(cat target/local/port)" --data-file '$(EVENT)' ecs-state-recorder
 
+# More than there are cores: most tests wait.
+TEST_THREADS ?= 8
+
 .PHONY: test
 test: .tools/aws/all ## Run every test
 	@# Tests the binaries that are shipped, without the features that the tests enable in shared dependencies.
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped && cp $(TARGET)/debug/ecs-state-recorder $(TARGET)/debug/ecs-state-reconciler $(TARGET)/shipped/
 	FUNCTION_BINARY=$(TARGET)/shipped/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/shipped/ecs-state-reconciler \
-		cargo test --locked --package ecs-state-recorder --package harness
-	cargo test --locked --features cli --test model --test diagnosis --test cli
+		RUST_TEST_THREADS=$(TEST_THREADS) \
+		cargo test --locked --package ecs-state-recorder --package harness --features ecs-state-recorder/cli
 	@.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 tests/deploy tests/docs
 
 .PHONY: cli
@@ -137,7 +140,7 @@ test-package: unpacked .tools/aws/all ## Test a package of this machine's archit
 	@mkdir -p $(TARGET)/unpacked
 	@for name in recorder reconciler; do unzip -q -o '$(PACKAGE)'/$$name.zip -d $(TARGET)/unpacked/$$name || exit 1; done
 	FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap RECONCILER_BINARY=$(TARGET)/unpacked/reconciler/bootstrap \
-		cargo test --locked --test convergence --test reconciliation
+		cargo test --locked --features cli --test convergence --test reconciliation
 	@# Of the deployment's tests, those of the package, and those that build with SAM or run the function.
 	@FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap PACKAGE='$(abspath $(PACKAGE))' \
 		.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider \
@@ -231,13 +234,14 @@ lock:
 	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } > ops/requirements.txt
 	@rm -rf .tools/lock
 
-# Two builds, so that the function is built without the features that the local run enables in shared dependencies. The
-# local run is not started by `cargo run`: that sets variables which ring's build script watches, so that the cargo inside
-# `cargo lambda watch` would recompile ring, and the next `cargo build` would do so again.
+# Two builds, so that the functions are built without the features that the local run and the command line enable in
+# shared dependencies. The local run is not started by `cargo run`: that sets variables which ring's build script
+# watches, so that the cargo inside `cargo lambda watch` would recompile ring, and the next `cargo build` would do so
+# again.
 .PHONY: debug
 debug:
 	@cargo build --locked
-	@cargo build --locked --package local
+	@cargo build --locked --package local --package ecs-state-recorder --features ecs-state-recorder/cli --bin local --bin ecs-state
 
 # Without its dependency ziglang (450 MB), which only cross-compilation needs.
 .tools/bin/cargo-lambda:

@@ -2,6 +2,7 @@
 //! `cargo lambda watch`. `make run` and `make watch` start it.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::dynamodb::{DynamoDb, TASKS};
 use harness::ecs::{Ecs, cluster, container_instance, task};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -25,7 +26,7 @@ Runs the functions locally, with an embedded DynamoDB and a local Lambda Runtime
 
 Usage: local <run | watch>
 
-  run     send every event in events/, reconcile with an ECS, and show each outcome and the rows in the end
+  run     send every event in events/, reconcile with an ECS, and ask ecs-state what runs and why tasks stopped
   watch   keep everything running until Ctrl-C, and rebuild the function when its code changes
 ";
 
@@ -49,6 +50,9 @@ const STORY: [(&str, &str); 14] = [
 
 /// What the reconciler counts afterwards, of what [`prepare_ecs`] puts into ECS.
 const RUNS: [(&str, [u64; 6]); 2] = [("fleet", [1, 5, 5, 0, 0, 0]), ("table", [1, 1, 0, 0, 0, 1])];
+
+/// What `ecs-state` is asked in the end. The sample events are of March 2026.
+const QUESTIONS: [&str; 3] = ["tasks --missing", "instances", "stopped --since 2026-03-01"];
 
 const RECORDER: &str = "ecs-state-recorder";
 const RECONCILER: &str = "ecs-state-reconciler";
@@ -138,8 +142,15 @@ async fn story() -> Result<ExitCode> {
         }
         runs.add_row([Cell::new(format!(r#"{{"scope": "{scope}"}}"#))].into_iter().chain(counts.map(number)));
     }
-    println!("{runs}\n");
-    println!("{}\n", stored(&stack.dynamodb));
+    println!("{runs}");
+    for question in QUESTIONS {
+        println!("\n$ ecs-state {question}");
+        let code = stack.ask(question).await?;
+        if code != Some(0) {
+            surprises.push(format!("ecs-state {question} must end with exit code 0, not {code:?}"));
+        }
+    }
+    println!();
 
     if surprises.is_empty() {
         println!("Every outcome is as expected. The functions' log: {}", log.display());
@@ -212,30 +223,14 @@ impl Stack {
         let dynamodb = DynamoDb::start().await;
         let ecs = Ecs::start().await;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = Command::new("cargo");
+        let mut command = command("cargo", &dynamodb);
         command
             .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)
             .env("AWS_ENDPOINT_URL_ECS", &ecs.url)
             .env("ECS_CALLS_PER_SECOND", "20")
-            .env("AWS_REGION", "eu-west-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            // Isolate the function from the user's AWS configuration, and from AWS itself.
-            .env("AWS_CONFIG_FILE", "/dev/null")
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .stdin(Stdio::null())
+            .env_remove("AWS_LAMBDA_LOG_LEVEL")
+            .env_remove("CLUSTER_ARNS")
             .process_group(0);
-        for variable in [
-            "AWS_PROFILE",
-            "AWS_SESSION_TOKEN",
-            "AWS_LAMBDA_LOG_LEVEL",
-            "TASK_TABLE_NAME",
-            "CONTAINER_INSTANCE_TABLE_NAME",
-            "CLUSTER_ARNS",
-        ] {
-            command.env_remove(variable);
-        }
         if let Output::File(path) = output {
             let file = fs::File::create(path)?;
             command.arg("--ignore-changes").stdout(file.try_clone()?).stderr(file);
@@ -244,6 +239,14 @@ impl Stack {
         let mut stack = Self { dynamodb, ecs, function, port };
         stack.wait_until_listening().await?;
         Ok(stack)
+    }
+
+    /// Asks the tables, and lets the answer be printed. Returns the exit code.
+    async fn ask(&self, question: &str) -> Result<Option<i32>> {
+        // Cargo builds both into the same folder.
+        let ecs_state = std::env::current_exe()?.with_file_name("ecs-state");
+        let status = command(ecs_state, &self.dynamodb).args(question.split(' ')).status().await;
+        Ok(status.map_err(|error| format!("ecs-state can't be started: {error}"))?.code())
     }
 
     async fn wait_until_listening(&mut self) -> Result<()> {
@@ -297,6 +300,23 @@ impl Drop for Stack {
     }
 }
 
+/// A program that uses the local DynamoDB, isolated from the user's AWS configuration, and from AWS itself.
+fn command(program: impl AsRef<OsStr>, dynamodb: &DynamoDb) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .stdin(Stdio::null());
+    for variable in ["AWS_PROFILE", "AWS_SESSION_TOKEN", "TASK_TABLE_NAME", "CONTAINER_INSTANCE_TABLE_NAME"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
 /// Removes the file when dropped, unless another `make watch` has written its own port since.
 struct PortFile<'p>(&'p Path, u16);
 
@@ -320,45 +340,6 @@ fn check_story_is_complete() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The rows of the two tables.
-fn stored(dynamodb: &DynamoDb) -> Table {
-    let mut stored = table(["stored row", "ARN", "status", "version", "as of"]);
-    for (kind, name, key, status) in [
-        ("task", TASKS, "taskArn", "lastStatus"),
-        ("instance", CONTAINER_INSTANCES, "containerInstanceArn", "current_status"),
-    ] {
-        let mut rows = dynamodb.rows(name);
-        rows.sort_by_key(|row| row[key]["S"].to_string());
-        for row in rows {
-            let text = |name: &str| row[name]["S"].as_str().unwrap_or("").to_owned();
-            stored.add_row([
-                Cell::new(kind),
-                Cell::new(short(&text(key))),
-                Cell::new(text(status)),
-                Cell::new(row["version"]["N"].as_str().unwrap_or("")).set_alignment(CellAlignment::Right),
-                Cell::new(as_of(&row)),
-            ]);
-        }
-    }
-    stored
-}
-
-/// Who told of a state, and when.
-fn as_of(row: &Value) -> String {
-    let source = row["event_time"]["S"].as_str().unwrap_or("the ECS API, just now");
-    let missing = if row["missing_since"].is_null() { "" } else { ", missing in ECS" };
-    format!("{source}{missing}")
-}
-
-/// Shortens an ARN to `…:task/demo/5f1b9c0e…`.
-fn short(arn: &str) -> String {
-    let resource = arn.splitn(6, ':').nth(5).unwrap_or(arn);
-    match resource.rsplit_once('/') {
-        Some((path, id)) if id.len() > 8 => format!("…:{path}/{}…", &id[..8]),
-        _ => resource.to_owned(),
-    }
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {

@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
-use super::ecs::{self, CONCURRENCY, Description, describe};
+use super::ecs::{self, CONCURRENCY, Description, List, describe};
 use super::rows::{self, Known};
 use super::run::Run;
 use crate::state::resource::Resource;
@@ -42,11 +42,33 @@ struct Waiting {
 /// Checks all rows whose state is not terminal, and adds the keys of the index to all that lack them.
 pub async fn compare(run: &Run<'_>) {
     let waiting = Mutex::<Waiting>::default();
+    let homes = homes(run).await;
     let mut segments: Vec<_> =
         Resource::ALL.iter().flat_map(|&resource| (0..SEGMENTS).map(move |segment| (resource, segment))).collect();
     fastrand::shuffle(&mut segments);
-    iter(segments).for_each_concurrent(CONCURRENCY, |(resource, segment)| scan(run, resource, segment, &waiting)).await;
+    iter(segments)
+        .for_each_concurrent(CONCURRENCY, |(resource, segment)| scan(run, &homes, resource, segment, &waiting))
+        .await;
     check_all(run, &waiting, CONCURRENCY).await;
+}
+
+/// The accounts and regions whose ECS is asked, each as the beginning of an ARN: those of the clusters that it lists. The
+/// tables may hold the events of others, too, of which this ECS knows nothing. None if it lists no
+/// cluster, or if clusters are configured.
+async fn homes(run: &Run<'_>) -> HashSet<String> {
+    if !run.config.clusters.is_empty() {
+        return HashSet::new();
+    }
+    let (clusters, listed) = run.ecs.list(List::Clusters).await;
+    if let Err(error) = listed {
+        run.fail(List::Clusters.operation(), error);
+    }
+    clusters.iter().map(|arn| home(arn).to_owned()).collect()
+}
+
+/// `arn:aws:ecs:eu-west-1:123456789012` of the ARN of a cluster.
+fn home(cluster: &str) -> &str {
+    cluster.rsplit_once(':').map_or("", |(home, _)| home)
 }
 
 /// Checks all rows that wait, so many groups at once.
@@ -61,7 +83,9 @@ async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) 
         .await;
 }
 
-async fn scan(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<Waiting>) {
+async fn scan(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, segment: i32, waiting: &Mutex<Waiting>) {
+    let includes =
+        |cluster: &String| run.config.includes(cluster) && (homes.is_empty() || homes.contains(home(cluster)));
     let table = run.table(resource);
     let mut start = None;
     loop {
@@ -76,7 +100,7 @@ async fn scan(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<W
             if row.is_terminal() || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
                 continue;
             }
-            let Some(cluster) = row.cluster.clone().filter(|cluster| run.config.includes(cluster)) else { continue };
+            let Some(cluster) = row.cluster.clone().filter(includes) else { continue };
             let Some(((resource, cluster), rows)) = add(run, waiting, resource, cluster, row) else { continue };
             check(run, resource, cluster, rows).await;
         }
