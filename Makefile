@@ -143,7 +143,7 @@ test-package: unpacked .tools/aws/all ## Test a package of this machine's archit
 		cargo test --locked --features cli --test convergence --test reconciliation
 	@# Of the deployment's tests, those of the package, and those that build with SAM or run the function.
 	@FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap PACKAGE='$(abspath $(PACKAGE))' \
-		.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider \
+		.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 \
 		tests/deploy/test_package.py tests/deploy/test_make.py tests/deploy/test_commands.py
 
 .PHONY: deploy

@@ -19,6 +19,8 @@ COMMAND = "ecs-state"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
 # What may be linked into binaries that are handed on: licences that ask for no more than their own text.
 ALLOWED = {"Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"}
+# Made once, since it holds every licence that SPDX knows.
+LICENSING = get_spdx_licensing()
 
 
 def output(*command):
@@ -90,17 +92,15 @@ def linked(architecture):
 
 
 def is_allowed(expression):
-    licensing = get_spdx_licensing()
-
     def holds(part):
-        if isinstance(part, licensing.OR):
+        if isinstance(part, LICENSING.OR):
             return any(map(holds, part.args))
-        if isinstance(part, licensing.AND):
+        if isinstance(part, LICENSING.AND):
             return all(map(holds, part.args))
         return str(part) in ALLOWED
 
     # Cargo's old form of OR is a slash.
-    return holds(licensing.parse(expression.replace("/", " OR ")))
+    return holds(LICENSING.parse(expression.replace("/", " OR ")))
 
 
 def licences(architecture):
