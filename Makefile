@@ -135,6 +135,17 @@ ARCHITECTURES ?= arm64 x86_64
 package: .tools/aws/builds cargo ## Build what can be deployed without Rust, into target/package: functions, template, command line, licences
 	@$(AWS) python ops/package.py $(TARGET)/package $(ARCHITECTURES)
 
+.PHONY: test-package
+test-package: unpacked .tools/aws/all ## Test a package of this machine's architecture: make test-package PACKAGE=target/package/x86_64
+	@mkdir -p $(TARGET)/unpacked
+	@for name in recorder reconciler; do unzip -q -o '$(PACKAGE)'/$$name.zip -d $(TARGET)/unpacked/$$name || exit 1; done
+	FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap RECONCILER_BINARY=$(TARGET)/unpacked/reconciler/bootstrap \
+		cargo test --locked --features cli --test convergence --test reconciliation
+	@# Of the deployment's tests, those of the package, and those that build with SAM or run the function.
+	@FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap PACKAGE='$(abspath $(PACKAGE))' \
+		.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 \
+		tests/deploy/test_package.py tests/deploy/test_make.py tests/deploy/test_commands.py
+
 .PHONY: deploy
 deploy: $(if $(PACKAGE),unpacked) preflight $(if $(PACKAGE),,build) ## Deploy the stack: make deploy STACK=… PARAMETERS='AlarmTopicArn=… ArchiveDays=10', or without Rust: PACKAGE=…
 	@$(SAM) deploy --template '$(or $(PACKAGE),$(TARGET)/sam/build)/template.yaml' --stack-name '$(STACK)' \

@@ -19,6 +19,8 @@ COMMAND = "ecs-state"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
 # What may be linked into binaries that are handed on: licences that ask for no more than their own text.
 ALLOWED = {"Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"}
+# Made once, since it holds every licence that SPDX knows.
+LICENSING = get_spdx_licensing()
 
 
 def output(*command):
@@ -50,8 +52,8 @@ def assemble(folder, architecture, binaries):
     for name in FUNCTIONS:
         bootstrap = zipfile.ZipInfo("bootstrap")
         bootstrap.external_attr = 0o100755 << 16
-        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            archive.writestr(bootstrap, binaries[f"ecs-state-{name}"])
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            archive.writestr(bootstrap, binaries[f"ecs-state-{name}"], zipfile.ZIP_DEFLATED, compresslevel=9)
     (folder / COMMAND).write_bytes(binaries[COMMAND])
     (folder / COMMAND).chmod(0o755)
     (folder / "template.yaml").write_text(template((PROJECT / "template.yaml").read_text(), architecture))
@@ -78,36 +80,27 @@ def template(text, architecture):
 
 def linked(architecture):
     """The packages that are linked into the binaries, this project's own excepted."""
+    # Of these binaries alone: in `cargo metadata`, a dependency has the features of the whole workspace.
+    tree = output("cargo", "tree", "--locked", "--package=ecs-state-recorder", "--features=cli", "--prefix=none",
+                  f"--target={TARGETS[architecture]}", "--edges=normal,no-proc-macro", "--format={p}")
+    # Such as "ring v0.17.14".
+    found = {tuple(line.split()[:2]) for line in tree.splitlines()}
     metadata = json.loads(output("cargo", "metadata", "--locked", "--format-version=1", "--features=cli",
                                  f"--filter-platform={TARGETS[architecture]}"))
-    packages = {package["id"]: package for package in metadata["packages"]}
-    edges = {node["id"]: node["deps"] for node in metadata["resolve"]["nodes"]}
-    [root] = [id for id, package in packages.items() if package["name"] == "ecs-state-recorder"]
-    found, todo = set(), [root]
-    while todo:
-        for edge in edges[todo.pop()]:
-            id = edge["pkg"]
-            # Neither build scripts nor procedural macros end up in a binary.
-            is_macro = any("proc-macro" in target["kind"] for target in packages[id]["targets"])
-            is_normal = any(kind["kind"] is None for kind in edge["dep_kinds"])
-            if is_normal and not is_macro and id not in found:
-                found.add(id)
-                todo.append(id)
-    return sorted((packages[id] for id in found), key=lambda package: (package["name"], package["version"]))
+    packages = {(package["name"], f"v{package['version']}"): package for package in metadata["packages"]}
+    return [packages[key] for key in sorted(found) if key[0] != "ecs-state-recorder"]
 
 
 def is_allowed(expression):
-    licensing = get_spdx_licensing()
-
     def holds(part):
-        if isinstance(part, licensing.OR):
+        if isinstance(part, LICENSING.OR):
             return any(map(holds, part.args))
-        if isinstance(part, licensing.AND):
+        if isinstance(part, LICENSING.AND):
             return all(map(holds, part.args))
-        return part.key in ALLOWED
+        return str(part) in ALLOWED
 
     # Cargo's old form of OR is a slash.
-    return holds(licensing.parse(expression.replace("/", " OR ")))
+    return holds(LICENSING.parse(expression.replace("/", " OR ")))
 
 
 def licences(architecture):

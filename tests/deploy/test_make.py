@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 from datetime import datetime, timezone
 
@@ -10,6 +11,9 @@ import pytest
 
 from .aws import PROJECT
 from .function import Function
+
+# What SAM can build for without Rust's standard library for another architecture.
+ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 @pytest.mark.skipif("FUNCTION_BINARY" not in os.environ, reason="it needs a build by SAM, as in .ci/run")
@@ -25,7 +29,7 @@ def test_from_deploy_to_delete(aws, tmp_path):
     )
 
     def make(*words, **more):
-        command = ["make", *words, "STACK=journey", "ARCHITECTURE=x86_64"]
+        command = ["make", *words, "STACK=journey", f"ARCHITECTURE={ARCHITECTURE}"]
         ended = subprocess.run(command, cwd=PROJECT, env=environment | more, capture_output=True, text=True, timeout=900)
         return ended.returncode, ended.stdout, ended.stderr
 
