@@ -186,7 +186,7 @@ fn last_part(arn: &str) -> &str {
 }
 
 /// The cluster's name: from its ARN, else from the resource's, which contains it unless it has the old short form.
-fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'a str> {
+pub(crate) fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'a str> {
     cluster_arn.map(last_part).or_else(|| match *arn.split('/').collect::<Vec<_>>() {
         [_, cluster, _] => Some(cluster),
         _ => None,

@@ -2,7 +2,7 @@
 //!
 //! A [`Listing`] is read in two steps: first the keys of what matches, then the rows to these keys in batches. The keys
 //! come through the index, in order and page by page; or from a parallel scan, which keeps nothing but the keys of what
-//! matches. So memory is bounded by a few pages and batches, whatever the table's size.
+//! matches. So memory is bounded by some pages and batches, and for a scan by what matches, whatever the table's size.
 //!
 //! What the index has as its keys: [`crate::state::index`].
 
@@ -184,7 +184,8 @@ impl Tables {
                     (Which::StoppedSince(since), _) => (sort_key_of_stopped(Some(since)), "S$".to_owned()),
                 };
                 let clusters = self.clusters_of(filter.cluster.as_deref()).await?;
-                let range = |cluster| Range::new(self, cluster, state.clone(), newest_first, filter, limit);
+                let count = clusters.len();
+                let range = |cluster| Range::new(self, cluster, state.clone(), newest_first, filter, limit, count);
                 futures_util::stream::iter(clusters.into_iter().map(range))
                     .map(Range::with_first_page)
                     .buffered(CONCURRENCY)

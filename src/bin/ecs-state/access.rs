@@ -1,7 +1,7 @@
 //! Through the index where the table has it, else by a scan, which says what it cost.
 
 use ecs_state_recorder::reader::model::Task;
-use ecs_state_recorder::reader::tables::{Access, Filter, Listing, Tables, Which};
+use ecs_state_recorder::reader::tables::{Access, Filter, Listing, Tables, Which, is_whole};
 use ecs_state_recorder::state::index::INDEX;
 
 use crate::arguments::Filters;
@@ -62,7 +62,8 @@ impl<'t> Source<'t> {
                 Err(error) if self.access == Access::Index && error.is_missing_index() => self.access = Access::Scan,
                 Err(error) => return Err(error.into()),
                 Ok(arns) => {
-                    self.tell(&progress, arns.len());
+                    // For a part of an id, every entry of the index is read.
+                    self.tell(&progress, if is_whole(id) { 1 } else { progress.rows() });
                     return Ok(arns);
                 }
             }
@@ -75,7 +76,7 @@ impl<'t> Source<'t> {
             let units = found.div_ceil(ENTRIES_PER_UNIT).max(1);
             let units = grouped(u64::try_from(units).unwrap_or(u64::MAX));
             note(&format!(
-                "note: the whole table was read ({cost}); the index {INDEX} would have found this with about {units}"
+                "note: the whole table was read ({cost}); through the index {INDEX}, this takes about {units}"
             ));
         }
     }

@@ -167,7 +167,7 @@ pub(crate) struct Output {
 pub(crate) struct TasksArguments {
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// At most so many tasks
+    /// At most this many tasks
     #[arg(long, help_heading = "Output", value_name = "NUMBER", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
@@ -187,7 +187,7 @@ pub(crate) struct StoppedArguments {
     pub(crate) summary: bool,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// At most so many tasks
+    /// At most this many tasks
     #[arg(long, help_heading = "Output", value_name = "NUMBER", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
     #[command(flatten)]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -24,8 +26,18 @@ const ATTEMPTS: u32 = 6;
 pub(crate) async fn open(connection: &Connection) -> Result<Tables, Failure> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(profile) = &connection.profile {
-        // As with the AWS CLI, the profile that is named here goes before credentials in the environment.
-        let region = connection.region.clone().or_else(|| std::env::var("AWS_REGION").ok()).map(Region::new);
+        // As with the AWS CLI, the profile that is named here goes before credentials in the environment. A role of the
+        // profile is assumed in the region of the tables.
+        let region = match &connection.region {
+            Some(region) => Some(Region::new(region.clone())),
+            None => {
+                let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
+                RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+                    .or_else(of_profile)
+                    .region()
+                    .await
+            }
+        };
         let provider = ProviderConfig::without_region().with_region(region).with_http_client(aws::https());
         let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&provider).build();
         loader = loader.profile_name(profile).credentials_provider(credentials);

@@ -9,7 +9,7 @@ use ecs_state_recorder::reader::tables::ReadError;
 use ecs_state_recorder::state::store_error::{Cause, StoreError};
 use thiserror::Error;
 
-use crate::terminal::note;
+use crate::terminal::{clean, note};
 
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -125,7 +125,7 @@ pub(crate) struct Unreadable(usize);
 impl Unreadable {
     /// Warns about one.
     pub(crate) fn add(&mut self, error: &ModelError) {
-        note(&format!("warning: a row is left out: {error}"));
+        note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
         self.0 += 1;
     }
 

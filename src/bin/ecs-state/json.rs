@@ -55,6 +55,7 @@ pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Resul
 /// Hides what a run overrides of environment variables and commands: either may be secret. Names stay.
 pub(crate) fn hide(task: &mut Task) {
     let Some(overrides) = &mut task.overrides else { return };
+    overrides.other.values_mut().for_each(|value| *value = HIDDEN.into());
     let mut containers = overrides.container_overrides.to_vec();
     for container in &mut containers {
         let mut environment = container.environment.to_vec();
@@ -67,6 +68,8 @@ pub(crate) fn hide(task: &mut Task) {
         if !container.environment.is_absent() {
             container.environment = environment.into();
         }
+        // What this version does not know may be as secret.
+        container.other.values_mut().for_each(|value| *value = HIDDEN.into());
         if !container.command.is_empty() {
             container.command = vec![HIDDEN.to_owned()].into();
         }

@@ -63,13 +63,14 @@ pub(crate) struct Table<'o> {
     columns: &'static [Column],
     width: Option<usize>,
     rows: Vec<Vec<Cell>>,
-    has_header: bool,
+    /// Of each column, whether the header that was printed has it.
+    shown: Option<Vec<bool>>,
     output: &'o mut dyn Write,
 }
 
 impl<'o> Table<'o> {
     pub(crate) fn new(columns: &'static [Column], width: Option<usize>, output: &'o mut dyn Write) -> Self {
-        Self { columns, width, rows: Vec::new(), has_header: false, output }
+        Self { columns, width, rows: Vec::new(), shown: None, output }
     }
 
     /// For what is printed in its place.
@@ -95,10 +96,12 @@ impl<'o> Table<'o> {
             })
             .collect();
         let widths = fit(self.columns, &natural, self.width);
-        if !self.has_header {
+        let shown: Vec<bool> = widths.iter().map(|width| *width > 0).collect();
+        // Rows with other columns than those before them get a header of their own.
+        if self.shown.as_ref() != Some(&shown) {
             let titles = self.columns.iter().map(|column| Cell::styled(column.title, BOLD)).collect::<Vec<_>>();
             write_line(self.output, &titles, &widths)?;
-            self.has_header = true;
+            self.shown = Some(shown);
         }
         for row in self.rows.drain(..) {
             write_line(self.output, &row, &widths)?;

@@ -27,7 +27,10 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
     let id = &if id.starts_with("arn:") { id.clone() } else { id.to_ascii_lowercase() };
     let Some(row) = read(tables, id, cluster.as_deref(), output.scan).await? else {
         let cluster = cluster.as_ref().map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
-        return Err(Failure::Nothing(format!("no task{cluster} has the id {id}, or an id with that in it")));
+        return Err(Failure::Nothing(format!(
+            "no task{cluster} has the id {id}, or an id with that in it; \
+                                            a row that the index lacks is found with --scan"
+        )));
     };
     let mut row = match row {
         Ok(row) => row,
@@ -93,10 +96,12 @@ fn write(
     if let Some(diagnosis) = diagnosis {
         heading(output, "Why it stopped")?;
         let style = code_style(diagnosis.code);
-        for (number, line) in
-            wrap(&format!("{}: {}", diagnosis.code, clean(&diagnosis.summary)), width.unwrap_or(usize::MAX) - 2)
-                .iter()
-                .enumerate()
+        for (number, line) in wrap(
+            &format!("{}: {}", diagnosis.code, clean(&diagnosis.summary)),
+            width.unwrap_or(usize::MAX).saturating_sub(2).max(20),
+        )
+        .iter()
+        .enumerate()
         {
             let style = if number == 0 { style } else { PLAIN };
             let (code, rest) = line.split_once(':').filter(|_| number == 0).unwrap_or(("", line));
@@ -112,7 +117,7 @@ fn write(
         fields(output, &facts, width)?;
     }
     heading(output, "Life (UTC)")?;
-    timeline::write(output, task, now)?;
+    timeline::write(output, row, now)?;
     if !task.containers.is_empty() {
         heading(output, "Containers")?;
         containers(output, task, width)?;

@@ -105,6 +105,11 @@ impl Progress {
         }
     }
 
+    /// How many rows were read.
+    pub(crate) fn rows(&self) -> usize {
+        usize::try_from(self.rows.get()).unwrap_or(usize::MAX)
+    }
+
     /// How many rows were read, and what that cost.
     pub(crate) fn cost(&self) -> Option<String> {
         let (rows, units) = (self.rows.get(), self.units.get());

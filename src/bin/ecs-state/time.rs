@@ -1,6 +1,6 @@
 //! Times and durations, as people write and read them.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 /// Parses how long ago, an instant, or the start of a day in UTC.
 pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
@@ -8,10 +8,12 @@ pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
         let ago = TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
         return Ok(Utc::now().checked_sub_signed(ago).unwrap_or(DateTime::UNIX_EPOCH));
     }
-    if let Ok(day) = text.parse::<NaiveDate>() {
+    if let Some(day) = text.parse::<NaiveDate>().ok().filter(|day| (0..=9999).contains(&day.year())) {
         return Ok(day.and_time(NaiveTime::MIN).and_utc());
     }
-    text.parse().map_err(|_| "must be a duration such as 24h or 7d, or a time such as 2026-03-02T11:40:26Z".to_owned())
+    // A later year would sort before all others in the index.
+    let instant = text.parse::<DateTime<Utc>>().ok().filter(|time| (0..=9999).contains(&time.year()));
+    instant.ok_or_else(|| "must be a duration such as 24h or 7d, or a time such as 2026-03-02T11:40:26Z".to_owned())
 }
 
 /// How long ago a time is, in its two largest units: `3h12m`. A time of a clock that is ahead is `0s` ago.

@@ -3,13 +3,15 @@
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
-use ecs_state_recorder::reader::model::{Connectivity, Moment, Task};
+use ecs_state_recorder::reader::model::{Connectivity, Moment, Row, Task};
 
 use crate::terminal::{BOLD, DIM};
 use crate::time::precise;
 
-/// Writes each moment with the time since the one before it; of one that has not stopped, also how long ago the last is.
-pub(crate) fn write(output: &mut dyn Write, task: &Task, now: DateTime<Utc>) -> io::Result<()> {
+/// Writes each moment with the time since the one before it; of one that has not stopped, also how long ago the last
+/// is, or how long before ECS no longer knew it.
+pub(crate) fn write(output: &mut dyn Write, row: &Row<Task>, now: DateTime<Utc>) -> io::Result<()> {
+    let task = &row.state;
     let moments = task.moments();
     let mut before: Option<DateTime<Utc>> = None;
     for (moment, time) in &moments {
@@ -22,8 +24,12 @@ pub(crate) fn write(output: &mut dyn Write, task: &Task, now: DateTime<Utc>) -> 
         before = Some(*time);
     }
     if let (Some(last), false) = (before, task.is_stopped()) {
-        let after = format!("+{}", precise(now - last));
-        writeln!(output, "  {:23}  {DIM}{after:>9}{DIM:#}  {BOLD}now{BOLD:#}", "")?;
+        let (until, what) = match row.recorded.missing_since {
+            Some(since) => (since, "missing in ECS"),
+            None => (now, "now"),
+        };
+        let after = format!("+{}", precise(until - last));
+        writeln!(output, "  {:23}  {DIM}{after:>9}{DIM:#}  {BOLD}{what}{BOLD:#}", "")?;
     }
     Ok(())
 }

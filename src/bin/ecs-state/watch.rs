@@ -8,6 +8,7 @@ use anstream::ColorChoice;
 use anstream::adapter::strip_str;
 use anstyle::Style;
 use chrono::Utc;
+use ecs_state_recorder::reader::model::TaskStatus;
 use ecs_state_recorder::reader::tables::{Filter, Tables, Which};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,7 +16,7 @@ use crate::access::{Source, filter};
 use crate::arguments::WatchArguments;
 use crate::failure::Failure;
 use crate::table::{Cell, Table};
-use crate::tasks::{COLUMNS, cells, status};
+use crate::tasks::{COLUMNS, cells};
 use crate::terminal::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW, clean, grouped, size};
 use crate::time::instant;
 
@@ -93,7 +94,10 @@ async fn look(
                 look.unreadable += 1;
                 continue;
             };
-            let (arn, status) = (row.state.task_arn.as_str(), status(&row, now).0);
+            // Not since when a task is missing, which grows.
+            let missing = if row.recorded.missing_since.is_some() { " missing" } else { "" };
+            let status = format!("{}{missing}", row.state.last_status.as_ref().map_or("", TaskStatus::as_str));
+            let arn = row.state.task_arn.as_str();
             let change = match before.map(|before| before.get(arn)) {
                 Some(None) => Some(GREEN),
                 Some(Some(old)) if **old != *status => Some(YELLOW),

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
 use super::{Item, Which};
-use crate::reader::model::{Row, Task};
+use crate::reader::model::{Row, Task, cluster_name};
 use crate::state::index::{ACTIVE, INDEX_CLUSTER, INDEX_STATE, sort_key_of_active, sort_key_of_stopped};
 use crate::state::resource::Resource;
 use crate::state::row::{EVENT_TIME, RECONCILED_AT};
@@ -13,6 +13,7 @@ use crate::state::row::{EVENT_TIME, RECONCILED_AT};
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) arn: String,
+    /// The cluster's ARN, or only its name if no more is known.
     pub(super) cluster: String,
     /// What its `index_state` is, or would be.
     pub(super) state: String,
@@ -44,9 +45,11 @@ impl Entry {
         let moment = if stopped { "stoppedAt" } else { "createdAt" };
         let at = time(moment).or_else(|| time(EVENT_TIME)).or_else(|| time(RECONCILED_AT));
         let group = text(&mut item, "group").unwrap_or_default();
+        let arn = text(&mut item, Resource::Task.key())?;
+        let cluster = text(&mut item, "clusterArn");
         Some(Self {
-            arn: text(&mut item, Resource::Task.key())?,
-            cluster: text(&mut item, "clusterArn").unwrap_or_default(),
+            cluster: cluster.or_else(|| cluster_name(None, &arn).map(str::to_owned)).unwrap_or_default(),
+            arn,
             state: state(stopped, &group, at),
             group,
             started_by: text(&mut item, "startedBy"),
@@ -61,7 +64,7 @@ impl Entry {
         let group = task.group.clone().unwrap_or_default();
         Self {
             arn: task.task_arn.clone(),
-            cluster: task.cluster_arn.clone().unwrap_or_default(),
+            cluster: task.cluster_arn.as_deref().or(task.cluster_name()).unwrap_or_default().to_owned(),
             state: state(task.is_stopped(), &group, at.or_else(|| row.recorded.as_of())),
             group,
             started_by: task.started_by.clone(),

@@ -24,8 +24,9 @@ const BATCH: usize = 100;
 const EMPTY_BATCHES: u32 = 8;
 /// The pause after the first of those; each one after it is twice as long.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The most entries of a page of the index: so that those of several clusters fit into memory.
+/// The most entries of a page of the index, and of the first pages of all clusters, which are in memory together.
 const PAGE: usize = 1000;
+const FIRST_PAGES: usize = 20_000;
 
 /// Whether a row matches. Its key may not tell.
 type Admits<'t, T> = Box<dyn Fn(&Row<T>) -> bool + 't>;
@@ -199,8 +200,10 @@ impl<'t> Range<'t> {
         newest_first: bool,
         filter: &'t Filter,
         limit: Option<usize>,
+        clusters: usize,
     ) -> Self {
-        let size = limit.map_or(PAGE, |limit| limit.clamp(BATCH, PAGE));
+        let most = (FIRST_PAGES / clusters.max(1)).clamp(25, PAGE);
+        let size = limit.map_or(most, |limit| limit.max(BATCH).min(most));
         let next = NextPage { tables, filter, cluster, state, start: None, size };
         Self { keys: VecDeque::new(), next: Some(next), newest_first }
     }
