@@ -27,10 +27,8 @@ const CLUSTERS: u32 = 10;
 const SERVICES: u32 = 10;
 /// One task stops every so many seconds.
 const STOPS_EVERY: i64 = 26;
-/// How often each question is asked.
+/// How often most questions are asked.
 const TURNS: u32 = 15;
-/// How often if it takes seconds.
-const SLOW_TURNS: u32 = 3;
 
 /// What is asked, how often, and how many lines the answer has at least.
 const QUESTIONS: [(&str, u32, usize); 7] = [
@@ -38,16 +36,17 @@ const QUESTIONS: [(&str, u32, usize); 7] = [
     ("tasks --cluster c3 --service s3", TURNS, 11),
     ("tasks --service s3", TURNS, 101),
     ("stopped --since 1h", TURNS, 130),
-    ("tasks --service s3 --scan", SLOW_TURNS, 101),
-    ("stopped --since 1h --scan", SLOW_TURNS, 130),
-    ("stopped --since 90000h", SLOW_TURNS, 99_001),
+    ("stopped --since 90000h", 1, 99_001),
+    // Not timed: a page of a parallel scan takes the embedded DynamoDB longer, the larger the table is.
+    ("tasks --service s3 --scan", 0, 101),
+    ("stopped --since 1h --scan", 0, 130),
 ];
 
 /// What a command takes.
 #[derive(Serialize)]
 pub(crate) struct Answer {
     command: &'static str,
-    milliseconds: Spread,
+    milliseconds: Option<Spread>,
     reads: Option<Reads>,
 }
 
@@ -76,15 +75,16 @@ pub(crate) async fn reader(binary: &Path) -> Vec<Answer> {
             }
         }
     }
-    let mut answers = vec![Answer { command: "--help", milliseconds: Spread::of(help), reads: None }];
-    for ((command, _, lines), (times, peaks)) in QUESTIONS.into_iter().zip(runs) {
+    let mut answers = vec![Answer { command: "--help", milliseconds: Some(Spread::of(help)), reads: None }];
+    for ((command, _, lines), (times, mut peaks)) in QUESTIONS.into_iter().zip(runs) {
         progress(&format!("reader: what {command} reads"));
         let proxy = Proxy::start(&dynamodb.url).await;
         proxy.meter();
-        ask(binary, command, lines, &proxy.url).await;
+        peaks.push(ask(binary, command, lines, &proxy.url).await.1);
+        let milliseconds = (!times.is_empty()).then(|| Spread::of(times));
         let reads =
             Reads { requests: proxy.requests(), read_units: proxy.units(), peak_memory_megabytes: Spread::of(peaks) };
-        answers.push(Answer { command, milliseconds: Spread::of(times), reads: Some(reads) });
+        answers.push(Answer { command, milliseconds, reads: Some(reads) });
     }
     answers
 }
@@ -100,7 +100,8 @@ fn command(binary: &Path) -> Command {
         .env("AWS_ACCESS_KEY_ID", "key")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -164,7 +165,7 @@ pub(crate) fn table(answers: &[Answer]) -> Table {
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["`ecs-state` …", "ms", "requests", "read units", "peak memory, MB"]);
     for Answer { command, milliseconds, reads } in answers {
-        let mut row = vec![format!("`{command}`"), milliseconds.to_string()];
+        let mut row = vec![format!("`{command}`"), milliseconds.map(|spread| spread.to_string()).unwrap_or_default()];
         if let Some(Reads { requests, read_units, peak_memory_megabytes }) = reads {
             row.extend([requests.to_string(), number(*read_units), peak_memory_megabytes.to_string()]);
         }
