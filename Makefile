@@ -87,12 +87,15 @@ OPTIONS ?=
 .PHONY: bench
 bench: .tools/reference/installed ## Compare the function with its peers: cold, warm, memory, size, growth (20 minutes on an idle machine)
 	@cargo build --locked --release
+	@# Replaces none of the functions: this builds nothing else.
+	@cargo build --locked --release --features cli --bin ecs-state
 	@cargo build --locked --profile stock --package defaults
 	@cargo build --locked --profile plain --package defaults
 	@mkdir -p target/bench
 	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/peers/floor.rs
 	@PYTHONPATH=benches/peers cargo run --quiet --locked --profile bench --package benchmark -- \
 		--reconciler $(TARGET)/release/ecs-state-reconciler \
+		--reader $(TARGET)/release/ecs-state \
 		--peer ours=$(TARGET)/release/ecs-state-recorder \
 		--peer floor=target/bench/floor \
 		--peer plain=$(TARGET)/plain/defaults \

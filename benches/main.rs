@@ -11,9 +11,11 @@
     reason = "figures of a few digits"
 )]
 
+mod reader;
 mod reconcile;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -45,6 +47,9 @@ struct Arguments {
     /// The reconciler
     #[arg(long, value_name = "PATH", required = true)]
     reconciler: PathBuf,
+    /// `ecs-state`
+    #[arg(long, value_name = "PATH", required = true)]
+    reader: PathBuf,
     /// Cold starts of each peer in each setting
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
@@ -69,6 +74,7 @@ enum Part {
     Copies,
     Requests,
     Reconcile,
+    Reader,
 }
 
 #[derive(Clone)]
@@ -131,6 +137,16 @@ impl Spread {
     }
 }
 
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&number(self.median))?;
+        if self.least < self.most {
+            write!(f, " ({}–{})", number(self.least), number(self.most))?;
+        }
+        Ok(())
+    }
+}
+
 /// What has been measured, in the order in which it is shown.
 #[derive(Default)]
 struct Figures(Vec<Figure>);
@@ -183,6 +199,7 @@ async fn main() {
     fs::create_dir_all(Path::new(FLOOR_REQUEST).parent().expect("a folder")).expect("the floor's folder");
     fs::write(FLOOR_REQUEST, floor_request()).expect("a file");
     let mut figures = Figures::default();
+    let mut answers = Vec::new();
     let all = Part::value_variants();
     for part in all.iter().filter(|part| arguments.only.is_empty() || arguments.only.contains(part)) {
         if !std::io::stderr().is_terminal() {
@@ -197,10 +214,16 @@ async fn main() {
             Part::Copies => copies(&arguments, &mut figures).await,
             Part::Requests => requests(&arguments, &mut figures).await,
             Part::Reconcile => reconcile::reconcile(&arguments.reconciler, &mut figures).await,
+            Part::Reader => answers = reader::reader(&arguments.reader).await,
         }
     }
     progress("");
-    println!("{}", table(&figures, &arguments.peers));
+    if !figures.0.is_empty() {
+        println!("{}", table(&figures, &arguments.peers));
+    }
+    if !answers.is_empty() {
+        println!("{}", reader::table(&answers));
+    }
     println!(
         "Medians, with the least and the most. ×: of the floor, where it has the figure; else of the first column."
     );
@@ -210,6 +233,7 @@ async fn main() {
         "starts": arguments.starts,
         "events": arguments.events,
         "figures": figures.0,
+        "reader": answers,
     });
     let json = serde_json::to_string_pretty(&json).expect("figures are JSON");
     fs::write(arguments.output.join("figures.json"), json).expect("a file");
@@ -366,7 +390,7 @@ async fn warm(arguments: &Arguments, figures: &mut Figures) {
             p99.push(times[times.len() * 99 / 100]);
             rate.push(f64::from(events) / took);
             cpu.push(milliseconds(used) / f64::from(events));
-            memory.push(peak_memory(process));
+            memory.push(peak_memory(process).expect("a process"));
         }
     }
     for (peer, [p50, p99, rate, cpu, memory]) in runs {
@@ -389,7 +413,7 @@ async fn warm(arguments: &Arguments, figures: &mut Figures) {
                 version += 1;
                 assert!(!lambda.invoke(event(1, version)).await.failed, "{}: {}", peer.name, lambda.log());
             }
-            runs.entry(&peer.name).or_default().push(peak_memory(process));
+            runs.entry(&peer.name).or_default().push(peak_memory(process).expect("a process"));
         }
     }
     for (peer, memory) in runs {
@@ -419,10 +443,11 @@ fn cpu_time(process: Pid) -> Duration {
     Duration::from_nanos(nanoseconds.sum())
 }
 
-fn peak_memory(process: Pid) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1024.0 / 1_000_000.0
+/// In MB; `None` if the process has ended.
+fn peak_memory(process: Pid) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1024.0 / 1_000_000.0)
 }
 
 fn size(arguments: &Arguments, figures: &mut Figures) {
@@ -573,16 +598,11 @@ fn table(figures: &Figures, peers: &[Peer]) -> Table {
         let base = floor.unwrap_or(&peers[0]);
         for peer in peers {
             let text = figure.peers.get(&peer.name).map_or(String::new(), |spread| {
-                let range = if spread.least < spread.most {
-                    format!(" ({}–{})", number(spread.least), number(spread.most))
-                } else {
-                    String::new()
-                };
                 let ratio = match figures.median(&figure.name, &base.name) {
                     Some(of) if peer.name != base.name => format!(" ×{}", number(spread.median / of)),
                     _ => String::new(),
                 };
-                format!("{}{range}{ratio}", number(spread.median))
+                format!("{spread}{ratio}")
             });
             row.push(Cell::new(text).set_alignment(CellAlignment::Right));
         }

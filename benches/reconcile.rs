@@ -41,7 +41,7 @@ pub(crate) async fn reconcile(binary: &Path, figures: &mut Figures) {
         assert_eq!(second["unchanged"], all, "{second}");
         add("second fleet run", "s", took);
         add("second fleet run, rows written", "", count(&second, "stored"));
-        add("fleet runs, peak memory", "MB", peak_memory(lambda.ready(0).await.0));
+        add("fleet runs, peak memory", "MB", peak_memory(lambda.ready(0).await.0).expect("a process"));
 
         let (ecs, dynamodb) = (Ecs::start().await, DynamoDb::start().await);
         dynamodb.fill(TASKS, rows(&ecs));
@@ -50,7 +50,7 @@ pub(crate) async fn reconcile(binary: &Path, figures: &mut Figures) {
         assert_eq!(report["unchanged"], ACTIVE, "{report}");
         add("table run", "s", took);
         add("table run, calls", "", count(&report, "calls"));
-        add("table run, peak memory", "MB", peak_memory(lambda.ready(0).await.0));
+        add("table run, peak memory", "MB", peak_memory(lambda.ready(0).await.0).expect("a process"));
     }
     for ((name, unit), values) in runs {
         figures.add(name, unit, "ours", values);

@@ -35,6 +35,7 @@ use self::listing::{Keys, Range};
 use super::model::{ModelError, Row, Task};
 use crate::state::index::{ACTIVE, INDEX, INDEX_CLUSTER, INDEX_STATE, sort_key_of_active, sort_key_of_stopped};
 use crate::state::resource::Resource;
+use crate::state::store_error::{Cause, StoreError};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -107,8 +108,9 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// A request failed, or there is no index.
+    /// A request failed, there is no index, or a cluster came twice: such a server would never come to an end.
     pub async fn clusters(&self) -> Result<Vec<String>, ReadError> {
+        const ACTION: &str = "dynamodb:Scan";
         let mut clusters = Vec::new();
         let mut start: Option<Item> = None;
         loop {
@@ -124,7 +126,7 @@ impl Tables {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(|error| ReadError::new("dynamodb:Scan", &self.tasks, &error))?;
+                .map_err(|error| ReadError::new(ACTION, &self.tasks, &error))?;
             let mut found = page.items.unwrap_or_default().pop();
             let cluster = found.as_mut().and_then(|item| item.remove(INDEX_CLUSTER));
             let (Some(AttributeValue::S(cluster)), Some(mut item)) = (cluster, found) else {
@@ -139,6 +141,10 @@ impl Tables {
             // Every sort key starts with `A` or `S`.
             item.insert(INDEX_STATE.to_owned(), AttributeValue::S("~".to_owned()));
             start = Some(item);
+            if clusters.contains(&cluster) {
+                let cause = StoreError::Permanent(Cause::StartKeyIgnored);
+                return Err(ReadError { action: ACTION, table: self.tasks.clone(), cause, details: None });
+            }
             clusters.push(cluster);
         }
         clusters.sort_unstable();

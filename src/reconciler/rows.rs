@@ -164,17 +164,17 @@ pub async fn scan(
     let (status, terminal) = terminal_status(resource);
     let (placeholders, values) = placeholders(terminal);
     let (projection, names) = projection(resource);
-    let mut filter = format!("NOT #{status} IN ({placeholders})");
-    if resource == Resource::Task {
-        filter.push_str(&format!(" OR attribute_not_exists(#{INDEX_STATE})"));
-    }
+    let lacks_keys = match resource {
+        Resource::Task => format!(" OR attribute_not_exists(#{INDEX_STATE})"),
+        Resource::ContainerInstance => String::new(),
+    };
     let response = client
         .scan()
         .table_name(table)
         .segment(segment)
         .total_segments(segments)
         .set_exclusive_start_key(start)
-        .filter_expression(filter)
+        .filter_expression(format!("NOT #{status} IN ({placeholders}){lacks_keys}"))
         .projection_expression(projection)
         .set_expression_attribute_names(Some(names))
         .set_expression_attribute_values(Some(values))

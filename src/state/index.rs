@@ -4,14 +4,11 @@
 //! own because DynamoDB refuses a row whose index key is of the wrong type, empty or too long: what ECS sends must never
 //! lead to that.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
 use super::MAX_KEY_BYTES;
 use super::resource::Resource;
-use super::row::{EVENT_TIME, RECONCILED_AT, is_terminal, timestamp};
+use super::row::{EVENT_TIME, Item, RECONCILED_AT, is_terminal, timestamp};
 
 /// The name of the index.
 pub const INDEX: &str = "by_cluster";
@@ -47,7 +44,7 @@ impl IndexKeys {
 
     /// The keys of a task's row. `None` if it says no cluster, or if they would be too long.
     #[must_use]
-    pub fn new(row: &HashMap<String, AttributeValue>) -> Option<Self> {
+    pub fn new(row: &Item) -> Option<Self> {
         let string = |name: &str| row.get(name)?.as_s().ok();
         // A missing time is about that of the event.
         let time = |name: &str| [name, EVENT_TIME, RECONCILED_AT].iter().find_map(|name| string(name)?.parse().ok());

@@ -36,12 +36,15 @@ pub const MISSING_SINCE: &str = "missing_since";
 /// Stored in place of a redacted value.
 const REDACTED: &str = "[redacted]";
 
+/// The attributes of a row.
+pub type Item = HashMap<String, AttributeValue>;
+
 /// One row, ready to be written.
 pub struct Row {
     /// The version of its state.
     pub version: u64,
     /// All attributes, including the key and the version.
-    pub item: HashMap<String, AttributeValue>,
+    pub item: Item,
 }
 
 /// Why a state can't be stored as a row.
@@ -144,7 +147,7 @@ pub fn timestamp(time: DateTime<Utc>) -> String {
 
 /// Whether the row's state is the resource's last.
 #[must_use]
-pub fn is_terminal(resource: Resource, item: &HashMap<String, AttributeValue>) -> bool {
+pub fn is_terminal(resource: Resource, item: &Item) -> bool {
     let (field, terminal) = terminal_status(resource);
     matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
 }

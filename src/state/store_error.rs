@@ -61,6 +61,8 @@ pub enum Cause {
     UnreadableVersion,
     /// DynamoDB repeatedly left some of the requested rows unread.
     UnprocessedKeys,
+    /// A scan started again at the beginning, not after the key that it was given.
+    StartKeyIgnored,
 }
 
 impl fmt::Display for Cause {
@@ -114,6 +116,10 @@ impl fmt::Display for Cause {
             }
             Self::UnprocessedKeys => f.write_str(
                 "DynamoDB repeatedly left some rows unread; check whether the table or the account is being throttled",
+            ),
+            Self::StartKeyIgnored => f.write_str(
+                "the scan started again at the beginning, not after the key that it was given; check whether the endpoint is \
+                 DynamoDB",
             ),
         }
     }

@@ -1,5 +1,7 @@
 //! What goes wrong is said in a sentence that tells what to do, with the exit code that belongs to it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
@@ -164,11 +166,12 @@ async fn transient_faults_are_overcome() {
     }
 }
 
-/// A DynamoDB of the future, which answers every request with a row that has an attribute of a type unknown today.
-async fn future_dynamodb() -> String {
-    let answer = async || {
-        let row = r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#;
-        ([("content-type", "application/x-amz-json-1.0")], row)
+/// Something like DynamoDB: it answers each request with the next of these, and with the last of them for ever.
+async fn answering(answers: &'static [&'static str]) -> String {
+    let number = Arc::new(AtomicUsize::new(0));
+    let answer = async move || {
+        let number = number.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+        ([("content-type", "application/x-amz-json-1.0")], answers[number])
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -178,9 +181,22 @@ async fn future_dynamodb() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attribute_of_an_unknown_type_is_an_error_and_not_a_panic() {
+    let future = answering(&[r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#]).await;
     let mut command = binary();
-    command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future_dynamodb().await);
+    command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future);
     let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute without a form in JSON, such as \
                    binary data";
     assert_eq!(run(command).await, failed(3, warning));
+}
+
+/// The server comes to an end after some requests only so that this test does, whatever `ecs-state` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_returns_the_same_cluster_for_ever_is_an_error() {
+    const PAGE: &str = r#"{"Items": [{"taskArn": {"S": "arn:aws:ecs:x"}, "index_cluster": {"S": "demo"}}]}"#;
+    const END: &str = r#"{"Items": []}"#;
+    let mut command = binary();
+    command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", answering(&[PAGE, PAGE, PAGE, PAGE, END]).await);
+    let error = "error: dynamodb:Scan on the index of the table \"ECSTaskState\" started again at the beginning: use \
+                 --scan, or check whether AWS_ENDPOINT_URL_DYNAMODB leads to something other than DynamoDB";
+    assert_eq!(run(command).await, failed(3, error));
 }

@@ -93,7 +93,7 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
     let fixture = Fixture::new(true).await;
     let tasks = tasks(&mut random);
     fixture.put_details(&tasks);
-    fixture.put(row(&container_instance("demo", "aaa", "i-0abc", true), Utc::now()));
+    fixture.put(&row(&container_instance("demo", "aaa", "i-0abc", true), Utc::now()));
 
     let active = |task: &Value| !["STOPPED", "DELETED"].contains(&text(task, "lastStatus"));
     let by_state = |task: &&Value| {

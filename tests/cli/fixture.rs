@@ -108,15 +108,15 @@ impl Fixture {
         Self { dynamodb, has_index }
     }
 
-    pub(crate) fn put(&self, row: Value) {
+    pub(crate) fn put(&self, row: &Value) {
         let table = if row.get("taskArn").is_some() { TASKS } else { CONTAINER_INSTANCES };
-        self.dynamodb.put(table, &row);
+        self.dynamodb.put(table, row);
     }
 
     /// Puts the row of a detail that was reported just now, or when it stopped.
     pub(crate) fn put_detail(&self, detail: &Value) {
         let at = detail["stoppedAt"].as_str().map_or_else(Utc::now, |time| time.parse().unwrap());
-        self.put(row(detail, at));
+        self.put(&row(detail, at));
     }
 
     /// Puts the rows of details.

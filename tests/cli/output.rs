@@ -11,7 +11,7 @@ async fn fleets() -> [Fixture; 2] {
     let fixtures = [Fixture::new(true).await, Fixture::new(false).await];
     for fixture in &fixtures {
         fixture.put_details(&fleet());
-        fixture.put(missing());
+        fixture.put(&missing());
     }
     fixtures
 }
@@ -139,7 +139,7 @@ By cluster and group
 async fn a_task_is_shown_with_its_life_containers_and_diagnosis() {
     let fixture = Fixture::new(true).await;
     let sample = harness::events::sample("fargate-task-stopped");
-    fixture.put(row(&sample["detail"], "2026-03-02T11:40:26Z".parse().unwrap()));
+    fixture.put(&row(&sample["detail"], "2026-03-02T11:40:26Z".parse().unwrap()));
     let arn = format!("{ECS}:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
     let done = fixture.run(&["task", &arn]).await;
     let age = done.stdout.split("26Z, ").nth(1).unwrap().split(' ').next().unwrap();
@@ -209,7 +209,7 @@ async fn a_running_task_on_ec2_is_shown_with_its_ports_and_until_now() {
     let reported = ago(2, 0, 30);
     let mut row = row(&detail, reported);
     row["missing_since"] = json!({"S": time(ago(1, 0, 30))});
-    fixture.put(row);
+    fixture.put(&row);
     let done = fixture.run(&["task", "77e0", "--cluster", "other"]).await;
     let at = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S").to_string();
     let started = created + chrono::TimeDelta::seconds(20);
@@ -283,7 +283,7 @@ async fn container_instances_are_listed_and_those_that_stay_disconnected_found()
     let fixture = Fixture::new(false).await;
     let put = |id: &str, ec2: &str, connected, minutes, fields| {
         let cluster_name = if id.starts_with('1') { "demo" } else { "other" };
-        fixture.put(row(&with(container_instance(cluster_name, id, ec2, connected), fields), ago(0, minutes, 30)));
+        fixture.put(&row(&with(container_instance(cluster_name, id, ec2, connected), fields), ago(0, minutes, 30)));
     };
     put("20000000000000000000000000000002", "i-2", false, 62, json!({"pendingTasksCount": 1}));
     put("30000000000000000000000000000003", "i-3", false, 2, json!({"status": "DRAINING"}));

@@ -61,7 +61,7 @@ async fn a_row_that_cannot_be_read_is_named_without_its_values() {
     let fixture = fixture().await;
     let mut broken = row(&task("demo", "a81c2d3e4f5061728394a5b6c7d8e9f0", "web", ago(2, 0, 0)), ago(2, 0, 0));
     broken["overrides"] = json!({"M": {"containerOverrides": {"S": "hunter5"}}});
-    fixture.put(broken.clone());
+    fixture.put(&broken);
     let arn = broken["taskArn"]["S"].as_str().unwrap();
     let warning =
         format!("warning: a row is left out: {arn}: overrides.containerOverrides must be an array, found a string\n");

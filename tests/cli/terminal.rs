@@ -78,7 +78,7 @@ fn without_colours(text: &str) -> String {
 async fn fixture() -> Fixture {
     let fixture = Fixture::new(true).await;
     fixture.put_details(&fleet());
-    fixture.put(missing());
+    fixture.put(&missing());
     fixture
 }
 
@@ -184,12 +184,12 @@ async fn nothing_in_a_row_controls_the_terminal() {
     fixture.put_detail(&stopped(evil("e2"), ago(0, 10, 0), json!({"stopCode": EVIL})));
     let mut broken = crate::fixture::row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
     broken["cpu"] = json!({"L": []});
-    fixture.put(broken);
+    fixture.put(&broken);
     let instance = with(
         crate::fixture::container_instance("demo", "c1", EVIL, true),
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
-    fixture.put(crate::fixture::row(&instance, ago(0, 0, 0)));
+    fixture.put(&crate::fixture::row(&instance, ago(0, 0, 0)));
     let commands: [&[&str]; 11] = [
         &["tasks"],
         &["tasks", "--json"],

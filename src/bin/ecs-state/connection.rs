@@ -28,15 +28,11 @@ pub(crate) async fn open(connection: &Connection) -> Result<Tables, Failure> {
     if let Some(profile) = &connection.profile {
         // As with the AWS CLI, the profile that is named here goes before credentials in the environment. A role of the
         // profile is assumed in the region of the tables.
-        let region = match &connection.region {
-            Some(region) => Some(Region::new(region.clone())),
-            None => {
-                let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
-                RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-                    .or_else(of_profile)
-                    .region()
-                    .await
-            }
+        let region = if let Some(region) = &connection.region {
+            Some(Region::new(region.clone()))
+        } else {
+            let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
+            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile).region().await
         };
         let provider = ProviderConfig::without_region().with_region(region).with_http_client(aws::https());
         let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&provider).build();

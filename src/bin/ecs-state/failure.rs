@@ -113,6 +113,10 @@ impl From<ReadError> for Failure {
             Cause::UnprocessedKeys => {
                 format!("DynamoDB kept leaving rows of the table {table:?} unread: it is throttled; try again later")
             }
+            Cause::StartKeyIgnored => format!(
+                "{action} on the index of the table {table:?} started again at the beginning: use --scan, or check whether \
+                 AWS_ENDPOINT_URL_DYNAMODB leads to something other than DynamoDB"
+            ),
             other => format!("{action} on the table {table:?} failed: {other}"),
         })
     }

@@ -64,8 +64,8 @@ fn index(row: &mut Map<String, Value>) {
     let text = |name: &str| row.get(name).and_then(|value| value["S"].as_str());
     let (Some(_), Some(cluster)) = (text("taskArn"), text("clusterArn")) else { return };
     let time = |name| {
-        let texts = [name, "event_time", "reconciled_at"].into_iter().filter_map(text);
-        let time = texts.filter_map(|text| DateTime::parse_from_rfc3339(text).ok()).next();
+        let mut texts = [name, "event_time", "reconciled_at"].into_iter().filter_map(text);
+        let time = texts.find_map(|text| DateTime::parse_from_rfc3339(text).ok());
         time.map(|time| time.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default()
     };
     let state = match text("lastStatus") {

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +12,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -66,6 +67,8 @@ struct State {
     plan: Mutex<Plan>,
     requests: AtomicU64,
     connections: AtomicU64,
+    /// The capacity units so far, while they are asked for.
+    units: Mutex<Option<f64>>,
     down: tokio::sync::watch::Sender<Duration>,
 }
 
@@ -80,6 +83,7 @@ impl Proxy {
             plan: Mutex::new(Box::new(|| None)),
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            units: Mutex::new(None),
             down: tokio::sync::watch::Sender::default(),
         });
         let server = tokio::spawn(serve(state.clone(), listener, address));
@@ -104,6 +108,16 @@ impl Proxy {
     /// The number of requests so far, without those that only open a connection.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// From now on, asks DynamoDB with each request how many capacity units it takes.
+    pub fn meter(&self) {
+        *self.state.units.lock().unwrap_or_else(PoisonError::into_inner) = Some(0.0);
+    }
+
+    /// The capacity units that all requests since [`Proxy::meter`] took.
+    pub fn units(&self) -> f64 {
+        self.state.units.lock().unwrap_or_else(PoisonError::into_inner).expect("a proxy that meters")
     }
 
     /// The number of connections so far.
@@ -237,11 +251,31 @@ async fn forward(
     state: &State,
     request: Request<Incoming>,
 ) -> Result<(u16, Option<HeaderValue>, Bytes), reqwest::Error> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let (mut parts, body) = request.into_parts();
+    let mut body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let meters = state.units.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    if meters {
+        // The embedded DynamoDB does not check signatures.
+        let mut request: Value = serde_json::from_slice(&body).expect("a request is JSON");
+        request["ReturnConsumedCapacity"] = json!("TOTAL");
+        body = request.to_string().into();
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     let answer = state.client.post(&state.upstream).headers(parts.headers).body(body).send().await?;
-    let request_id = answer.headers().get("x-amzn-requestid").cloned();
-    Ok((answer.status().as_u16(), request_id, answer.bytes().await?))
+    let (status, request_id) = (answer.status().as_u16(), answer.headers().get("x-amzn-requestid").cloned());
+    let body = answer.bytes().await?;
+    if let Some(units) = &mut *state.units.lock().unwrap_or_else(PoisonError::into_inner) {
+        *units += consumed(&body);
+    }
+    Ok((status, request_id, body))
+}
+
+/// The capacity units in an answer: those of one table, or of each table of a batch.
+fn consumed(answer: &[u8]) -> f64 {
+    let answer: Value = serde_json::from_slice(answer).expect("an answer is JSON");
+    let consumed = &answer["ConsumedCapacity"];
+    let tables = consumed.as_array().map_or(slice::from_ref(consumed), Vec::as_slice);
+    tables.iter().map(|table| table["CapacityUnits"].as_f64().expect("capacity units")).sum()
 }
 
 fn response(status: u16, body: Bytes) -> Response<Body> {
