@@ -85,7 +85,7 @@ PEERS ?=
 OPTIONS ?=
 
 .PHONY: bench
-bench: .tools/reference/installed ## Compare the function with its peers: cold, warm, memory, size, growth (20 minutes on an idle machine)
+bench: .tools/reference/installed ## Compare the function with its peers: cold, warm, memory, size, growth (40 minutes on an idle machine)
 	@cargo build --locked --release
 	@# Replaces none of the functions: this builds nothing else.
 	@cargo build --locked --release --features cli --bin ecs-state
