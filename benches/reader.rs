@@ -31,10 +31,11 @@ const STOPS_EVERY: i64 = 26;
 const TURNS: u32 = 15;
 
 /// What is asked, how often, and how many lines the answer has at least.
-const QUESTIONS: [(&str, u32, usize); 6] = [
+const QUESTIONS: [(&str, u32, usize); 7] = [
     ("tasks --cluster ARN --service s3", TURNS, 11),
     ("tasks --cluster c3 --service s3", TURNS, 11),
     ("tasks --service s3", TURNS, 101),
+    ("stopped --cluster ARN --since 1h", TURNS, 14),
     ("stopped --since 1h", TURNS, 139),
     ("stopped --since 90000h", 1, 99_001),
     // Reads the same rows whatever it looks for. Not timed: a page of a parallel scan takes the embedded DynamoDB longer,
