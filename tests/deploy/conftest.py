@@ -1,8 +1,13 @@
+import signal
+
 import boto3
 import pytest
 
 from .aws import Aws
 from .function import Function
+
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and with them every program they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
