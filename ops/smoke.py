@@ -362,7 +362,7 @@ class Smoke:
         return f"{len(lines)} events went from the archive through the rule to the recorder"
 
 
-# In the order of an event's path, but for the replay: it goes the whole way.
+# In the order of an event's path, except for the replay, which covers all of it.
 CHECKS = [
     "version", "tables", "rule", "pattern", "permission", "invocation", "order", "log", "metric", "queues", "alarm_topic",
     "archive", "replay",

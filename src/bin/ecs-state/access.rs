@@ -1,11 +1,12 @@
 //! Through the index where the table has it, else by a scan, which says what it cost.
 
-use ecs_state_recorder::reader::model::Task;
+use ecs_state_recorder::reader::model::{Row, Task};
 use ecs_state_recorder::reader::tables::{Access, Filter, Listing, Tables, Which, is_whole};
 use ecs_state_recorder::state::index::INDEX;
+use serde::de::DeserializeOwned;
 
 use crate::arguments::Filters;
-use crate::failure::Failure;
+use crate::failure::{Failure, Unreadable};
 use crate::terminal::{Progress, grouped, note};
 
 /// Whether to use the index, and what has been told about it.
@@ -80,6 +81,32 @@ impl<'t> Source<'t> {
             ));
         }
     }
+}
+
+/// Shows the rows of a listing, at most `limit` of them. `show` says whether it took the row for one that was asked for.
+/// Returns how many it took, and what could not be read.
+pub(crate) async fn each<T: DeserializeOwned>(
+    mut listing: Listing<'_, T>,
+    limit: Option<usize>,
+    mut show: impl FnMut(Row<T>) -> Result<bool, Failure>,
+) -> Result<(usize, Unreadable), Failure> {
+    let (mut found, mut unreadable) = (0, Unreadable::default());
+    while limit != Some(found) {
+        let rows = listing.next().await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            if limit == Some(found) {
+                break;
+            }
+            match row {
+                Ok(row) => found += usize::from(show(row)?),
+                Err(error) => unreadable.add(&error),
+            }
+        }
+    }
+    Ok((found, unreadable))
 }
 
 /// The filter that the arguments describe; an id in EC2 is looked up.

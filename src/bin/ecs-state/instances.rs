@@ -5,8 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ecs_state_recorder::reader::model::{ContainerInstance, ContainerInstanceStatus, Resource, Row};
 use ecs_state_recorder::reader::tables::{InstanceFilter, Tables};
 
+use crate::access::each;
 use crate::arguments::InstancesArguments;
-use crate::failure::{Failure, Unreadable};
+use crate::failure::Failure;
 use crate::json;
 use crate::table::{Cell, Column, Fit, Table};
 use crate::terminal::{GREEN, Progress, RED, YELLOW, width};
@@ -38,29 +39,18 @@ pub(crate) async fn run(tables: &Tables, arguments: InstancesArguments) -> Resul
     let progress = Progress::new();
     let listing = tables.instances(&filter, &|rows, units| progress.update(rows, units)).await;
     progress.clear();
-    let mut listing = listing?;
+    let listing = listing?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
-    let (mut found, mut unreadable) = (0, Unreadable::default());
-    loop {
-        let rows = listing.next().await?;
-        if rows.is_empty() {
-            break;
+    let (found, unreadable) = each(listing, None, |row| {
+        if json {
+            json::instance(table.output(), &row)?;
+        } else {
+            table.add(cells(&row, now))?;
         }
-        for row in rows {
-            match row {
-                Err(error) => unreadable.add(&error),
-                Ok(row) => {
-                    found += 1;
-                    if json {
-                        json::instance(table.output(), &row)?;
-                    } else {
-                        table.add(cells(&row, now))?;
-                    }
-                }
-            }
-        }
-    }
+        Ok(true)
+    })
+    .await?;
     table.flush()?;
     unreadable.outcome(found, || "no container instance matches".to_owned())
 }

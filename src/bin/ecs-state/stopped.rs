@@ -6,9 +6,9 @@ use ecs_state_recorder::reader::diagnosis::{Code, Diagnosis};
 use ecs_state_recorder::reader::model::{Row, Task};
 use ecs_state_recorder::reader::tables::{Tables, Which};
 
-use crate::access::{Source, filter};
+use crate::access::{Source, each, filter};
 use crate::arguments::StoppedArguments;
-use crate::failure::{Failure, Unreadable};
+use crate::failure::Failure;
 use crate::json;
 use crate::summary::Summary;
 use crate::table::{Cell, Column, Fit, Table};
@@ -30,48 +30,29 @@ const COLUMNS: &[Column] = &[
 pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<(), Failure> {
     let StoppedArguments { since, code, summary, filters, limit, output } = arguments;
     let filter = filter(tables, &filters, true).await?;
-    let mut listing = Source::new(tables, output.scan).tasks(Which::StoppedSince(since), &filter, limit).await?;
+    let listing = Source::new(tables, output.scan).tasks(Which::StoppedSince(since), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
     let mut counts = Summary::default();
-    let (mut found, mut unreadable) = (0, Unreadable::default());
     let now = Utc::now();
-    'listing: loop {
-        let rows = listing.next().await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            if limit == Some(found) {
-                break 'listing;
+    let (found, unreadable) = each(listing, limit, |mut row| {
+        let Some(diagnosis) = Diagnosis::new(&row.state).filter(|found| code.is_none_or(|code| code == found.code))
+        else {
+            return Ok(false);
+        };
+        if summary {
+            counts.add(&row.state, diagnosis.code);
+        } else if output.json {
+            if !output.show_environment {
+                json::hide(&mut row.state);
             }
-            let mut row = match row {
-                Err(error) => {
-                    unreadable.add(&error);
-                    continue;
-                }
-                Ok(row) => row,
-            };
-            let Some(diagnosis) = Diagnosis::new(&row.state).filter(|found| code.is_none_or(|code| code == found.code))
-            else {
-                continue;
-            };
-            found += 1;
-            if summary {
-                counts.add(&row.state, diagnosis.code);
-            } else if output.json {
-                if !output.show_environment {
-                    json::hide(&mut row.state);
-                }
-                json::task(table.output(), &row, Some(&diagnosis))?;
-            } else {
-                table.add(cells(&row, &diagnosis, now))?;
-            }
+            json::task(table.output(), &row, Some(&diagnosis))?;
+        } else {
+            table.add(cells(&row, &diagnosis, now))?;
         }
-        if limit == Some(found) {
-            break;
-        }
-    }
+        Ok(true)
+    })
+    .await?;
     table.flush()?;
     if found > 0 && summary {
         if output.json {

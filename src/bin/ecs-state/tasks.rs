@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use ecs_state_recorder::reader::model::{Row, Task, TaskStatus};
 use ecs_state_recorder::reader::tables::{Tables, Which};
 
-use crate::access::{Source, filter};
+use crate::access::{Source, each, filter};
 use crate::arguments::TasksArguments;
-use crate::failure::{Failure, Unreadable};
+use crate::failure::Failure;
 use crate::json;
 use crate::table::{Cell, Column, Fit, Table};
 use crate::terminal::{DIM, GREEN, PLAIN, RED, YELLOW, width};
@@ -28,39 +28,22 @@ pub(crate) const COLUMNS: &[Column] = &[
 pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<(), Failure> {
     let TasksArguments { filters, limit, output } = arguments;
     let filter = filter(tables, &filters, false).await?;
-    let mut listing = Source::new(tables, output.scan).tasks(Which::Active, &filter, limit).await?;
+    let listing = Source::new(tables, output.scan).tasks(Which::Active, &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
-    let (mut found, mut unreadable) = (0, Unreadable::default());
     let now = Utc::now();
-    'listing: loop {
-        let rows = listing.next().await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            if limit == Some(found) {
-                break 'listing;
+    let (found, unreadable) = each(listing, limit, |mut row| {
+        if output.json {
+            if !output.show_environment {
+                json::hide(&mut row.state);
             }
-            match row {
-                Err(error) => unreadable.add(&error),
-                Ok(mut row) => {
-                    found += 1;
-                    if output.json {
-                        if !output.show_environment {
-                            json::hide(&mut row.state);
-                        }
-                        json::task(table.output(), &row, None)?;
-                    } else {
-                        table.add(cells(&row, now))?;
-                    }
-                }
-            }
+            json::task(table.output(), &row, None)?;
+        } else {
+            table.add(cells(&row, now))?;
         }
-        if limit == Some(found) {
-            break;
-        }
-    }
+        Ok(true)
+    })
+    .await?;
     table.flush()?;
     unreadable
         .outcome(found, || "no task matches; `ecs-state tasks` lists all that have not stopped, with their clusters and groups, and `ecs-state \
