@@ -1,5 +1,6 @@
 //! What each command prints, whole, into a pipe.
 
+use harness::dynamodb::TASKS;
 use serde_json::json;
 
 use crate::fixture::{
@@ -53,6 +54,39 @@ a81c2d3e4f5061728394a5b6c7d8e9f0  demo     service:web  web:42      RUNNING  4m3
 /// The age in the output that starts like this, with its seconds.
 fn seconds(output: &str, minutes: &str) -> String {
     output.split_whitespace().find(|word| word.starts_with(minutes) && word.ends_with('s')).unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_only_later_rows_fill_get_a_header() {
+    let fixture = Fixture::new(true).await;
+    let bare = |number: u32, service: &str| {
+        let mut task = task("demo", &format!("{number:032x}"), service, ago(1, 0, 0));
+        for name in ["launchType", "startedBy"] {
+            task.as_object_mut().unwrap().remove(name);
+        }
+        task
+    };
+    let mut rows: Vec<_> = (0..1000).map(|number| row(&bare(number, "a"), ago(1, 0, 0))).collect();
+    rows.push(row(&with(bare(1000, "b"), json!({"launchType": "FARGATE"})), ago(1, 0, 0)));
+    fixture.dynamodb.fill(TASKS, rows);
+    let done = fixture.run(&["tasks"]).await;
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(lines.len(), 1003);
+    assert!(lines[0].starts_with("TASK ") && lines[0].ends_with("  AGE"), "{}", lines[0]);
+    assert!(lines[1001].starts_with("TASK ") && lines[1001].ends_with("  RUNS ON"), "{}", lines[1001]);
+    assert!(lines[1002].ends_with("  FARGATE"), "{}", lines[1002]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_without_the_clusters_arn_is_found_by_the_cluster_that_is_shown() {
+    let fixture = Fixture::new(true).await;
+    let mut task = task("demo", "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0));
+    task.as_object_mut().unwrap().remove("clusterArn");
+    fixture.put_detail(&task);
+    for (cluster, code) in [("demo", 0), ("other", 1)] {
+        let done = fixture.run(&["tasks", "--scan", "--cluster", cluster]).await;
+        assert_eq!((done.stdout.contains("5f1b9c0e6d7a"), done.code), (code == 0, Some(code)), "{done:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,8 @@ async fn fixture() -> Fixture {
     let environment = json!([{"name": "TOKEN", "value": "hunter2"}, {"name": "KEY", "value": "[redacted]"},
                              {"name": "NEW", "value": "x", "valueFrom": "hunter3"}]);
     let overrides = json!({"containerOverrides": [{"name": "web", "command": ["run", "--password", "hunter4"],
-                                                   "environment": environment, "memory": 256}]});
+                                                   "environment": environment, "memory": 256, "entryPoint": ["hunter5"]}],
+                           "newer": {"environment": "hunter6"}});
     fixture.put_detail(&with(task("demo", ID, "web", ago(1, 0, 0)), json!({"overrides": overrides})));
     fixture
 }
@@ -34,7 +35,7 @@ async fn overridden_values_and_commands_are_hidden_unless_asked_for() {
     let done = fixture.run(&["tasks", "--json"]).await;
     assert_eq!(
         done.objects()[0]["overrides"]["containerOverrides"][0],
-        json!({"name": "web", "command": ["[hidden]"], "memory": 256, "environment": [
+        json!({"name": "web", "command": ["[hidden]"], "memory": 256, "entryPoint": "[hidden]", "environment": [
             {"name": "TOKEN", "value": "[hidden]"}, {"name": "KEY", "value": "[redacted]"},
             {"name": "NEW", "value": "[hidden]", "valueFrom": "[hidden]"}]})
     );

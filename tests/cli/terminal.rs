@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::fixture::{Fixture, ago, fleet, missing, stopped, task, with};
+use crate::fixture::{Fixture, ago, fleet, missing, row, stopped, task, time, with};
 
 /// A process on a terminal of its own, and what it prints there.
 struct Terminal {
@@ -65,6 +65,14 @@ impl Terminal {
         self.wait_for(None);
         let code = self.child.wait().unwrap().code();
         (std::mem::take(&mut self.text), code)
+    }
+}
+
+impl Drop for Terminal {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -273,5 +281,25 @@ async fn watch_tells_an_error_and_goes_on() {
     proxy.plan(|| None);
     terminal.text.clear();
     terminal.wait_for(Some("4 tasks"));
-    terminal.child.kill().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_does_not_take_it_for_a_change_that_a_task_is_missing_for_longer() {
+    let fixture = Fixture::new(true).await;
+    let mut gone = row(&task("demo", "f09d2c71a3b84e6f9d15c7e80b2a4463", "web", ago(1, 0, 0)), ago(1, 0, 0));
+    gone["missing_since"] = json!({"S": time(ago(0, 0, 10))});
+    fixture.put(&gone);
+    let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "50ms", "--missing"]), 100);
+    terminal.wait_for(Some("missing 10s"));
+    terminal.wait_for(Some("missing 12s"));
+    assert!(!terminal.text.contains("new or changed"), "{:?}", terminal.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_terminal_is_too_narrow() {
+    let fixture = fixture().await;
+    for arguments in [&["tasks"][..], &["stopped", "--since", "3d"], &["stopped", "--summary"], &["task", "09aa"]] {
+        let (text, code) = Terminal::start(fixture.command(arguments), 1).end();
+        assert_eq!(code, Some(0), "{arguments:?}: {text}");
+    }
 }
