@@ -4,13 +4,15 @@ use std::env;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use http::Uri;
 
-use crate::config::InvalidVariable;
+use crate::config::{InvalidVariable, TableRole, is_region};
 
 /// Loads the configuration in the SDK's standard way.
 ///
@@ -27,7 +29,9 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
 ///
 /// As for [`load`].
 pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL"] {
+    for variable in
+        ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+    {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             return Err(InvalidVariable {
                 variable,
@@ -55,6 +59,21 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
     Err(InvalidVariable { variable: "AWS_REGION", problem })
 }
 
+/// The same configuration with the region of the tables and the credentials of their role. They are fetched at the first
+/// request to DynamoDB, and again before they expire.
+pub async fn assume(role: &TableRole, aws: SdkConfig) -> SdkConfig {
+    let provider = AssumeRoleProvider::builder(&role.arn)
+        .configure(&aws)
+        .session_name(env!("CARGO_PKG_NAME"))
+        .tags([("account", &role.account)])
+        .build()
+        .await;
+    aws.into_builder()
+        .region(Region::new(role.region.clone()))
+        .credentials_provider(SharedCredentialsProvider::new(provider))
+        .build()
+}
+
 /// HTTP with this package's TLS.
 #[must_use]
 pub fn https() -> SharedHttpClient {
@@ -70,13 +89,4 @@ fn is_endpoint(url: &str) -> bool {
         Some(port) => authority.port_u16().is_some_and(|number| number > 0 && port == format!(":{number}")),
         None => false,
     }
-}
-
-/// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,
-/// `us-isob-east-1`.
-fn is_region(name: &str) -> bool {
-    let parts: Vec<&str> = name.split('-').collect();
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    matches!(&parts[..], [words @ .., number] if words.len() >= 2 && words.iter().all(is_word) && is_number(number))
 }

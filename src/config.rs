@@ -37,6 +37,20 @@ pub struct ReconcilerConfig {
     pub clusters: Vec<String>,
     /// How many requests it sends to the ECS API in a second.
     pub calls_per_second: u32,
+    /// How it gets at tables of another account; `None` if they are in its own account and region.
+    pub table_role: Option<TableRole>,
+}
+
+/// A role in the account of the tables, and the region of the tables.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TableRole {
+    /// The role's ARN.
+    pub arn: String,
+    /// The region of the tables.
+    pub region: String,
+    /// The reconciler's own account. The session carries it as the tag `account`, so that the role's policy can limit
+    /// the session to that account's rows.
+    pub account: String,
 }
 
 const TASK_TABLE_NAME: &str = "TASK_TABLE_NAME";
@@ -45,6 +59,9 @@ const RETENTION_DAYS: &str = "RETENTION_DAYS";
 const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
 const CLUSTER_ARNS: &str = "CLUSTER_ARNS";
 const ECS_CALLS_PER_SECOND: &str = "ECS_CALLS_PER_SECOND";
+const TABLE_ROLE_ARN: &str = "TABLE_ROLE_ARN";
+const TABLE_REGION: &str = "TABLE_REGION";
+const ACCOUNT_ID: &str = "ACCOUNT_ID";
 
 /// The least that is safe by the maximum delivery delay, below.
 const DEFAULT_RETENTION_DAYS: u32 = 30;
@@ -160,8 +177,8 @@ impl ReconcilerConfig {
     ///
     /// # Errors
     ///
-    /// Those of [`Config::read`]; or the clusters are not ARNs of clusters, separated by commas, or the number of calls
-    /// is not an integer from 1 to 20.
+    /// Those of [`Config::read`]; or the clusters are not ARNs of clusters, separated by commas, the number of calls is
+    /// not an integer from 1 to 20, or those of the tables' role are malformed or incomplete.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
         let clusters = text(&variable, CLUSTER_ARNS)?.unwrap_or_default();
         let mut clusters: Vec<String> = match clusters.as_str() {
@@ -189,13 +206,31 @@ impl ReconcilerConfig {
                 })?
             }
         };
-        Ok(Self { tables: Config::read(variable)?, clusters, calls_per_second })
+        let table_role = TableRole::read(&variable)?;
+        Ok(Self { tables: Config::read(variable)?, clusters, calls_per_second, table_role })
     }
 
     /// Whether a cluster is one that the reconciler looks at.
     #[must_use]
     pub fn includes(&self, cluster: &str) -> bool {
         self.clusters.is_empty() || self.clusters.iter().any(|arn| arn == cluster)
+    }
+}
+
+impl TableRole {
+    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, InvalidVariable> {
+        let read = |name, is_valid: fn(&str) -> bool, what: &str| match text(&variable, name)? {
+            Some(value) if is_valid(&value) => Ok(value),
+            found => Err(InvalidVariable { variable: name, problem: format!("must be {what}, found {found:?}") }),
+        };
+        if text(&variable, TABLE_ROLE_ARN)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            arn: read(TABLE_ROLE_ARN, is_role_arn, "the ARN of a role")?,
+            region: read(TABLE_REGION, is_region, "the region of the tables")?,
+            account: read(ACCOUNT_ID, is_account_id, "the ID of the account")?,
+        }))
     }
 }
 
@@ -259,18 +294,44 @@ fn is_cluster_arn(value: &str) -> bool {
     let parts: Vec<&str> = value.splitn(6, ':').collect();
     let ["arn", partition, "ecs", region, account, cluster] = parts[..] else { return false };
     let Some(name) = cluster.strip_prefix("cluster/") else { return false };
-    let is_made_of = |text: &str, others: &[u8]| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
-    };
-    partition.starts_with("aws")
-        && is_made_of(partition, b"-")
+    is_partition(partition)
         && is_made_of(region, b"-")
-        && account.len() == 12
-        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && is_account_id(account)
         && name.len() <= 255
         && is_made_of(name, b"-_")
 }
 
+/// Whether this is the ARN of an IAM role, with or without a path.
+fn is_role_arn(value: &str) -> bool {
+    let parts: Vec<&str> = value.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, role] = parts[..] else { return false };
+    is_partition(partition)
+        && is_account_id(account)
+        && role.strip_prefix("role/").is_some_and(|name| is_made_of(name, b"/_+=,.@-"))
+}
+
+fn is_partition(text: &str) -> bool {
+    text.starts_with("aws") && is_made_of(text, b"-")
+}
+
+fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,
+/// `us-isob-east-1`.
+pub(crate) fn is_region(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    matches!(&parts[..], [words @ .., number] if words.len() >= 2 && words.iter().all(is_word) && is_number(number))
+}
+
 fn is_table_name(value: &str) -> bool {
-    (3..=255).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    (3..=255).contains(&value.len()) && is_made_of(value, b"_.-")
+}
+
+/// Whether a text has at least one character, and only ASCII letters, digits and `others`.
+fn is_made_of(text: &str, others: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }

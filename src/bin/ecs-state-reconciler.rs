@@ -22,6 +22,10 @@ async fn serve() -> Result<(), Error> {
     let config = ReconcilerConfig::read(|name| env::var_os(name))?;
     let aws = aws::load().await?;
     let ecs = Ecs::new(&aws, config.calls_per_second);
+    let aws = match &config.table_role {
+        Some(role) => aws::assume(role, aws).await,
+        None => aws,
+    };
     let reconciler = &Reconciler::new(config, client::new(&aws), ecs);
     let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
         let deadline = DateTime::<Utc>::from(invocation.context.deadline());

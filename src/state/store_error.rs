@@ -94,7 +94,7 @@ impl fmt::Display for Cause {
             ),
             Self::Credentials => f.write_str(
                 "the AWS credentials could not be fetched; check the credentials provider that the environment \
-                 configures",
+                 configures, and of a reconciler with TABLE_ROLE_ARN, that role's trust policy",
             ),
             Self::NotSent => f.write_str(
                 "the request could not be sent, or the response is not HTTP; check the endpoint, AWS_REGION, and the \

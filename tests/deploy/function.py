@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryFile
 
@@ -20,10 +21,15 @@ def binary():
     return os.environ.get("FUNCTION_BINARY", f"{target}/debug/ecs-state-recorder")
 
 
-class Function:
-    """One instance of the function. It serves until stopped."""
+def reconciler():
+    """RECONCILER_BINARY, or the one beside the function."""
+    return os.environ.get("RECONCILER_BINARY", str(Path(binary()).with_name("ecs-state-reconciler")))
 
-    def __init__(self, environment):
+
+class Function:
+    """One instance of a function, of the recorder if not told otherwise. It serves until stopped."""
+
+    def __init__(self, environment, program=None):
         self.events, self.answers = Queue(), Queue()
         # The HTTP status codes with which the next asynchronous invocations are refused; 0 accepts one.
         self.refusals = []
@@ -34,7 +40,7 @@ class Function:
         address = "127.0.0.1:{}".format(self.server.server_port)
         self.url = f"http://{address}"
         self.process = subprocess.Popen(
-            [binary()],
+            [program or binary()],
             env={**ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": "recorder", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
                  "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_LOG_FORMAT": "JSON",
                  "AWS_LAMBDA_RUNTIME_API": address, **environment},

@@ -1,5 +1,6 @@
 """What IAM would say to a policy: only of what the project's policies use. Anything else is an error."""
 
+import re
 from fnmatch import fnmatchcase
 
 
@@ -10,9 +11,16 @@ def as_list(value):
 OPERATORS = {
     "StringEquals": lambda wanted, found: len(found) == 1 and found[0] in wanted,
     "ArnLike": lambda wanted, found: len(found) == 1 and any(fnmatchcase(found[0], each) for each in wanted),
+    "ForAllValues:StringLike": lambda wanted, found: all(any(fnmatchcase(one, each) for each in wanted) for one in found),
     "Bool": lambda wanted, found: len(found) == 1 and found[0] in wanted,
     "ForAllValues:StringEquals": lambda wanted, found: all(each in wanted for each in found),
 }
+
+
+def filled(values, context):
+    """The values, with the context's in place of policy variables. A variable without a value fits nothing."""
+    found = [re.sub(r"\$\{(.+?)\}", lambda variable: context.get(variable[1], "\0"), value) for value in values]
+    return [value for value in found if "\0" not in value]
 
 
 def applies(statement, principal, action, resource, context):
@@ -26,7 +34,7 @@ def applies(statement, principal, action, resource, context):
         any(fnmatchcase(action, each) for each in as_list(statement["Action"]))
         and any(fnmatchcase(resource, each) for each in as_list(statement["Resource"]))
         and all(
-            OPERATORS[operator](as_list(wanted), as_list(context.get(key, [])))
+            OPERATORS[operator](filled(as_list(wanted), context), as_list(context.get(key, [])))
             for operator, conditions in statement.get("Condition", {}).items()
             for key, wanted in conditions.items()
         )

@@ -15,6 +15,7 @@ import boto3
 import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.exceptions import JsonRESTError
+from moto.ecs.models import Task
 from moto.events.models import Rule, events_backends
 from moto.iam.models import iam_backends
 from moto.sqs.models import sqs_backends
@@ -22,7 +23,8 @@ from moto.sqs.responses import SQSResponse
 from samcli.yamlhelper import yaml_parse
 
 from .aws import ACCOUNT, PROJECT, REGION, account
-from .iam import allows
+from .function import Function, reconciler
+from .iam import allows, as_list
 from .ops import TASKS, ops, rows
 
 assert ACCOUNT == DEFAULT_ACCOUNT_ID
@@ -52,7 +54,7 @@ def may_put(rule, target, event):
 
 @pytest.fixture
 def hub(aws):
-    return aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION)
+    return aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION, SpokesReconcile="true")
 
 
 @pytest.fixture
@@ -320,11 +322,139 @@ def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill
     assert not allows(policy, *sends, **tls | rule | {"aws:SourceArn": f"arn:aws:events:us-east-1:{OUTSIDER[0]}:rule/x"})
 
 
+# Reconciling the spokes.
+
+
+@pytest.fixture
+def deployed_reconciler(aws, hub, stack):
+    with account(*OTHER):
+        boto3.client("s3").create_bucket(Bucket=f"code-{OTHER[1]}")
+        boto3.client("s3").put_object(Bucket=f"code-{OTHER[1]}", Key="0.1.0/reconciler.zip", Body=b"the built function")
+        return aws.create(
+            "spoke-reconciler", "organisation/reconciler.yaml", CodeBucketPrefix="code", CodeKey="0.1.0/reconciler.zip",
+            TableRoleArn=hub.outputs["TableRoleArn"], TableRegion=REGION,
+        )
+
+
+def test_a_spokes_reconciler_writes_into_the_hubs_table_by_the_role(aws, deployed_reconciler, monkeypatch):
+    # moto's tasks have none.
+    monkeypatch.setattr(Task, "version", 3, raising=False)
+    place, variables = deployed_reconciler.properties["Reconciler"]["Environment"]["Variables"], {}
+    with account(*OTHER):
+        ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
+        ecs.create_cluster(clusterName="demo")
+        ecs.register_task_definition(
+            family="web", networkMode="awsvpc", containerDefinitions=[{"name": "web", "image": "web", "memory": 128}])
+        [subnet, *_] = ec2.describe_subnets()["Subnets"]
+        [group, *_] = ec2.describe_security_groups()["SecurityGroups"]
+        [task] = ecs.run_task(
+            cluster="demo", taskDefinition="web", launchType="FARGATE", networkConfiguration={"awsvpcConfiguration": {
+                "subnets": [subnet["SubnetId"]], "securityGroups": [group["GroupId"]]}},
+        )["tasks"]
+        keys = boto3.DEFAULT_SESSION.get_credentials()
+        variables = {
+            "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            "AWS_SESSION_TOKEN": keys.token, "AWS_REGION": OTHER[1], "AWS_DEFAULT_REGION": OTHER[1],
+        }
+    variables |= {name: str(value) for name, value in place.items()}
+    function = Function({"AWS_ENDPOINT_URL": aws.url, **variables}, reconciler())
+    try:
+        answer = function.invoke(b'{"scope": "fleet"}')
+    finally:
+        function.stop()
+    assert (answer["listed"], answer["stored"], answer["failures"]) == (1, 1, 0), answer
+    [(arn, row)] = rows().items()
+    assert arn == task["taskArn"] and arn.startswith(f"arn:aws:ecs:{OTHER[1]}:{OTHER[0]}:task/demo/")
+    assert (row["version"], row["lastStatus"]) == ({"N": "3"}, {"S": "RUNNING"})
+
+
+def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_its_own_rows(hub, deployed_reconciler):
+    role = hub.properties["TableRole"]
+    own = deployed_reconciler.properties["ReconcilerRole"]
+    caller = f"arn:aws:iam::{OTHER[0]}:role/{own['RoleName']}"
+    context = {"aws:PrincipalOrgID": ORGANIZATION, "aws:PrincipalArn": caller, "aws:PrincipalAccount": OTHER[0],
+               "aws:RequestTag/account": OTHER[0]}
+    for action in ("sts:AssumeRole", "sts:TagSession"):
+        asked = (caller, action, hub.outputs["TableRoleArn"])
+        # A trust policy has no resource: it is about its role.
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        trust = {"Statement": [trust | {"Resource": "*"}]}
+        assert allows(trust, *asked, **context) and allows(own["Policies"][0]["PolicyDocument"], *asked)
+        for other in (
+            {"aws:PrincipalOrgID": "o-zzzzzzzzzz"}, {"aws:PrincipalOrgID": []}, {"aws:RequestTag/account": []},
+            {"aws:RequestTag/account": ACCOUNT}, {"aws:PrincipalArn": f"arn:aws:iam::{OTHER[0]}:role/admin"},
+        ):
+            assert not allows(trust, *asked, **context | other), other
+
+    [policy] = [policy["PolicyDocument"] for policy in role["Policies"]]
+    session = {"aws:PrincipalTag/account": OTHER[0]}
+    for table in (TASKS, "ECSCtrInstanceState"):
+        arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
+        ours, theirs = (f"arn:aws:ecs:us-east-1:{owner}:task/demo/1" for owner in (OTHER[0], ACCOUNT))
+        for action in ("BatchGetItem", "PutItem", "UpdateItem"):
+            asked = ("", f"dynamodb:{action}", arn)
+            assert allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours]})
+            assert not allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours, theirs]})
+            assert not allows(policy, *asked, **{"dynamodb:LeadingKeys": [ours]})
+        for action in ("Scan", "DeleteItem", "Query"):
+            assert not allows(policy, "", f"dynamodb:{action}", arn, **session)
+
+
+def test_without_reconcilers_in_the_spokes_there_is_no_role(aws):
+    assert "TableRole" not in aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION).names
+
+
+def test_a_spokes_reconciler_is_the_stacks_but_for_the_tables_and_the_daily_run(stack, deployed_reconciler):
+    def of(stack, logical):
+        text = json.dumps(stack.properties[logical])
+        for name, physical in sorted(stack.names.items(), key=lambda name: -len(name[1] or "")):
+            text = text.replace(physical or name, f"<{name}>")
+        # The places' accounts, regions and stacks.
+        for real, general in ((OTHER[0], ACCOUNT), (OTHER[1], REGION), ("spoke-reconciler", "recorder")):
+            text = text.replace(real, general)
+        return json.loads(text)
+
+    theirs, ours = of(stack, "Reconciler"), of(deployed_reconciler, "Reconciler")
+    for one_only in (theirs, ours):
+        for name in ("Code", "Description", "Tags", "TracingConfig"):
+            one_only.pop(name, None)
+    own = {"TABLE_ROLE_ARN", "TABLE_REGION", "ACCOUNT_ID"}
+    variables = ours["Environment"]["Variables"]
+    assert own < set(variables)
+    ours["Environment"]["Variables"] = {name: variables[name] for name in set(variables) - own} | {"CLUSTER_ARNS": ""}
+    assert ours == theirs
+    for logical in ("ReconcilerLogs", "ReconcilerEventInvokeConfig", "CompleteFleetRunMetric", "ScheduleRole",
+                    "FleetSchedule"):
+        assert of(deployed_reconciler, logical) == of(stack, logical)
+    alarm, theirs = of(deployed_reconciler, "ReconcileAlarm"), of(stack, "ReconcileAlarm")
+    assert 100 < len(alarm.pop("AlarmDescription")) <= 1024 and theirs.pop("AlarmDescription")
+    assert alarm == theirs
+
+
+def test_a_spokes_reconcilers_policy_is_the_stacks_but_for_the_tables(stack, deployed_reconciler):
+    def asks(stack, place):
+        [policy] = [policy["PolicyDocument"] for policy in stack.properties["ReconcilerRole"]["Policies"]]
+        return {
+            (action, resource.replace(place[0], ACCOUNT).replace(place[1], REGION).replace(stack.names["ReconcilerLogs"], "log"))
+            for statement in policy["Statement"] for action in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+            if action.split(":")[0] in ("ecs", "logs") and fits(action, resource)
+        }
+
+    def fits(action, resource):
+        """One statement has all resources of its actions."""
+        kind = {"DescribeClusters": "cluster", "ListContainerInstances": "cluster", "DescribeTasks": "task",
+                "DescribeContainerInstances": "container-instance"}.get(action.split(":")[1])
+        return kind is None or f":{kind}/" in resource
+
+    assert asks(deployed_reconciler, OTHER) == asks(stack, (ACCOUNT, REGION))
+
+
 # The templates and the page.
 
 
 def test_the_templates_are_plain_cloudformation_as_stacksets_require():
-    for name in ("hub", "spoke"):
+    for name in ("hub", "spoke", "reconciler"):
         text = (PROJECT / f"organisation/{name}.yaml").read_text()
         template = yaml_parse(text)
         assert "Transform" not in template and "Fn::Transform" not in text and "AWS::Serverless" not in text
@@ -334,26 +464,36 @@ def test_the_templates_are_plain_cloudformation_as_stacksets_require():
             assert parameter["Description"].endswith(".")
 
 
-def test_the_documented_stackset_reaches_the_spokes_accounts(aws):
-    block = re.search(r"```console\n(\$ aws cloudformation create-stack-set.*?)```", PAGE, re.DOTALL)[1]
+@pytest.mark.parametrize("name", ["spoke", "reconciler"])
+def test_a_documented_stackset_reaches_the_spokes_accounts(aws, name):
+    [block] = re.findall(
+        rf"```console\n(\$ aws cloudformation create-stack-set --stack-set-name ecs-state-recorder-{name} .*?)```",
+        PAGE, re.DOTALL)
     client = boto3.client("cloudformation")
     create, instances = [shlex.split(line[2:]) for line in block.replace("\\\n", " ").splitlines()]
     given = options(create)
-    parameter = dict(each.split("=") for each in given["parameters"][0].split(","))
-    assert parameter["ParameterKey"] in yaml_parse((PROJECT / "organisation/spoke.yaml").read_text())["Parameters"]
+    parameters = [dict(each.split("=") for each in one.split(",")) for one in given["parameters"]]
+    template = yaml_parse((PROJECT / f"organisation/{name}.yaml").read_text())
+    required = {key for key, parameter in template["Parameters"].items() if "Default" not in parameter}
+    assert {parameter["ParameterKey"] for parameter in parameters} == required
+    for parameter in parameters:
+        assert re.fullmatch(template["Parameters"][parameter["ParameterKey"]]["AllowedPattern"], parameter["ParameterValue"])
     client.create_stack_set(
         StackSetName=given["stack-set-name"][0],
         TemplateBody=(PROJECT / given["template-body"][0].removeprefix("file://")).read_text(),
-        Capabilities=given["capabilities"], PermissionModel=given["permission-model"][0], Parameters=[parameter],
+        Capabilities=given["capabilities"], PermissionModel=given["permission-model"][0], Parameters=parameters,
         AutoDeployment={"Enabled": True, "RetainStacksOnAccountRemoval": False},
     )
     assert given["auto-deployment"] == ["Enabled=true,RetainStacksOnAccountRemoval=false"]
+    # A role with a name of our choice needs the other capability.
+    has_named_role = any("RoleName" in each.get("Properties", {}) for each in template["Resources"].values())
+    assert given["capabilities"] == ["CAPABILITY_NAMED_IAM" if has_named_role else "CAPABILITY_IAM"]
     given = options(instances)
     client.create_stack_instances(
         StackSetName=given["stack-set-name"][0], Regions=given["regions"],
         DeploymentTargets={"OrganizationalUnitIds": [given["deployment-targets"][0].split("=")[1]]},
     )
-    assert client.describe_stack_set(StackSetName="ecs-state-recorder-spoke")["StackSet"]["Status"] == "ACTIVE"
+    assert client.describe_stack_set(StackSetName=f"ecs-state-recorder-{name}")["StackSet"]["Status"] == "ACTIVE"
 
 
 def options(words):

@@ -161,6 +161,7 @@ def test_both_functions_descriptions_end_with_the_version_of_the_code(stack):
     version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     for function in ("Recorder", "Reconciler"):
         assert stack.properties[function]["Description"].endswith(f"; version {version}")
+    assert f"; version {version}\n" in (PROJECT / "organisation/reconciler.yaml").read_text()
 
 
 def test_what_lambda_gives_up_on_is_kept(stack):

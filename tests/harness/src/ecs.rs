@@ -463,8 +463,8 @@ fn front(content_type: &str, authorization: &str) -> Result<(), Failure> {
     match scope {
         _ if content_type != JSON => error(404, "UnknownOperationException", "content-type"),
         None => error(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
-        Some(scope) if !scope.ends_with("/ecs/aws4_request") => {
-            error(400, "InvalidSignatureException", "Credential should be scoped to correct service: 'ecs'.")
+        Some(scope) if !scope.ends_with("/eu-west-1/ecs/aws4_request") => {
+            error(400, "InvalidSignatureException", "Credential should be scoped to a valid region and service.")
         }
         Some(_) => Ok(()),
     }
