@@ -58,7 +58,7 @@ cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.c
 storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)
 	@cargo build --locked --release
 	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/release/ecs-state-reconciler \
-		cargo test --quiet --locked --test convergence --test reconciliation -- --ignored --nocapture
+		cargo test --quiet --locked -- --ignored --nocapture convergence:: reconciliation::
 
 FUZZ_SECONDS ?= 60
 
@@ -76,7 +76,7 @@ fuzz: .tools/bin/cargo-fuzz ## Fuzz the path from bytes to item, and from item t
 mutants: .tools/bin/cargo-mutants ## Run mutation tests: break the function in every place, and see the tests fail (half an hour)
 	@mkdir -p $(TARGET)
 	@cargo mutants --package ecs-state-recorder --output $(TARGET) --cargo-test-arg=--locked -- \
-		--test rules --test process --test bad_input --test secrets --test reconciler
+		-- rules:: process:: bad_input:: secrets:: reconciler::
 
 # A peer is any program that speaks the Runtime API: make bench PEERS="--peer node='…'". The benchmark's own options
 # (make bench OPTIONS=--help) shorten a run: make bench OPTIONS='--only warm --events 2000'. The table of
@@ -143,7 +143,7 @@ test-package: unpacked .tools/aws/all ## Test a package of this machine's archit
 	@mkdir -p $(TARGET)/unpacked
 	@for name in recorder reconciler; do unzip -q -o '$(PACKAGE)'/$$name.zip -d $(TARGET)/unpacked/$$name || exit 1; done
 	FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap RECONCILER_BINARY=$(TARGET)/unpacked/reconciler/bootstrap \
-		cargo test --locked --features cli --test convergence --test reconciliation
+		cargo test --locked -- convergence:: reconciliation::
 	@# Of the deployment's tests, those of the package, and those that build with SAM or run the function.
 	@FUNCTION_BINARY=$(TARGET)/unpacked/recorder/bootstrap PACKAGE='$(abspath $(PACKAGE))' \
 		.tools/aws/bin/python -B -m pytest --quiet -p no:cacheprovider --numprocesses 4 \

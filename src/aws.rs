@@ -29,9 +29,7 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
 ///
 /// As for [`load`].
 pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
-    for variable in
-        ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
-    {
+    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             return Err(InvalidVariable {
                 variable,

@@ -1,5 +1,4 @@
 //! Whatever the order, the duplicates and the number of concurrent instances, each row ends up as its newest event.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
 //! Instances of the real binary that are killed at random moments: no event is lost, no row is wrong.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::LazyLock;

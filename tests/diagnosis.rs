@@ -1,5 +1,4 @@
 //! Why a task stopped: what people have seen in public, one task for each code, and the traps.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

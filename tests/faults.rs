@@ -1,5 +1,4 @@
 //! What happens to an event when DynamoDB or the network fails, tested with the real binary.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! From bytes to an item, for any bytes: nothing panics, nothing is lost.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,6 +1,5 @@
 //! Tasks and container instances as typed values: read from events, rows and the ECS API, and back without a
 //! difference.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::fmt::Debug;

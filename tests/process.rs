@@ -1,5 +1,4 @@
 //! The real binary, end to end, under a Runtime API: start-up, results, errors and log.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
@@ -301,7 +300,8 @@ async fn one_process_serves_eight_events_at_once_if_lambda_asks_for_it() {
 async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
     let dynamodb = DynamoDb::start().await;
     let this_binary = std::env::current_exe().unwrap();
-    let function = [this_binary.to_str().unwrap(), "a_function_with_a_bug", "--exact", "--ignored", "--nocapture"];
+    let function =
+        [this_binary.to_str().unwrap(), "process::a_function_with_a_bug", "--exact", "--ignored", "--nocapture"];
     let lambda = Lambda::start_command(&function, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     assert_eq!(lambda.invoke(task(12).to_string()).await.outcome(), "stored");
     let answer = lambda.invoke(task(13).to_string()).await;

@@ -1,5 +1,4 @@
 //! The reconciler: the real binary under a Runtime API, beside an ECS of the harness and a real DynamoDB.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -723,7 +722,8 @@ async fn tables_of_another_account(sts: (u16, String)) -> (String, Arc<Mutex<Vec
     let asked = requests.clone();
     let respond = move |headers: HeaderMap, body: String| async move {
         let signature = headers["authorization"].to_str().unwrap();
-        let [key, _, region, service, _] = signature.split(['=', ',']).nth(1).unwrap().split('/').collect::<Vec<_>>()[..]
+        let [key, _, region, service, _] =
+            signature.split(['=', ',']).nth(1).unwrap().split('/').collect::<Vec<_>>()[..]
         else {
             panic!("{signature}")
         };
@@ -786,7 +786,8 @@ async fn tables_of_another_account_are_read_and_written_in_their_region_by_a_rol
 
 #[tokio::test]
 async fn a_role_that_cannot_be_assumed_is_an_error_that_names_its_variable_and_quotes_nothing() {
-    let refusal = format!("<ErrorResponse><Error><Code>AccessDenied</Code><Message>{SECRET}</Message></Error></ErrorResponse>");
+    let refusal =
+        format!("<ErrorResponse><Error><Code>AccessDenied</Code><Message>{SECRET}</Message></Error></ErrorResponse>");
     let (answer, requests, log) = run_by_role((403, refusal)).await;
     let message = answer.body["errorMessage"].as_str().unwrap();
     assert!(message.contains("the AWS credentials could not be fetched"), "{message}");

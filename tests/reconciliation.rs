@@ -1,5 +1,4 @@
 //! Recorders and reconcilers at work together, killed at random moments: each row ends up as the newest that anybody told.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! Every rule of an invocation, tested through the handler against a real DynamoDB engine.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};

@@ -1,6 +1,5 @@
 //! Whatever is misconfigured, a secret in the event stays out of the log and the result, and the operator learns what
 //! is wrong.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::sync::LazyLock;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
 use harness::proxy::{Fault, Proxy};
 
-use crate::fixture::{Done, Fixture, binary, fleet, run};
+use super::fixture::{Done, Fixture, binary, fleet, run};
 
 fn failed(code: i32, stderr: &str) -> Done {
     Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }

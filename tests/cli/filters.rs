@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::fixture::{ECS, Fixture, container_instance, row, stopped, task, time, with};
+use super::fixture::{ECS, Fixture, container_instance, row, stopped, task, time, with};
 
 /// Tasks that differ in everything that can be asked for.
 fn tasks(random: &mut StdRng) -> Vec<Value> {

@@ -3,7 +3,7 @@
 use harness::dynamodb::TASKS;
 use serde_json::json;
 
-use crate::fixture::{
+use super::fixture::{
     ECS, Fixture, ago, binary, cluster, container_instance, fleet, missing, row, run, stopped, task, time, with,
 };
 

@@ -8,7 +8,7 @@ use harness::dynamodb::TASKS;
 use harness::proxy::Proxy;
 use serde_json::{Value, json};
 
-use crate::fixture::{ECS, Fixture, ago, cluster, row, stopped, task, time, with};
+use super::fixture::{ECS, Fixture, ago, cluster, row, stopped, task, time, with};
 
 /// What a run found and took.
 struct Cost {

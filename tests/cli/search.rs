@@ -2,7 +2,7 @@
 
 use harness::proxy::Proxy;
 
-use crate::fixture::{Done, ECS, Fixture, ago, cluster, fleet, run, task};
+use super::fixture::{Done, ECS, Fixture, ago, cluster, fleet, run, task};
 
 const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 

@@ -3,7 +3,7 @@
 use harness::dynamodb::TASKS;
 use serde_json::json;
 
-use crate::fixture::{Fixture, ago, row, task, with};
+use super::fixture::{Fixture, ago, row, task, with};
 
 const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::fixture::{Fixture, ago, fleet, missing, row, stopped, task, time, with};
+use super::fixture::{Fixture, ago, fleet, missing, row, stopped, task, time, with};
 
 /// A process on a terminal of its own, and what it prints there.
 struct Terminal {
@@ -190,14 +190,14 @@ async fn nothing_in_a_row_controls_the_terminal() {
     };
     fixture.put_detail(&evil("e1"));
     fixture.put_detail(&stopped(evil("e2"), ago(0, 10, 0), json!({"stopCode": EVIL})));
-    let mut broken = crate::fixture::row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
+    let mut broken = super::fixture::row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
     broken["cpu"] = json!({"L": []});
     fixture.put(&broken);
     let instance = with(
-        crate::fixture::container_instance("demo", "c1", EVIL, true),
+        super::fixture::container_instance("demo", "c1", EVIL, true),
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
-    fixture.put(&crate::fixture::row(&instance, ago(0, 0, 0)));
+    fixture.put(&super::fixture::row(&instance, ago(0, 0, 0)));
     let commands: [&[&str]; 11] = [
         &["tasks"],
         &["tasks", "--json"],
