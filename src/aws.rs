@@ -82,9 +82,10 @@ pub fn https() -> SharedHttpClient {
 fn is_endpoint(url: &str) -> bool {
     let Ok(url) = url.parse::<Uri>() else { return false };
     let (Some("http" | "https"), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };
-    match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => !authority.host().is_empty(),
-        Some(port) => authority.port_u16().is_some_and(|number| number > 0 && port == format!(":{number}")),
-        None => false,
-    }
+    let port = authority.as_str().strip_prefix(authority.host());
+    !authority.host().is_empty()
+        && port.is_some_and(|port| {
+            let number = authority.port_u16().filter(|number| *number > 0);
+            port.is_empty() || number.is_some_and(|number| port == format!(":{number}"))
+        })
 }

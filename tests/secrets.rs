@@ -76,6 +76,12 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
         with("an endpoint without a scheme", &[(ENDPOINT, "localhost:8000")], must_be_a_url()),
         with("an endpoint that is not a URL", &[(ENDPOINT, "http://[::1")], must_be_a_url()),
         with("an endpoint without a host", &[(ENDPOINT, "http://")], must_be_a_url()),
+        with("an endpoint with nothing but a port", &[(ENDPOINT, "http://:8000")], must_be_a_url()),
+        with(
+            "an endpoint without a port, where nothing listens",
+            &[(ENDPOINT, "http://127.0.0.9")],
+            AtEvent("StoreUnavailable", "the connection to DynamoDB failed"),
+        ),
         with("an endpoint that is only a path", &[(ENDPOINT, "/x")], must_be_a_url()),
         with("an endpoint with a port that cannot exist", &[(ENDPOINT, "http://127.0.0.1:99999")], must_be_a_url()),
         with("an endpoint with port 0", &[(ENDPOINT, "http://127.0.0.1:0")], must_be_a_url()),

@@ -314,3 +314,21 @@ def test_ctrl_c_while_it_waits_removes_the_row(aws, stack, deployed):
     _, errors = program.communicate(timeout=60)
     assert program.returncode == 1 and errors == "interrupted: the fictional task's row is removed\n"
     assert rows() == {}
+
+
+def test_ctrl_c_during_the_replay_cancels_it(aws, stack, deployed, monkeypatch):
+    # It never gets further than its start.
+    monkeypatch.setattr(Replay, "replay_events", lambda replay, archive: None)
+    program = subprocess.Popen(
+        command("smoke.py", "recorder", "--patience", "4"), env=aws.environment(), cwd=PROJECT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    replays, deadline = events_backends[ACCOUNT][REGION].replays, time.monotonic() + 60
+    while not replays:
+        assert time.monotonic() < deadline and program.poll() is None, "there is no replay"
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1 and errors == "interrupted: the fictional task's row is removed\n"
+    assert [replay.state.value for replay in replays.values()] == ["CANCELLED"]
+    assert rows() == {}
