@@ -198,8 +198,8 @@ reconcile: signed-in ## Compare the tables with ECS, and show what was written: 
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
 
 .PHONY: redrive
-redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones, SPOKES=… also those of an organization
-	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) $(if $(SPOKES),--spokes '$(SPOKES)')
+redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones, PER_SECOND=… sets the pace, SPOKES=… also those of an organization
+	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) $(if $(PER_SECOND),--per-second '$(PER_SECOND)') $(if $(SPOKES),--spokes '$(SPOKES)')
 
 .PHONY: cargo
 cargo:
