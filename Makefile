@@ -55,10 +55,10 @@ cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.c
 	@cargo install --locked --path . --features cli --bin ecs-state
 
 .PHONY: storm
-storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)
+storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, overload DynamoDB, and check every row (twenty minutes)
 	@cargo build --locked --release
 	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/release/ecs-state-reconciler \
-		cargo test --quiet --locked --test convergence --test reconciliation -- --ignored --nocapture
+		cargo test --quiet --locked --test convergence --test reconciliation --test overload -- --ignored --nocapture
 
 FUZZ_SECONDS ?= 60
 
