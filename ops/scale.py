@@ -36,7 +36,8 @@ WARM_WRITE_UNIT = 0.00065  # once, when WarmWriteUnits raises a table or index b
 
 DAILY = (100, 10_000, 1_000_000)
 STARTS = (1_000, 100_000)
-OVERLOADS = ((3, False), (5, False), (10, False), (5, True))  # times what a new table takes; whether Lambda holds it back
+# Times what a new table takes, and whether Lambda holds it back.
+OVERLOADS = ((3, False), (5, False), (10, False), (5, True))
 GB = 1e6  # in KB
 
 

@@ -66,7 +66,8 @@ def test_what_the_program_says_of_retries_and_redrives_is_what_they_are():
     in_words = f"at most {redrive:,} events a second, {redrive * values['ROW_KB']:,} write units: half"
     assert in_words in " ".join((PROJECT / "docs/operations.md").read_text().split())
     units = values["ROW_KB"] * 1000 // values["WARM_MS"]
-    in_words = f"to 1 for each {units} write units a second that the table takes: {values['NEW_TABLE_UNITS'] // units} for"
+    new = values["NEW_TABLE_UNITS"] // units
+    in_words = f"to 1 for each {units} write units a second that the table takes: {new} for a new one"
     assert in_words in " ".join(PAGE.split())
     # The storm plays Lambda, the redrive and the table with the same figures.
     storm = "tests/overload.rs"
