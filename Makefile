@@ -55,10 +55,10 @@ cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.c
 	@cargo install --locked --path . --features cli --bin ecs-state
 
 .PHONY: storm
-storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, and check every row (ten minutes)
+storm: ## Send 100,000 events to 8 instances, and 20,000 beside reconcilers, kill 200, overload DynamoDB, and check every row (twenty minutes)
 	@cargo build --locked --release
 	@FUNCTION_BINARY=$(TARGET)/release/ecs-state-recorder RECONCILER_BINARY=$(TARGET)/release/ecs-state-reconciler \
-		cargo test --quiet --locked -- --ignored --nocapture convergence:: reconciliation::
+		cargo test --quiet --locked -- --ignored --nocapture convergence:: reconciliation:: overload::
 
 FUZZ_SECONDS ?= 60
 
@@ -198,8 +198,8 @@ reconcile: signed-in ## Compare the tables with ECS, and show what was written: 
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
 
 .PHONY: redrive
-redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones, SPOKES=… also those of an organization
-	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) $(if $(SPOKES),--spokes '$(SPOKES)')
+redrive: signed-in ## Resend the events in both queues to the function: make redrive DRY_RUN=1 only lists them, FORCE=1 also sends refused and old ones, PER_SECOND=… sets the pace, SPOKES=… also those of an organization
+	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) $(if $(PER_SECOND),--per-second '$(PER_SECOND)') $(if $(SPOKES),--spokes '$(SPOKES)')
 
 .PHONY: cargo
 cargo:

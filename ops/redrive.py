@@ -28,6 +28,8 @@ WORKERS = 32
 # How long received messages stay hidden, even if the redrive is killed. SQS allows about 120,000 messages in flight per
 # queue: at 70 per second, a dry run has seen that many before the first one becomes visible again.
 VISIBILITY_MINUTES = 30
+# At two write units each, half of what a new table takes: the other half is for the events that arrive meanwhile.
+EVENTS_PER_SECOND = 1000
 # The permanent error types: the same event always fails with them.
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
 # The default of organisation/spoke.yaml.
@@ -124,13 +126,26 @@ class Stop(Event):
         signal.signal(number, signal.SIG_DFL)
 
 
+class Pace:
+    """Gives each event its turn, so that all workers together send no more than so many per second."""
+
+    def __init__(self, per_second, stop):
+        self.interval, self.next, self.lock, self.stop = 1 / per_second, 0, Lock(), stop
+
+    def my_turn(self):
+        """Waits. False if the redrive was stopped meanwhile."""
+        with self.lock:
+            turn = self.next = max(self.next + self.interval, time.monotonic())
+        return not self.stop.wait(turn - time.monotonic())
+
+
 class Redrive:
     """The redrive of one queue."""
 
-    def __init__(self, clients, name, url, function, retention_days, dry_run, force, stop):
+    def __init__(self, clients, name, url, function, retention_days, dry_run, force, pace, stop):
         self.sqs, self.lambda_ = clients
         self.name, self.url, self.function = name, url, function
-        self.retention_days, self.dry_run, self.force = retention_days, dry_run, force
+        self.retention_days, self.dry_run, self.force, self.pace = retention_days, dry_run, force, pace
         self.stop, self.error = stop, None
         # Guards everything below, which all workers modify.
         self.lock = Lock()
@@ -220,6 +235,8 @@ class Redrive:
             outcome = "left"
             why += f": older than {self.retention_days} days, so it could recreate an expired row; send it with FORCE=1"
         elif not self.dry_run:
+            if not self.pace.my_turn():
+                return
             try:
                 answer = self.lambda_.invoke(
                     FunctionName=self.function, InvocationType="Event", Payload=message.payload
@@ -339,9 +356,12 @@ if __name__ == "__main__":
     arguments.add_argument("stack")
     arguments.add_argument("--dry-run", action="store_true", help="send nothing, only list the events")
     arguments.add_argument("--force", action="store_true", help="also send events that are always refused or too old")
+    arguments.add_argument("--per-second", type=int, default=EVENTS_PER_SECOND, help="send at most so many events")
     arguments.add_argument("--spokes", default="", help="also redrive the queues of these: account/region, spaces between")
     arguments.add_argument("--spoke-queue", default=SPOKE_QUEUE, help="the spokes' DeadLetterQueueName")
     arguments = arguments.parse_args()
+    if arguments.per_second < 1:
+        sys.exit(f"error: PER_SECOND must be at least 1, found {arguments.per_second}")
     stop = Stop()
     try:
         with stack.one_line_errors():
@@ -354,7 +374,7 @@ if __name__ == "__main__":
                 (sqs, "failure queue", outputs["FailureQueueUrl"]),
                 *spoke_queues(arguments.spokes, arguments.spoke_queue, config),
             ]
-            limits = retention_days, arguments.dry_run, arguments.force
+            limits = retention_days, arguments.dry_run, arguments.force, Pace(arguments.per_second, stop)
             emptied = [Redrive((sqs, lambda_), name, url, function, *limits, stop).run() for sqs, name, url in queues]
         sys.stdout.flush()
     except BrokenPipeError:

@@ -15,12 +15,16 @@ INDEX_UNITS_A_TASK, INDEX_UNITS_A_START, INDEX_KB = 3, 1, 0.5
 WARM_MS = 10  # Lambda's time for a warm event
 DAYS, RETENTION_DAYS, ARCHIVE_DAYS = 30, 30, 14
 CALLS_A_SECOND, MINUTES, RECONCILER_GB = 5, 15, 0.25
+PAUSE = 0.5  # mean seconds before the second and the third request of a write that is throttled: src/state/client.rs
+REDRIVE = 1_000  # events a second: ops/redrive.py
+BURST = 60  # seconds
 
 # ---- Limits of AWS, in units or calls a second ----
 
 NEW_TABLE_UNITS = 4_000  # of a new on-demand table or index
 PARTITION_UNITS = 1_000
 CONCURRENCY = 1_000  # an account's default
+RETRY_WAITS = (60, 120)  # seconds that Lambda waits before its second and its third attempt
 
 # ---- List prices of us-east-1, in dollars; the same as in docs/operations.md, Cost ----
 
@@ -32,6 +36,8 @@ WARM_WRITE_UNIT = 0.00065  # once, when WarmWriteUnits raises a table or index b
 
 DAILY = (100, 10_000, 1_000_000)
 STARTS = (1_000, 100_000)
+# Times what a new table takes, and whether Lambda holds it back.
+OVERLOADS = ((3, False), (5, False), (10, False), (5, True))
 GB = 1e6  # in KB
 
 
@@ -66,6 +72,31 @@ class Load:
             "archive": month * EVENT_KB / GB * (ARCHIVE_GB + ARCHIVE_GB_MONTH * ARCHIVE_DAYS / DAYS),
             "reconciler": runs * (REQUESTS + run_seconds * RECONCILER_GB * GB_SECOND) + read_units * READ_UNIT,
         }
+
+
+class Overload:
+    """What becomes of a burst of so many times what a new table takes.
+
+    A throttled request takes nothing of the table's capacity: however often asked, the table stores what it can."""
+
+    def __init__(self, times, held_back):
+        self.times, self.held_back = times, held_back
+        capacity = NEW_TABLE_UNITS / ROW_KB
+        self.rate = times * capacity
+        # The share of an event's requests that is throttled: an attempt has up to three, and fails if all are.
+        if held_back:
+            # By so few instances that they can't ask for more than the table takes: the rest waits in Lambda's queue.
+            throttled, self.left = 0, [1, 0, 0, 0]
+            self.lambdas = times * BURST
+        else:
+            # What the first attempts leave comes back as the next burst, as long as the first.
+            throttled, self.left = (1 - 1 / times) ** (1 / 3), [max(0, 1 - attempts / times) for attempts in range(4)]
+            retries, failed = (sum(left > 0 for left in some) for some in (self.left[1:3], self.left[1:]))
+            self.lambdas = BURST + sum(RETRY_WAITS[:retries]) + failed * (WARM_MS / 1000 + 2 * PAUSE)
+        attempts = capacity / (1 - throttled**3)
+        self.requests = attempts * (1 + throttled + throttled**2)
+        self.instances = attempts * (WARM_MS / 1000 + PAUSE * (throttled + throttled**2))
+        self.redrive = self.left[3] * self.rate * BURST / REDRIVE
 
 
 def number(value):
@@ -137,6 +168,27 @@ def bursts():
     ])
 
 
+def overloads():
+    cases = [Overload(*case) for case in OVERLOADS]
+    row = lambda name, value: [name, *(value(case) for case in cases)]
+    share = lambda value: f"{value * 100:.3g} %"
+    stored = lambda attempt: lambda case: share(case.left[attempt - 1] - case.left[attempt])
+    seconds = lambda value: f"{value:,.0f}"
+    head = lambda case: f"{case.times} times" + (f", {case.instances:.0f} instances" if case.held_back else "")
+    return table(["a minute of", *map(head, cases)], [
+        row("events a second", lambda case: number(case.rate)),
+        row("requests to DynamoDB a second", lambda case: number(case.requests)),
+        row("instances of the recorder", lambda case: number(case.instances)),
+        row("stored at the first attempt", stored(1)),
+        row("stored at the second", stored(2)),
+        row("stored at the third", stored(3)),
+        row("in the failure queue", lambda case: share(case.left[3])),
+        row("seconds until Lambda is done", lambda case: seconds(case.lambdas)),
+        row("seconds of a redrive", lambda case: seconds(case.redrive)),
+        row("seconds until all is stored", lambda case: seconds(case.lambdas + case.redrive)),
+    ])
+
+
 def index(rate):
     return rate / EVENTS_A_START * INDEX_UNITS_A_START
 
@@ -147,4 +199,4 @@ def warm(rate):
 
 
 if __name__ == "__main__":
-    print("\n\n".join([needs(), costs(), bursts()]))
+    print("\n\n".join([needs(), costs(), bursts(), overloads()]))

@@ -6,6 +6,7 @@ mod convergence;
 mod death;
 mod faults;
 mod lossless;
+mod overload;
 mod process;
 mod reconciler;
 mod reconciliation;

@@ -514,6 +514,48 @@ def test_an_interrupted_redrive_releases_its_messages_and_reports_its_progress(a
     assert len(set(front.payloads)) == sent
 
 
+def test_all_workers_together_send_no_more_than_the_pace_allows(aws, front, queues):
+    _, failures = queues
+    send(failures, *(on_failure(event(number)) for number in range(60)))
+    sent_at = []
+
+    def note(operation, given):
+        if operation == "Invoke":
+            sent_at.append(time.monotonic())
+
+    front.answer = note
+    code, lines, errors = ops("redrive.py", "recorder", "--per-second", "20", **aws.environment())
+    assert (code, lines[-1], errors) == (0, "failure queue: 60 sent, 0 left", [])
+    # The last turn is 59 after the first. An event may take longer than others to arrive.
+    assert sent_at[-1] - sent_at[0] > 59 / 20 * 0.9
+
+
+def test_an_interrupted_redrive_does_not_wait_for_its_next_turn(aws, front, queues):
+    _, failures = queues
+    put(failures, (on_failure(event(number)) for number in range(500)))
+    process = subprocess.Popen(
+        command("redrive.py", "recorder", "--per-second", "1"), env=aws.environment(), cwd=PROJECT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 30
+    while len(front.payloads) < 2:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    # 32 workers wait for turns that are a second apart.
+    output, _ = process.communicate(timeout=15)
+    sent = len(front.payloads)
+    assert (process.returncode, sent < 20) == (130, True)
+    assert output.splitlines()[-1] == f"failure queue: {sent} sent; stopped: Interrupt"
+    assert waiting(failures) == (500 - sent, 0)
+
+
+def test_a_pace_that_never_sends_is_refused(aws):
+    assert ops("redrive.py", "recorder", "--per-second", "0", **aws.environment()) == (
+        1, [], ["error: PER_SECOND must be at least 1, found 0"]
+    )
+
+
 def test_a_closed_output_pipe_leaves_no_message_in_flight(aws, front, queues):
     _, failures = queues
     put(failures, (on_failure(event(number)) for number in range(2000)))

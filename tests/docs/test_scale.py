@@ -10,6 +10,11 @@ PAGE = (PROJECT / "docs/scale.md").read_text()
 PROGRAM = (PROJECT / "ops/scale.py").read_text()
 
 
+def stated(path, pattern):
+    """What a file says, as the match of a pattern with one group."""
+    return re.search(pattern, (PROJECT / path).read_text())[1]
+
+
 def test_the_tables_are_the_programs_output():
     printed = subprocess.run(
         [sys.executable, "-B", PROJECT / "ops/scale.py"], capture_output=True, text=True, check=True
@@ -48,3 +53,27 @@ def test_what_the_text_says_of_the_assumptions_is_what_the_program_assumes():
     # One write unit of the index at a start, in one partition.
     starts = values["PARTITION_UNITS"] * 60 // values["INDEX_UNITS_A_START"]
     assert f"starts more than {starts:,} tasks a minute" in " ".join(PAGE.split())
+
+
+def test_what_the_program_says_of_retries_and_redrives_is_what_they_are():
+    values = {}
+    exec(PROGRAM.split("DAILY =")[0].split("import ceil")[1], values)
+    backoff = int(stated("src/state/client.rs", r"MAX_BACKOFF: Duration = Duration::from_secs\((\d+)\)"))
+    assert values["PAUSE"] == backoff / 2
+    assert int(stated("src/state/client.rs", r"ATTEMPTS: u32 = (\d+)")) == 3
+    redrive = int(stated("ops/redrive.py", r"EVENTS_PER_SECOND = (\d+)"))
+    assert values["REDRIVE"] == redrive == values["NEW_TABLE_UNITS"] / values["ROW_KB"] / 2
+    in_words = f"at most {redrive:,} events a second, {redrive * values['ROW_KB']:,} write units: half"
+    assert in_words in " ".join((PROJECT / "docs/operations.md").read_text().split())
+    units = values["ROW_KB"] * 1000 // values["WARM_MS"]
+    new = values["NEW_TABLE_UNITS"] // units
+    in_words = f"to 1 for each {units} write units a second that the table takes: {new} for a new one"
+    assert in_words in " ".join(PAGE.split())
+    # The storm plays Lambda, the redrive and the table with the same figures.
+    storm = "tests/overload.rs"
+    assert float(stated(storm, r"REDRIVE: f64 = ([\d.]+) \* SCALE")) == redrive
+    assert float(stated(storm, r"SCALE: f64 = CAPACITY / ([\d.]+)")) == values["NEW_TABLE_UNITS"]
+    assert float(stated(storm, r"ROW: f64 = ([\d.]+)")) == values["ROW_KB"]
+    assert stated(storm, r"set_retry_waits\((.*?)\)") == "[MINUTE, 2 * MINUTE]" and values["RETRY_WAITS"] == (60, 120)
+    attempts = stated("template.yaml", r"MaximumRetryAttempts: (\d+)\n        MaximumEventAgeInSeconds: 21600")
+    assert int(attempts) == len(values["RETRY_WAITS"])

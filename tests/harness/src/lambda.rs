@@ -84,6 +84,8 @@ struct Service {
     variables: Vec<(String, String)>,
     /// How long an invocation may take.
     timeout: Mutex<Duration>,
+    /// How long an event whose delivery failed waits for its second delivery, and for its third.
+    retry_waits: Mutex<[Duration; 2]>,
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
     next_id: Mutex<u64>,
@@ -116,6 +118,7 @@ impl Lambda {
             command: command.iter().map(|&word| word.to_owned()).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             timeout: Mutex::new(Duration::from_secs(15)),
+            retry_waits: Mutex::default(),
             queue: Mutex::default(),
             queued: Notify::new(),
             next_id: Mutex::default(),
@@ -140,6 +143,12 @@ impl Lambda {
     /// How long invocations may take from now on, as the function is told: 15 s by default. Nothing enforces it.
     pub fn set_timeout(&self, timeout: Duration) {
         *lock(&self.service.timeout) = timeout;
+    }
+
+    /// How long failed events wait for their second delivery, and for their third, from now on: not at all by default.
+    /// Lambda's are one minute and two.
+    pub fn set_retry_waits(&self, waits: [Duration; 2]) {
+        *lock(&self.service.retry_waits) = waits;
     }
 
     /// Invokes the function once, and waits for its answer.
@@ -332,7 +341,12 @@ impl Environment {
         let mut invocation = in_flight.remove(position).expect("it has just been found");
         invocation.slowest = invocation.slowest.max(invocation.delivered.elapsed());
         if failed && invocation.deliveries_left > 0 {
-            self.service.deliver(invocation);
+            let wait = lock(&self.service.retry_waits)[invocation.deliveries as usize - 1];
+            let service = self.service.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                service.deliver(invocation);
+            });
         } else {
             // A test that doesn't need the answer may have dropped the receiver.
             let Invocation { deliveries, slowest, done, .. } = invocation;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -102,6 +102,23 @@ impl Proxy {
             let hit = left > 0;
             left = left.saturating_sub(1);
             hit.then_some(fault)
+        });
+    }
+
+    /// From now on, throttles what exceeds a capacity in write units a second. Each request counts as a write of so many
+    /// units. Unused capacity lasts for a second: DynamoDB may keep it for longer, and promises nothing.
+    pub fn throttle(&self, units_a_second: f64, units_a_write: f64) {
+        let mut left = units_a_second;
+        let mut then = Instant::now();
+        self.plan(move || {
+            let now = Instant::now();
+            left = (left + units_a_second * now.duration_since(then).as_secs_f64()).min(units_a_second);
+            then = now;
+            if left < units_a_write {
+                return Some(Fault::Refused(400, "ThrottlingException"));
+            }
+            left -= units_a_write;
+            None
         });
     }
 
