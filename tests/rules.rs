@@ -1,7 +1,8 @@
-//! Every rule of an invocation, tested through the handler against a real DynamoDB engine.
+//! Every rule of an invocation, against a real DynamoDB engine: of the binary in `FUNCTION_BINARY`, or of the handler.
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, sample, samples, task};
 use harness::function::Function;
 
-/// The handler and the database that it writes to.
+/// The recorder and the database that it writes to.
 async fn start() -> (DynamoDb, Function) {
     let dynamodb = DynamoDb::start().await;
     let function = Function::new(&dynamodb.url);
@@ -821,19 +822,21 @@ async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept()
 
 // Rule 7: the errors.
 
-/// A fake DynamoDB that sends the same response to every request, and forwards the requests to the test.
+/// A fake DynamoDB that sends the same response to every request, and forwards the requests to the test. The binary's
+/// `GET /` before its first event is not one of them.
 async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
     let (sent, requests) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answer = answer.into();
-    let answers = Router::new().fallback(move |headers: HeaderMap, body: String| async move {
+    let answer = move |headers: HeaderMap, body: String| async move {
         let target = headers["x-amz-target"].to_str().unwrap().to_owned();
         // A test that ignores the requests has dropped the receiver.
         let _ = sent.send((target, serde_json::from_str(&body).unwrap()));
         let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "request-1")];
-        (status, headers, answer.clone())
-    });
+        (status, headers, answer)
+    };
+    let answers = Router::new().fallback(post(answer));
     tokio::spawn(async move { axum::serve(listener, answers).await });
     (url, requests)
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import boto3
+from moto.awslambda.models import LambdaFunction
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend, Event
 from moto.cloudformation.responses import CloudFormationResponse
@@ -446,3 +447,15 @@ def create_whole_table(cls, name, resource, *arguments, **more):
 
 
 Table.create_from_cloudformation_json = classmethod(create_whole_table)
+
+create_function = LambdaFunction.create_from_cloudformation_json.__func__
+
+
+def create_function_for_its_architecture(cls, name, resource, *arguments, **more):
+    """moto's functions are all of x86_64."""
+    function = create_function(cls, name, resource, *arguments, **more)
+    function.architectures = resource["Properties"]["Architectures"]
+    return function
+
+
+LambdaFunction.create_from_cloudformation_json = classmethod(create_function_for_its_architecture)

@@ -29,8 +29,8 @@ def package(tmp_path):
     """A package: what `make package` built, in CI, or one around files that stand in for the binaries."""
     if built := os.environ.get("PACKAGE"):
         return Path(shutil.copytree(built, tmp_path / Path(built).name))
-    packages.assemble(tmp_path / "x86_64", "x86_64", STAND_INS)
-    return tmp_path / "x86_64"
+    packages.assemble(tmp_path / "arm64", "arm64", STAND_INS)
+    return tmp_path / "arm64"
 
 
 def documented(command):
