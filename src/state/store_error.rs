@@ -182,7 +182,6 @@ fn dispatch_failure<E: StdError + 'static>(error: &SdkError<E>) -> (bool, Cause)
     if let Some(credentials) = find_cause::<CredentialsError>(error) {
         return match credentials {
             CredentialsError::CredentialsNotLoaded(_) => (false, Cause::NoCredentials),
-            CredentialsError::ProviderTimedOut(_) => (true, Cause::Credentials),
             // The provider's endpoint could not be reached.
             _ => (find_cause::<io::Error>(error).is_some(), Cause::Credentials),
         };
