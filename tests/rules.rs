@@ -923,6 +923,7 @@ async fn one_foreign_word_in_an_error_is_not_passed_on() {
     for (code, message) in [
         ("hunter2-correct-horse", "the reason".to_owned()),
         ("hunter2", "the reason".to_owned()),
+        ("Refused-hunter2", "the reason".to_owned()),
         ("ResourceNotFoundException", "Requested resource not found: Table: hunter2 not found".to_owned()),
         (
             "ValidationException",
@@ -931,6 +932,15 @@ async fn one_foreign_word_in_an_error_is_not_passed_on() {
         (
             "AccessDeniedException",
             "User: hunter2 is not authorized to perform: dynamodb:PutItem on resource: *".to_owned(),
+        ),
+        (
+            "AccessDeniedException",
+            format!("User: {ARN}\"hunter2\" is not authorized to perform: dynamodb:PutItem on resource: {ARN}"),
+        ),
+        (
+            "AccessDeniedException",
+            format!("User: {ARN}/{:2000}hunter2 is not authorized to perform: dynamodb:PutItem on resource: {ARN}", "")
+                .replace("  ", "xx"),
         ),
         ("AccessDeniedException", format!("User: {ARN} is not authorized to perform: hunter2 on resource: {ARN}")),
         (
