@@ -181,7 +181,7 @@ unpacked:
 preflight: signed-in
 	@$(if $(filter --profile% --region%,$(SAM_OPTIONS)),echo \
 		'error: SAM_OPTIONS must not contain --profile or --region: export AWS_PROFILE or AWS_DEFAULT_REGION instead' >&2; exit 2)
-	@$(OPS)/preflight.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)'
+	@$(OPS)/preflight.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' '$(or $(PACKAGE),.)/template.yaml'
 
 .PHONY: delete
 delete: signed-in ## Delete the stack, whatever its state; its two tables are kept

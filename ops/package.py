@@ -113,7 +113,7 @@ def licences(architecture):
         title = f"{package['name']} {package['version']}: {package['license']}"
         folder = Path(package["manifest_path"]).parent
         names = re.compile(r"(?i)(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)")
-        files = sorted(path for path in folder.iterdir() if path.is_file() and names.match(path.name))
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and names.match(path.name))
         for file in files:
             texts.setdefault(file.read_text(errors="replace").strip(), []).append(title)
         if not files:
@@ -135,7 +135,7 @@ def main():
         print(f"\n{folder / architecture}")
         for path in sorted((folder / architecture).iterdir()):
             print(f"{path.stat().st_size:>12,} bytes  {path.name}")
-    for architecture in set(architectures) - set(built):
+    for architecture in [architecture for architecture in architectures if architecture not in built]:
         print(f"\n{architecture}: not built. Add its standard library: rustup target add {TARGETS[architecture]}")
     if not built:
         sys.exit(1)

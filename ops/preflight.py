@@ -14,7 +14,6 @@ from samcli.yamlhelper import yaml_parse
 import key_policy
 import stack
 
-TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 
 WAIT = "wait until that is finished, then deploy again"
@@ -109,12 +108,12 @@ def has_key(table, key):
     )
 
 
-def check(name, overrides):
+def check(name, overrides, template):
     try:
         given = CfnParameterOverridesType().convert((overrides,), None, None)
     except click.BadParameter as error:
         sys.exit(f"error: PARAMETERS: {error.message}")
-    template = yaml_parse(TEMPLATE.read_text())
+    template = yaml_parse(Path(template).read_text())
     found = stack.find(name)
     problems = [*state(found)] if found else []
     if not problems:

@@ -32,7 +32,7 @@ VISIBILITY_MINUTES = 30
 EVENTS_PER_SECOND = 1000
 # The permanent error types: the same event always fails with them.
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
-# The default of organisation/spoke.yaml.
+# As in organisation/spoke.yaml.
 SPOKE_QUEUE = "ecs-state-recorder-spoke"
 
 
@@ -100,6 +100,13 @@ class Message:
         text = f"event {self.event.get('id')} of {resources or 'no resource'}"
         return text if text.isprintable() else ascii(text)
 
+    def is_of(self, spoke):
+        """Whether all that the event is about is in the spoke's account and region."""
+        arns = [member(self.event, "detail", name) for name in ("taskArn", "containerInstanceArn", "clusterArn")]
+        arns = [arn for arn in arns if arn is not None]
+        found = {"/".join(reversed(arn.split(":")[3:5])) if isinstance(arn, str) else None for arn in arns}
+        return found == {spoke}
+
     def older_than(self, days):
         """True also if the age is unknown."""
         try:
@@ -142,9 +149,10 @@ class Pace:
 class Redrive:
     """The redrive of one queue."""
 
-    def __init__(self, clients, name, url, function, retention_days, dry_run, force, pace, stop):
+    def __init__(self, clients, name, url, spoke, function, retention_days, dry_run, force, pace, stop):
         self.sqs, self.lambda_ = clients
-        self.name, self.url, self.function = name, url, function
+        # The spoke is an account and a region, or None.
+        self.name, self.url, self.spoke, self.function = name, url, spoke, function
         self.retention_days, self.dry_run, self.force, self.pace = retention_days, dry_run, force, pace
         self.stop, self.error = stop, None
         # Guards everything below, which all workers modify.
@@ -227,6 +235,9 @@ class Redrive:
         outcome, why = "sent", message.why
         if message.event is None:
             outcome, why = "left", "it contains no event: inspect it by hand"
+        elif self.spoke and not message.is_of(self.spoke):
+            # Whoever may send to the spoke's queue could otherwise change the rows of any account.
+            outcome, why = "left", f"{why}: not about the spoke's own account and region; inspect it by hand"
         elif message.sent_at > self.start:
             outcome = "arrived during this run"
         elif message.always_refused and not self.force:
@@ -320,7 +331,7 @@ class Redrive:
         say(f"{sent} {'to send' if self.dry_run else 'sent'}, {left} left")
 
 
-def spoke_queues(spokes, name, config):
+def spoke_queues(spokes, config):
     """The queues of spokes, each an account and a region. All are looked up before the first is redriven."""
     for spoke in spokes.split():
         if not re.fullmatch(r"\d{12}/[a-z]{2}(-[a-z]+)+-\d", spoke):
@@ -328,13 +339,13 @@ def spoke_queues(spokes, name, config):
         account, region = spoke.split("/")
         sqs = boto3.client("sqs", region_name=region, config=config)
         try:
-            url = sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+            url = sqs.get_queue_url(QueueName=SPOKE_QUEUE, QueueOwnerAWSAccountId=account)["QueueUrl"]
         except ClientError as error:
             sys.exit(
-                f"error: the queue {name} of the spoke {spoke} can't be used ({code(error)}): its stack must name a bus "
+                f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({code(error)}): its stack must name a bus "
                 "of your account, and your own policies must allow the queue, too (docs/organisation.md)"
             )
-        yield sqs, f"spoke {spoke}", url
+        yield sqs, f"spoke {spoke}", url, spoke
 
 
 def codes(failed):
@@ -358,7 +369,6 @@ if __name__ == "__main__":
     arguments.add_argument("--force", action="store_true", help="also send events that are always refused or too old")
     arguments.add_argument("--per-second", type=int, default=EVENTS_PER_SECOND, help="send at most so many events")
     arguments.add_argument("--spokes", default="", help="also redrive the queues of these: account/region, spaces between")
-    arguments.add_argument("--spoke-queue", default=SPOKE_QUEUE, help="the spokes' DeadLetterQueueName")
     arguments = arguments.parse_args()
     if arguments.per_second < 1:
         sys.exit(f"error: PER_SECOND must be at least 1, found {arguments.per_second}")
@@ -370,12 +380,13 @@ if __name__ == "__main__":
             config = Config(max_pool_connections=WORKERS)
             sqs, lambda_ = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
             queues = [
-                (sqs, "dead-letter queue", outputs["DeadLetterQueueUrl"]),
-                (sqs, "failure queue", outputs["FailureQueueUrl"]),
-                *spoke_queues(arguments.spokes, arguments.spoke_queue, config),
+                (sqs, "dead-letter queue", outputs["DeadLetterQueueUrl"], None),
+                (sqs, "failure queue", outputs["FailureQueueUrl"], None),
+                *spoke_queues(arguments.spokes, config),
             ]
             limits = retention_days, arguments.dry_run, arguments.force, Pace(arguments.per_second, stop)
-            emptied = [Redrive((sqs, lambda_), name, url, function, *limits, stop).run() for sqs, name, url in queues]
+            emptied = [Redrive((sqs, lambda_), name, url, spoke, function, *limits, stop).run()
+                       for sqs, name, url, spoke in queues]
         sys.stdout.flush()
     except BrokenPipeError:
         # As in `make redrive DRY_RUN=1 | head`. Without this, Python would report the broken pipe again on exit.

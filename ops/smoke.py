@@ -387,7 +387,7 @@ def main(name, checks, patience):
         say("ok", "stack", f"{name} is {status}")
     else:
         say("broken", "stack", f"{name} is {status}: see its events in CloudFormation; `make deploy` says what to do")
-    smoke, broken = Smoke(name, outputs, patience), not healthy
+    smoke, broken, interrupted = Smoke(name, outputs, patience), not healthy, False
     try:
         for check in checks:
             try:
@@ -401,10 +401,12 @@ def main(name, checks, patience):
                 broken = True
                 say("broken", check, f"AWS: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: the fictional task's row is removed")
+        interrupted = True
     finally:
         with stack.one_line_errors():
             smoke.clean_up()
+    if interrupted:
+        sys.exit("interrupted: the fictional task's row is removed")
     sys.exit(1 if broken else 0)
 
 

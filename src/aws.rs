@@ -58,10 +58,11 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
 }
 
 /// The same configuration with the region of the tables and the credentials of their role. They are fetched at the first
-/// request to DynamoDB, and again before they expire.
+/// request to DynamoDB, and again before they expire: in the region of the tables, which the role's account has enabled.
 pub async fn assume(role: &TableRole, aws: SdkConfig) -> SdkConfig {
     let provider = AssumeRoleProvider::builder(&role.arn)
         .configure(&aws)
+        .region(Region::new(role.region.clone()))
         .session_name(env!("CARGO_PKG_NAME"))
         .tags([("account", &role.account)])
         .build()

@@ -772,7 +772,7 @@ async fn tables_of_another_account_are_read_and_written_in_their_region_by_a_rol
     let (answer, requests, _) = run_by_role((200, credentials)).await;
     assert_eq!(counts(answer.body)["stored"], 1);
     let [(sts, assume), reads_and_writes @ ..] = &requests[..] else { panic!("{requests:?}") };
-    assert_eq!(sts, "OWN eu-west-1 sts");
+    assert_eq!(sts, "OWN us-east-1 sts");
     for field in [
         "Action=AssumeRole&",
         "&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Ftables&",
@@ -793,7 +793,7 @@ async fn a_role_that_cannot_be_assumed_is_an_error_that_names_its_variable_and_q
     assert!(message.contains("the AWS credentials could not be fetched"), "{message}");
     assert!(message.contains("TABLE_ROLE_ARN, that role's trust policy"), "{message}");
     assert!(!log.contains(SECRET) && !message.contains(SECRET), "{log} {message}");
-    assert!(requests.iter().all(|(by, _)| by == "OWN eu-west-1 sts"), "{requests:?}");
+    assert!(requests.iter().all(|(by, _)| by == "OWN us-east-1 sts"), "{requests:?}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ KEYS = {TASKS: "taskArn", CONTAINER_INSTANCES: "containerInstanceArn"}
 
 
 def preflight(aws, parameters="", name="recorder"):
-    return ops("preflight.py", name, f"Architecture=arm64 {parameters}", **aws.environment())
+    return ops("preflight.py", name, f"Architecture=arm64 {parameters}", "template.yaml", **aws.environment())
 
 
 def create_table(name, key, kind="S", **more):

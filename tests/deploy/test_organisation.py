@@ -110,9 +110,14 @@ def delivered(monkeypatch, stack, function):
     return answers
 
 
-def happens(path, place):
+def sample(path, place):
+    """A sample event, as of an account and region."""
+    return path.read_text().replace(ACCOUNT, place[0]).replace(REGION, place[1])
+
+
+def happens(text, place):
     """An event of ECS in an account and region. moto lets PutEvents use ECS's source; EventBridge does not."""
-    event = json.loads(path.read_text())
+    event = json.loads(text)
     entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
     with account(*place):
         boto3.client("events").put_events(Entries=[entry])
@@ -126,15 +131,15 @@ def archived():
 @pytest.mark.parametrize("place", [OTHER, (ACCOUNT, REGION)], ids=["another account and region", "the hub's own"])
 def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, delivered, function, place):
     spoke(place)
-    sample = PROJECT / "events/fargate-task-stopped.json"
-    happens(sample, place)
+    text = sample(PROJECT / "events/fargate-task-stopped.json", place)
+    happens(text, place)
     assert [answer["outcome"] for answer in delivered] == ["stored"]
-    assert archived() == [json.loads(sample.read_text())["detail"]]
+    assert archived() == [json.loads(text)["detail"]]
     [forwarded] = rows().values()
 
     # The same row as of an event that took no detour, but for the envelope.
     boto3.client("dynamodb").delete_item(TableName=TASKS, Key={"taskArn": forwarded["taskArn"]})
-    function.invoke(sample.read_bytes())
+    function.invoke(text.encode())
     [direct] = rows().values()
     envelope = {"event_id", "event_time", "expires_at"}
     assert set(forwarded) == set(direct)
@@ -146,7 +151,7 @@ def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, 
 def test_every_state_change_takes_the_way_and_nothing_else_does(spoke, delivered):
     spoke(OTHER)
     for path in [*EVENTS, *REFUSED]:
-        happens(path, OTHER)
+        happens(sample(path, OTHER), OTHER)
     assert len(EVENTS) >= 9 and len(REFUSED) >= 3
     assert {answer["outcome"] for answer in delivered[: len(EVENTS)]} == {"stored", "stale"}
     # By its envelope, the last one is a task state change.
@@ -205,8 +210,8 @@ def test_the_log_of_the_bus_has_no_content_of_events_and_only_log_delivery_may_w
 
 
 def test_a_spoke_keeps_what_it_cannot_deliver_and_reports_it(spoke):
-    topic = f"arn:aws:sns:{OTHER[1]}:{OTHER[0]}:on-call"
-    deployed = spoke(OTHER, AlarmTopicArn=topic)
+    topic = f"arn:aws:sns:{OTHER[1]}:{ACCOUNT}:on-call"
+    deployed = spoke(OTHER, AlarmTopic=f"{ACCOUNT}:on-call")
     with account(*OTHER):
         alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
         queue = boto3.client("sqs").get_queue_attributes(
@@ -276,7 +281,7 @@ def test_a_redrive_sends_what_waits_in_a_spokes_queue_to_the_recorder(
 ):
     # An account outside the organization, whose spoke the hub's policy refuses.
     spoke(OUTSIDER)
-    happens(PROJECT / "events/fargate-task-running.json", OUTSIDER)
+    happens(sample(PROJECT / "events/fargate-task-running.json", OUTSIDER), OUTSIDER)
     assert (delivered, rows(), waiting(OUTSIDER)) == ([], {}, 1)
     spokes = "/".join(OUTSIDER)
     code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, "--dry-run", **environment)
@@ -289,6 +294,29 @@ def test_a_redrive_sends_what_waits_in_a_spokes_queue_to_the_recorder(
     assert function.answers.get(timeout=30)["outcome"] == "stored"
     [row] = rows().values()
     assert row["version"] == {"N": "3"} and waiting(OUTSIDER) == 0
+
+
+def test_a_redrive_leaves_what_is_not_about_the_spokes_own_account_and_region(
+    spoke, delivered, function, environment, across_accounts
+):
+    spoke(OUTSIDER)
+    running = PROJECT / "events/fargate-task-running.json"
+    own = json.loads(sample(running, OUTSIDER))
+    arn = own["detail"]["taskArn"]
+    forged = [
+        json.loads(sample(running, (ACCOUNT, REGION))),
+        json.loads(sample(running, (OUTSIDER[0], REGION))),
+        own | {"detail": own["detail"] | {"clusterArn": f"arn:aws:ecs:{OUTSIDER[1]}:{ACCOUNT}:cluster/demo"}},
+        own | {"detail": own["detail"] | {"taskArn": [arn]}},
+        own | {"detail": {}},
+    ]
+    for event in forged:
+        happens(json.dumps(event), OUTSIDER)
+    spokes = "/".join(OUTSIDER)
+    code, lines, _ = ops("redrive.py", "recorder", "--force", "--spokes", spokes, **environment)
+    assert (code, lines[-1]) == (1, f"spoke {spokes}: 0 sent, 5 left")
+    assert any("5 left: NO_PERMISSIONS: not about the spoke's own account and region" in line for line in lines), lines
+    assert (delivered, rows()) == ([], {})
 
 
 def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, spoke, environment, across_accounts):
@@ -398,7 +426,7 @@ def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_
             asked = ("", f"dynamodb:{action}", arn)
             assert allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours]})
             assert not allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours, theirs]})
-            assert not allows(policy, *asked, **{"dynamodb:LeadingKeys": [ours]})
+            assert not allows(policy, *asked, **session) and not allows(policy, *asked, **{"dynamodb:LeadingKeys": [ours]})
         for action in ("Scan", "DeleteItem", "Query"):
             assert not allows(policy, "", f"dynamodb:{action}", arn, **session)
 
@@ -515,4 +543,4 @@ def options(words):
 
 def test_make_passes_the_spokes_on():
     shown = subprocess.run(["make", "--dry-run", "redrive", "SPOKES=1/a 2/b"], cwd=PROJECT, capture_output=True, text=True)
-    assert "redrive.py 'ecs-state-recorder'   --spokes '1/a 2/b'" in shown.stdout
+    assert "redrive.py 'ecs-state-recorder' --spokes '1/a 2/b'" in " ".join(shown.stdout.split())

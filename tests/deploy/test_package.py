@@ -158,3 +158,13 @@ def test_a_package_that_was_changed_or_is_none_is_not_deployed(run, package, tmp
     code, _, errors = run("make", "deploy", f"PACKAGE={tmp_path}", "STACK=packaged")
     assert code == 2 and f"error: there is no file {tmp_path}/template.yaml: PACKAGE is a folder that" in errors
     assert boto3.client("cloudformation").describe_stacks()["Stacks"] == []
+
+
+def test_parameters_are_those_of_the_packages_own_template(run, package):
+    template, sums = package / "template.yaml", package / "SHA256SUMS"
+    before = hashlib.sha256(template.read_bytes()).hexdigest()
+    template.write_text(template.read_text().replace("SilenceAlarmHours", "QuietHours"))
+    sums.write_text(sums.read_text().replace(before, hashlib.sha256(template.read_bytes()).hexdigest()))
+    code, _, errors = run("make", "deploy", f"PACKAGE={package}", "STACK=packaged", "PARAMETERS=SilenceAlarmHours=1")
+    assert code == 2 and "error: template.yaml has no parameter SilenceAlarmHours" in errors
+    assert boto3.client("cloudformation").describe_stacks()["Stacks"] == []

@@ -157,10 +157,11 @@ def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
     assert stack.properties["RecorderLogs"] == {"RetentionInDays": 30}
 
 
-def test_both_functions_descriptions_end_with_the_version_of_the_code(stack):
+def test_the_templates_and_both_functions_descriptions_name_the_version_of_the_code(stack):
     version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     for function in ("Recorder", "Reconciler"):
         assert stack.properties[function]["Description"].endswith(f"; version {version}")
+    assert stack.template["Metadata"]["Version"] == version
     assert f"; version {version}\n" in (PROJECT / "organisation/reconciler.yaml").read_text()
 
 
