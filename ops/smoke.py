@@ -336,15 +336,18 @@ class Smoke:
             raise NotThere("there is no archive")
         events, name = self.client("events"), f"smoke-{self.began:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
         end = self.began - ARCHIVE_DELAY
-        events.start_replay(
-            ReplayName=name, EventSourceArn=self.outputs["ArchiveArn"], EventStartTime=end - REPLAYED, EventEndTime=end,
-            Destination={"Arn": self.outputs["EventBusArn"], "FilterArns": [self.outputs["RuleArn"]]},
-        )
         ended = lambda found: found if found["State"] in ("COMPLETED", "CANCELLED", "FAILED") else None
         try:
+            events.start_replay(
+                ReplayName=name, EventSourceArn=self.outputs["ArchiveArn"], EventStartTime=end - REPLAYED,
+                EventEndTime=end,
+                Destination={"Arn": self.outputs["EventBusArn"], "FilterArns": [self.outputs["RuleArn"]]},
+            )
             found = poll(lambda: ended(events.describe_replay(ReplayName=name)), REPLAY_MINUTES * 60, "replaying an hour")
         except KeyboardInterrupt:
-            events.cancel_replay(ReplayName=name)
+            # It may not have begun.
+            with suppress(ClientError):
+                events.cancel_replay(ReplayName=name)
             raise
         if not found:
             return f"{name} is still running after {REPLAY_MINUTES} minutes: see `aws events describe-replay`"

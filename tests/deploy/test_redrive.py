@@ -298,7 +298,7 @@ def test_messages_without_an_event_are_left_and_no_possible_secret_is_shown(aws,
     assert waiting(failures) == (6, 0)
 
 
-def test_messages_that_arrive_during_a_redrive_are_left_for_the_next_one(aws, front, queues):
+def test_messages_that_arrive_during_a_redrive_are_left_for_the_next_one(aws, front, queues, monkeypatch):
     _, failures = queues
     send(failures, *(on_failure(event(number)) for number in range(30)))
     backend = sqs_backends[ACCOUNT][REGION]
@@ -306,8 +306,13 @@ def test_messages_that_arrive_during_a_redrive_are_left_for_the_next_one(aws, fr
     def never_empty(operation, given):
         if operation == "ReceiveMessage" and given["QueueUrl"] == failures:
             backend.send_message(failures.rpartition("/")[2], on_failure(event(99)))
-            messages_of(failures)[-1].sent_timestamp += 3_600_000
 
+    def an_hour_later(message, *delay):
+        mark_sent(message, *delay)
+        message.sent_timestamp += 3_600_000
+
+    mark_sent = Message.mark_sent
+    monkeypatch.setattr(Message, "mark_sent", an_hour_later)
     front.answer = never_empty
     code, lines, errors = ops("redrive.py", "recorder", **aws.environment())
     assert (code, lines[2:], errors) == (
