@@ -307,8 +307,8 @@ def test_messages_that_arrive_during_a_redrive_are_left_for_the_next_one(aws, fr
         if operation == "ReceiveMessage" and given["QueueUrl"] == failures:
             backend.send_message(failures.rpartition("/")[2], on_failure(event(99)))
 
-    def an_hour_later(message, *delay):
-        mark_sent(message, *delay)
+    def an_hour_later(message, **delay):
+        mark_sent(message, **delay)
         message.sent_timestamp += 3_600_000
 
     mark_sent = Message.mark_sent
