@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -27,7 +28,7 @@ Runs the functions locally, with an embedded DynamoDB and a local Lambda Runtime
 Usage: local <run | watch>
 
   run     send every event in events/, reconcile with an ECS, and ask ecs-state what runs and why tasks stopped
-  watch   keep everything running until Ctrl-C, and rebuild the function when its code changes
+  watch   keep everything running until Ctrl-C, and rebuild the functions when their code changes
 ";
 
 /// Every event in `events/`, in an order that shows every outcome, with its expected outcome.
@@ -51,13 +52,16 @@ const STORY: [(&str, &str); 14] = [
 /// What the reconciler counts afterwards, of what [`prepare_ecs`] puts into ECS.
 const RUNS: [(&str, [u64; 6]); 2] = [("fleet", [1, 5, 5, 0, 0, 0]), ("table", [1, 1, 0, 0, 0, 1])];
 
-/// What `ecs-state` is asked in the end. The sample events are of March 2026.
-const QUESTIONS: [&str; 3] = ["tasks --missing", "instances", "stopped --since 2026-03-01"];
+/// What `ecs-state` is asked in the end.
+const QUESTIONS: [&str; 3] = ["tasks --missing", "instances", "stopped"];
+
+/// How long ago the newest sample event happened.
+const AGE: TimeDelta = TimeDelta::minutes(4);
 
 const RECORDER: &str = "ecs-state-recorder";
 const RECONCILER: &str = "ecs-state-reconciler";
 
-/// Where `make invoke` finds the port of a running `make watch`, and where the function's log goes in `make run`.
+/// Where `make invoke` finds the port of a running `make watch`, and where the functions' log goes in `make run`.
 const STATE: &str = "target/local";
 
 #[tokio::main]
@@ -109,30 +113,30 @@ async fn story() -> Result<ExitCode> {
 
     let mut sent = table(["event", "version", "outcome", "stored version"]);
     let mut surprises = Vec::new();
+    let age = age_of_samples()?;
     for (name, expected) in STORY {
-        let event = fs::read_to_string(format!("events/{name}.json"))?;
-        let answer = stack.invoke(RECORDER, &event).await.map_err(with_log)?;
+        let event = moved(&sample(name)?, age);
+        let answer = stack.invoke(RECORDER, &event.to_string()).await.map_err(with_log)?;
         let outcome = answer["outcome"].as_str().or(answer["errorType"].as_str()).unwrap_or("no answer");
         if outcome != expected {
             surprises.push(format!("events/{name}.json: the outcome must be {expected}, found {answer}"));
         }
-        let colour = match outcome {
+        let color = match outcome {
             _ if outcome != expected => Color::Red,
             "stored" => Color::Green,
             "stale" | "duplicate" => Color::Yellow,
             _ => Color::Magenta,
         };
-        let version = &serde_json::from_str::<Value>(&event)?["detail"]["version"];
         sent.add_row([
             Cell::new(format!("events/{name}.json")),
-            number(version),
-            Cell::new(outcome).fg(colour),
+            number(&event["detail"]["version"]),
+            Cell::new(outcome).fg(color),
             number(&answer["stored_version"]),
         ]);
     }
     println!("{sent}\n");
 
-    prepare_ecs(&stack).await.map_err(with_log)?;
+    prepare_ecs(&stack, age).await.map_err(with_log)?;
     let mut runs = table(["reconciler's run", "clusters", "listed", "stored", "unchanged", "stale", "marked"]);
     for (scope, expected) in RUNS {
         let report = stack.invoke(RECONCILER, &format!(r#"{{"scope": "{scope}"}}"#)).await.map_err(with_log)?;
@@ -163,18 +167,17 @@ async fn story() -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Puts into ECS three tasks and a container instance that no event told of, and the container instance of the sample
+/// Puts into ECS three tasks and a container instance that no event reported, and the container instance of the sample
 /// events, which has changed since. Nothing is put there for a task whose last event was lost.
-async fn prepare_ecs(stack: &Stack) -> Result<()> {
+async fn prepare_ecs(stack: &Stack, age: TimeDelta) -> Result<()> {
     let demo = cluster("demo");
-    (0..3).for_each(|number| stack.ecs.put_task(&task(&demo, number, 4)));
-    stack.ecs.put_container_instance(&demo, &container_instance(&demo, 3, 12));
-    let sample: Value = serde_json::from_str(&fs::read_to_string("events/container-instance-draining.json")?)?;
-    let mut changed = container_instance(&demo, 4, 34);
-    changed["containerInstanceArn"] = sample["detail"]["containerInstanceArn"].clone();
+    (0..3).for_each(|number| stack.ecs.put_task(&moved(&task(&demo, number, 4), age)));
+    stack.ecs.put_container_instance(&demo, &moved(&container_instance(&demo, 3, 12), age));
+    let mut changed = moved(&container_instance(&demo, 4, 34), age);
+    changed["containerInstanceArn"] = sample("container-instance-draining")?["detail"]["containerInstanceArn"].clone();
     stack.ecs.put_container_instance(&demo, &changed);
 
-    let mut lost: Value = serde_json::from_str(&fs::read_to_string("events/fargate-task-running.json")?)?;
+    let mut lost = moved(&sample("fargate-task-running")?, age);
     let arn = lost["detail"]["taskArn"].as_str().and_then(|arn| arn.rsplit_once('/')).ok_or("the sample has no ARN")?;
     lost["detail"]["taskArn"] = format!("{}/f09d2c71a3b84e6f9d15c7e80b2a4463", arn.0).into();
     let answer = stack.invoke(RECORDER, &lost.to_string()).await?;
@@ -182,6 +185,39 @@ async fn prepare_ecs(stack: &Stack) -> Result<()> {
         return Err(format!("the event of one more task must be stored, found {answer}").into());
     }
     Ok(())
+}
+
+fn sample(name: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&fs::read_to_string(format!("events/{name}.json"))?)?)
+}
+
+/// By how much the samples' times must move, so that the newest is [`AGE`] ago.
+fn age_of_samples() -> Result<TimeDelta> {
+    let mut newest = DateTime::UNIX_EPOCH;
+    for (name, _) in STORY {
+        let time = sample(name)?["time"].as_str().unwrap_or_default().parse()?;
+        newest = newest.max(time);
+    }
+    Ok(Utc::now() - AGE - newest)
+}
+
+/// The same event or ECS object with all times moved: texts in RFC 3339, and ECS's seconds since 1970.
+fn moved(value: &Value, age: TimeDelta) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| match value.as_f64() {
+                Some(seconds) if name.ends_with("At") => (name.clone(), (seconds + age.as_seconds_f64()).into()),
+                _ => (name.clone(), moved(value, age)),
+            })
+            .collect(),
+        Value::Array(values) => values.iter().map(|value| moved(value, age)).collect(),
+        Value::String(text) => match text.parse::<DateTime<Utc>>() {
+            Ok(time) => (time + age).to_rfc3339_opts(SecondsFormat::Millis, true).into(),
+            Err(_) => value.clone(),
+        },
+        other => other.clone(),
+    }
 }
 
 /// `make watch`.
@@ -192,7 +228,7 @@ async fn serve() -> Result<ExitCode> {
     fs::write(&port_file, stack.port.to_string())?;
     let _port_file = PortFile(&port_file, stack.port);
     println!(
-        "\nThe function is waiting for events. From another terminal:\n\n  \
+        "\nThe recorder is waiting for events. From another terminal:\n\n  \
          make invoke EVENT=events/fargate-task-running.json\n  \
          curl -d @events/fargate-task-running.json {url}\n\n\
          Its tables are at {dynamodb} (any region, any credentials):\n\n  \
@@ -335,7 +371,7 @@ fn check_story_is_complete() -> Result<()> {
             if let Some(name) = file.strip_suffix(".json")
                 && !STORY.iter().any(|(known, _)| *known == format!("{folder}{name}"))
             {
-                return Err(format!("events/{folder}{file} must be listed in STORY, in examples/local/main.rs").into());
+                return Err(format!("events/{folder}{file} must be listed in STORY, in local/main.rs").into());
             }
         }
     }
