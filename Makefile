@@ -126,7 +126,7 @@ OPS := .tools/aws/bin/python ops
 .PHONY: validate
 validate: .tools/aws/all ## Check template.yaml with SAM, all templates with cfn-lint, and the workflows of .github
 	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --lint --template template.yaml
-	@$(AWS) cfn-lint template.yaml organisation/*.yaml
+	@$(AWS) cfn-lint template.yaml organization/*.yaml
 	@$(AWS) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: build
@@ -136,7 +136,7 @@ build: .tools/aws/builds cargo ## Build both functions for Lambda: make build AR
 ARCHITECTURES ?= arm64 x86_64
 
 .PHONY: package
-package: .tools/aws/builds cargo ## Build what can be deployed without Rust, into target/package: functions, template, command line, licences
+package: .tools/aws/builds cargo ## Build what can be deployed without Rust, into target/package: functions, template, command line, licenses
 	@$(AWS) python ops/package.py $(TARGET)/package $(ARCHITECTURES)
 
 # On x86_64, a package of arm64 runs under Debian's qemu-user, with the C library of libc6-arm64-cross.

@@ -1,5 +1,5 @@
 """Builds what can be deployed without Rust: for each architecture, a folder with both functions, the template that
-points at them, the command line, the licences of everything in them, and checksums.
+points at them, the command line, the licenses of everything in them, and checksums.
 
     package.py FOLDER ARCHITECTURE…"""
 
@@ -17,9 +17,9 @@ PROJECT = Path(__file__).parents[1]
 FUNCTIONS = ("recorder", "reconciler")
 COMMAND = "ecs-state"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
-# What may be linked into binaries that are handed on: licences that ask for no more than their own text.
+# What may be linked into binaries that are handed on: licenses that ask for no more than their own text.
 ALLOWED = {"Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"}
-# Made once, since it holds every licence that SPDX knows.
+# Made once, since it holds every license that SPDX knows.
 LICENSING = get_spdx_licensing()
 
 
@@ -57,7 +57,7 @@ def assemble(folder, architecture, binaries):
     (folder / COMMAND).write_bytes(binaries[COMMAND])
     (folder / COMMAND).chmod(0o755)
     (folder / "template.yaml").write_text(template((PROJECT / "template.yaml").read_text(), architecture))
-    (folder / "LICENSES.txt").write_text(licences(architecture))
+    (folder / "LICENSES.txt").write_text(licenses(architecture))
     files = sorted(path for path in folder.iterdir() if path.name != "SHA256SUMS")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
@@ -103,11 +103,11 @@ def is_allowed(expression):
     return holds(LICENSING.parse(expression.replace("/", " OR ")))
 
 
-def licences(architecture):
+def licenses(architecture):
     packages = linked(architecture)
     if forbidden := [package for package in packages if not is_allowed(package["license"] or "none")]:
         names = ", ".join(f"{package['name']} ({package['license']})" for package in forbidden)
-        sys.exit(f"error: the licence of {names} is not in the list in ops/package.py")
+        sys.exit(f"error: the license of {names} is not in the list in ops/package.py")
     texts = {}
     for package in packages:
         title = f"{package['name']} {package['version']}: {package['license']}"
@@ -117,7 +117,7 @@ def licences(architecture):
         for file in files:
             texts.setdefault(file.read_text(errors="replace").strip(), []).append(title)
         if not files:
-            texts.setdefault(f"The package contains no text of its licence. Its source: {package['repository']}", []).append(title)
+            texts.setdefault(f"The package contains no text of its license. Its source: {package['repository']}", []).append(title)
     parts = [
         f"ecs-state-recorder\n\n{(PROJECT / 'LICENSE').read_text().strip()}",
         "It contains the Rust standard library (MIT OR Apache-2.0, https://github.com/rust-lang/rust/blob/main/COPYRIGHT),\n"

@@ -32,12 +32,12 @@ VISIBILITY_MINUTES = 30
 EVENTS_PER_SECOND = 1000
 # The permanent error types: the same event always fails with them.
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
-# As in organisation/spoke.yaml.
+# As in organization/spoke.yaml.
 SPOKE_QUEUE = "ecs-state-recorder-spoke"
 
 
 def members(text):
-    """The members of a JSON object, each as its original text: parsing and serialising would change a number of 38
+    """The members of a JSON object, each as its original text: parsing and serializing would change a number of 38
     digits."""
     scan = json.JSONDecoder().raw_decode
     after_space = lambda at: re.compile(r"\s*").match(text, at).end()
@@ -343,7 +343,7 @@ def spoke_queues(spokes, config):
         except ClientError as error:
             sys.exit(
                 f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({code(error)}): its stack must name a bus "
-                "of your account, and your own policies must allow the queue, too (docs/organisation.md)"
+                "of your account, and your own policies must allow the queue, too (docs/organization.md)"
             )
         yield sqs, f"spoke {spoke}", url, spoke
 

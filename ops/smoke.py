@@ -374,9 +374,9 @@ SHOWN = {"ok": ("✓", "32"), "broken": ("✗", "31"), "not there": ("-", "2")}
 
 
 def say(kind, name, text):
-    mark, colour = SHOWN[kind]
+    mark, color = SHOWN[kind]
     line = f"{mark} {name.replace('_', ' ')}: {text}"
-    print(f"\x1b[{colour}m{line}\x1b[0m" if sys.stdout.isatty() else line, flush=True)
+    print(f"\x1b[{color}m{line}\x1b[0m" if sys.stdout.isatty() else line, flush=True)
 
 
 def main(name, checks, patience):

@@ -44,7 +44,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_package_has_both_functions_the_command_line_the_template_the_licences_and_their_checksums(package):
+def test_a_package_has_both_functions_the_command_line_the_template_the_licenses_and_their_checksums(package):
     files = contents(package)
     assert sorted(files) == FILES
     sums = [line.split() for line in files.pop("SHA256SUMS").decode().splitlines()]
@@ -79,8 +79,8 @@ def test_its_template_is_the_projects_with_the_built_functions_for_one_architect
     assert packaged == expected
 
 
-def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is_not_allowed_is_refused(monkeypatch):
-    text = packages.licences("x86_64")
+def test_exactly_what_is_linked_is_listed_with_its_license_and_a_license_that_is_not_allowed_is_refused(monkeypatch):
+    text = packages.licenses("x86_64")
     listed = set(re.findall(r"(?m)^([\w-]+) [\w.+-]+: ", text))
     assert {"aws-sdk-dynamodb", "clap", "lambda_runtime", "ring", "tokio"} <= listed and len(listed) > 100
     # Of the tests and the benchmark; of build scripts and procedural macros.
@@ -88,8 +88,8 @@ def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is
     assert "Permission to use, copy, modify, and/or distribute this software" in text
 
     monkeypatch.setattr(packages, "ALLOWED", packages.ALLOWED - {"ISC"})
-    with pytest.raises(SystemExit, match=r"error: the licence of .*ring \(Apache-2.0 AND ISC\).* is not in the list"):
-        packages.licences("x86_64")
+    with pytest.raises(SystemExit, match=r"error: the license of .*ring \(Apache-2.0 AND ISC\).* is not in the list"):
+        packages.licenses("x86_64")
 
 
 @pytest.mark.parametrize("expression, allowed", [
@@ -97,7 +97,7 @@ def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is
     ("Apache-2.0 AND GPL-3.0-only", False), ("(MIT OR GPL-3.0-only) AND ISC", True), ("none", False),
     ("Apache-2.0 WITH LLVM-exception", False), ("Apache-2.0 WITH LLVM-exception OR MIT", True),
 ])
-def test_a_licence_is_allowed_if_one_alternative_is(expression, allowed):
+def test_a_license_is_allowed_if_one_alternative_is(expression, allowed):
     assert packages.is_allowed(expression) == allowed
 
 

@@ -282,7 +282,7 @@ def test_a_stack_that_was_rolled_back_or_is_of_an_earlier_version_is_red(aws, st
     assert "the stack has no output ReconcilerName, so it is of an earlier version" in lines["version"]
 
 
-def test_lines_are_coloured_on_a_terminal_only(aws, stack, deployed):
+def test_lines_are_colored_on_a_terminal_only(aws, stack, deployed):
     ours, theirs = os.openpty()
     ended = subprocess.Popen(
         command("smoke.py", "recorder", "--no-replay", "--patience", "0"), env=aws.environment(), stdout=theirs,

@@ -162,7 +162,7 @@ def test_the_templates_and_both_functions_descriptions_name_the_version_of_the_c
     for function in ("Recorder", "Reconciler"):
         assert stack.properties[function]["Description"].endswith(f"; version {version}")
     assert stack.template["Metadata"]["Version"] == version
-    assert f"; version {version}\n" in (PROJECT / "organisation/reconciler.yaml").read_text()
+    assert f"; version {version}\n" in (PROJECT / "organization/reconciler.yaml").read_text()
 
 
 def test_what_lambda_gives_up_on_is_kept(stack):

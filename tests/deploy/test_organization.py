@@ -35,7 +35,7 @@ QUEUE = "ecs-state-recorder-spoke"
 DETAIL_TYPES = ["ECS Task State Change", "ECS Container Instance State Change"]
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
-PAGE = (PROJECT / "docs/organisation.md").read_text()
+PAGE = (PROJECT / "docs/organization.md").read_text()
 
 
 def may_put(rule, target, event):
@@ -54,7 +54,7 @@ def may_put(rule, target, event):
 
 @pytest.fixture
 def hub(aws):
-    return aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION, SpokesReconcile="true")
+    return aws.create("hub", "organization/hub.yaml", OrganizationId=ORGANIZATION, SpokesReconcile="true")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def spoke(aws, hub, stack):
 
     def deploy(place, **parameters):
         with account(*place):
-            return aws.create("spoke", "organisation/spoke.yaml", HubBusArn=hub.outputs["EventBusArn"], **parameters)
+            return aws.create("spoke", "organization/spoke.yaml", HubBusArn=hub.outputs["EventBusArn"], **parameters)
 
     return deploy
 
@@ -234,7 +234,7 @@ def test_a_spoke_keeps_what_it_cannot_deliver_and_reports_it(spoke):
         assert 100 < len(alarm["AlarmDescription"]) <= 1024
     assert queue["MessageRetentionPeriod"] == str(14 * 24 * 60 * 60) and queue["SqsManagedSseEnabled"] == "true"
     # The queue takes messages before there is a rule.
-    assert yaml_parse((PROJECT / "organisation/spoke.yaml").read_text())["Resources"]["StateChanges"]["DependsOn"] == (
+    assert yaml_parse((PROJECT / "organization/spoke.yaml").read_text())["Resources"]["StateChanges"]["DependsOn"] == (
         "DeadLetterQueuePolicy"
     )
     trust = deployed.properties["SendRole"]["AssumeRolePolicyDocument"]
@@ -325,7 +325,7 @@ def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, s
         ("111122223333", "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"),
         ("111122223333/us-east-1 444455556666/us-east-1",
          f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
-         "name a bus of your account, and your own policies must allow the queue, too (docs/organisation.md)"),
+         "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"),
     ]:
         assert ops("redrive.py", "recorder", "--spokes", spokes, **environment) == (1, [], [error])
 
@@ -359,7 +359,7 @@ def deployed_reconciler(aws, hub):
         boto3.client("s3").create_bucket(Bucket=f"code-{OTHER[1]}")
         boto3.client("s3").put_object(Bucket=f"code-{OTHER[1]}", Key="0.1.0/reconciler.zip", Body=b"the built function")
         return aws.create(
-            "spoke-reconciler", "organisation/reconciler.yaml", CodeBucketPrefix="code", CodeKey="0.1.0/reconciler.zip",
+            "spoke-reconciler", "organization/reconciler.yaml", CodeBucketPrefix="code", CodeKey="0.1.0/reconciler.zip",
             TableRoleArn=hub.outputs["TableRoleArn"], TableRegion=REGION,
         )
 
@@ -432,7 +432,7 @@ def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_
 
 
 def test_without_reconcilers_in_the_spokes_there_is_no_role(aws):
-    assert "TableRole" not in aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION).names
+    assert "TableRole" not in aws.create("hub", "organization/hub.yaml", OrganizationId=ORGANIZATION).names
 
 
 def test_a_spokes_reconciler_is_the_stacks_but_for_the_tables_and_the_daily_run(aws, deployed_reconciler):
@@ -489,7 +489,7 @@ def test_a_spokes_reconcilers_policy_is_the_stacks_but_for_the_tables(stack, dep
 
 def test_the_templates_are_plain_cloudformation_as_stacksets_require():
     for name in ("hub", "spoke", "reconciler"):
-        text = (PROJECT / f"organisation/{name}.yaml").read_text()
+        text = (PROJECT / f"organization/{name}.yaml").read_text()
         template = yaml_parse(text)
         assert "Transform" not in template and "Fn::Transform" not in text and "AWS::Serverless" not in text
         # `make delete` deletes only the recorder's stacks.
@@ -507,7 +507,7 @@ def test_a_documented_stackset_reaches_the_spokes_accounts(aws, name):
     create, instances = [shlex.split(line[2:]) for line in block.replace("\\\n", " ").splitlines()]
     given = options(create)
     parameters = [dict(each.split("=") for each in one.split(",")) for one in given["parameters"]]
-    template = yaml_parse((PROJECT / f"organisation/{name}.yaml").read_text())
+    template = yaml_parse((PROJECT / f"organization/{name}.yaml").read_text())
     required = {key for key, parameter in template["Parameters"].items() if "Default" not in parameter}
     assert {parameter["ParameterKey"] for parameter in parameters} == required
     for parameter in parameters:
