@@ -14,7 +14,7 @@ if __name__ == "__main__":
         sys.exit(f"error: there is no file {file}")
     with stack.one_line_errors():
         outputs = stack.outputs(name)
-        answer = boto3.client("lambda").invoke(FunctionName=outputs["FunctionName"], Payload=Path(file).read_bytes())
+        answer = boto3.client("lambda").invoke(FunctionName=outputs["RecorderName"], Payload=Path(file).read_bytes())
         body = json.load(answer["Payload"])
         print(json.dumps(body, indent=2))
         if "FunctionError" in answer:

@@ -376,7 +376,7 @@ if __name__ == "__main__":
     try:
         with stack.one_line_errors():
             outputs = stack.outputs(arguments.stack)
-            function, retention_days = outputs["FunctionName"], int(outputs["RetentionDays"])
+            function, retention_days = outputs["RecorderName"], int(outputs["RetentionDays"])
             config = Config(max_pool_connections=WORKERS)
             sqs, lambda_ = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
             queues = [

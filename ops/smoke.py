@@ -97,7 +97,7 @@ class Smoke:
     def version(self):
         """Both functions are those of this folder."""
         version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-        for output in ("FunctionName", "ReconcilerName"):
+        for output in ("RecorderName", "ReconcilerName"):
             function = self.outputs.get(output)
             if not function:
                 raise Broken(f"the stack has no output {output}, so it is of an earlier version: run `make deploy`")
@@ -132,9 +132,9 @@ class Smoke:
             raise Broken(f"{rule['Name']} is {rule['State']}, so nothing arrives: run `aws events enable-rule --name "
                          f"{rule['Name']} --event-bus-name {bus}`, then replay the time since (docs/operations.md)")
         targets = self.client("events").list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
-        ours = [target for target in targets if target["Arn"].split(":")[-1] == self.outputs["FunctionName"]]
+        ours = [target for target in targets if target["Arn"].split(":")[-1] == self.outputs["RecorderName"]]
         if not ours:
-            raise Broken(f"{rule['Name']} has no target {self.outputs['FunctionName']}: run `make deploy`")
+            raise Broken(f"{rule['Name']} has no target {self.outputs['RecorderName']}: run `make deploy`")
         if "DeadLetterConfig" not in ours[0]:
             raise Broken(f"the target of {rule['Name']} has no dead-letter queue, so events can be lost: run `make deploy`")
         return f"enabled on the bus {bus}"
@@ -159,7 +159,7 @@ class Smoke:
         return f"right for all {len(paths)} sample events"
 
     def permission(self):
-        function = self.outputs["FunctionName"]
+        function = self.outputs["RecorderName"]
         try:
             policy = self.client("lambda").get_policy(FunctionName=function)["Policy"]
         except self.client("lambda").exceptions.ResourceNotFoundException:
@@ -187,7 +187,7 @@ class Smoke:
     def invoke(self, version):
         event = self.event(version)
         self.events.append(event["id"])
-        answer = self.client("lambda").invoke(FunctionName=self.outputs["FunctionName"], Payload=json.dumps(event))
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["RecorderName"], Payload=json.dumps(event))
         body = json.load(answer["Payload"])
         outcome = body.get("outcome") or body.get("errorType", "")
         # Lambda's own errors, such as Sandbox.Timedout, have no line of the recorder.
@@ -235,13 +235,13 @@ class Smoke:
     def lines(self, text):
         """The recorder's log lines since the start with this text."""
         pages = self.client("logs").get_paginator("filter_log_events").paginate(
-            logGroupName=self.outputs["LogGroupName"], filterPattern=f'"{text}"',
+            logGroupName=self.outputs["RecorderLogGroupName"], filterPattern=f'"{text}"',
             startTime=int((self.began - timedelta(minutes=1)).timestamp() * 1000),
         )
         return [event["message"] for page in pages for event in page["events"]]
 
     def log(self):
-        group = self.outputs["LogGroupName"]
+        group = self.outputs["RecorderLogGroupName"]
         found = self.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         if group not in [each["logGroupName"] for each in found]:
             raise Broken(f"there is no log group {group}, so there are no metrics and most alarms are blind: create one "
@@ -290,7 +290,7 @@ class Smoke:
         return "both accept events" + (f"; {', '.join(waiting)}: see `make redrive DRY_RUN=1`" if waiting else "")
 
     def expect_destination(self, queue):
-        function, lambda_ = self.outputs["FunctionName"], self.client("lambda")
+        function, lambda_ = self.outputs["RecorderName"], self.client("lambda")
         try:
             found = lambda_.get_function_event_invoke_config(FunctionName=function)
         except lambda_.exceptions.ResourceNotFoundException:

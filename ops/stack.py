@@ -71,7 +71,7 @@ def outputs(name):
     found = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
     # An output takes precedence: it has the actual name.
     found |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    if "FunctionName" not in found:
+    if "RecorderName" not in found:
         sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no function: run `make deploy`")
     return found
 

@@ -47,7 +47,7 @@ def test_from_deploy_to_delete(aws, tmp_path):
     [stack] = boto3.client("cloudformation").describe_stacks(StackName="journey")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     assert "ArchiveArn" not in outputs and outputs["TaskTableName"].startswith("journey-TaskTable-")
-    configuration = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=outputs["RecorderName"])
 
     variables = {name: str(value) for name, value in configuration["Environment"]["Variables"].items()}
     function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})

@@ -129,7 +129,7 @@ def run(aws, tmp_path):
 def expect_deployed(name, package):
     [stack] = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    for name, zipped in (("FunctionName", "recorder.zip"), ("ReconcilerName", "reconciler.zip")):
+    for name, zipped in (("RecorderName", "recorder.zip"), ("ReconcilerName", "reconciler.zip")):
         function = boto3.client("lambda").get_function(FunctionName=outputs[name])
         assert function["Configuration"]["Architectures"] == [package.name]
         digest = base64.b64encode(hashlib.sha256((package / zipped).read_bytes()).digest()).decode()

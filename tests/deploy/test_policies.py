@@ -180,7 +180,7 @@ def test_nobody_but_the_stacks_own_resources_are_reached(aws, enforce):
 
 def test_whoever_reads_can_read_rows_log_and_metrics_and_change_nothing(aws, stack, enforce):
     client = lambda service: boto3.client(service, aws_access_key_id=KEY, aws_secret_access_key="testing")
-    tasks, log = stack.outputs["TaskTableName"], stack.outputs["LogGroupName"]
+    tasks, log = stack.outputs["TaskTableName"], stack.outputs["RecorderLogGroupName"]
     with enforce(policy("read")) as (asked, denied):
         client("cloudformation").describe_stacks(StackName=NAME)
         client("dynamodb").scan(TableName=tasks)
@@ -191,7 +191,7 @@ def test_whoever_reads_can_read_rows_log_and_metrics_and_change_nothing(aws, sta
         for change in (
             lambda: client("dynamodb").put_item(TableName=tasks, Item={"taskArn": {"S": "arn"}}),
             lambda: client("dynamodb").delete_item(TableName=tasks, Key={"taskArn": {"S": "arn"}}),
-            lambda: client("lambda").invoke(FunctionName=stack.outputs["FunctionName"]),
+            lambda: client("lambda").invoke(FunctionName=stack.outputs["RecorderName"]),
             lambda: client("sqs").receive_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"]),
         ):
             with pytest.raises(client("dynamodb").exceptions.ClientError, match="not authorized"):

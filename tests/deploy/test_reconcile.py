@@ -185,7 +185,7 @@ def test_a_stack_of_an_earlier_version_is_told_from_a_broken_one(aws):
     template = {
         "Description": "ecs-state-recorder: all of it",
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {"FunctionName": {"Value": "recorder"}},
+        "Outputs": {"RecorderName": {"Value": "recorder"}},
     }
     boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=json.dumps(template))
     assert reconcile(aws.environment()) == (1, [], [

@@ -65,7 +65,7 @@ class Lambda:
         answer = self.function.invoke(event)
         lines, logs = self.function.log(), boto3.client("logs")
         new, self.seen = lines[self.seen :], len(lines)
-        at, group = int(time.time() * 1000), self.stack.outputs["LogGroupName"]
+        at, group = int(time.time() * 1000), self.stack.outputs["RecorderLogGroupName"]
         if not new or group not in [each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]]:
             return answer
         stream = f"2026/{at}/{self.seen}"
@@ -145,7 +145,7 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
         "✓ permission: the rule may invoke the recorder",
         "✓ invocation: stored, and the row is in ECSTaskState",
         "✓ order: an older state is stale, the same one a duplicate, and the row is as it was",
-        f"✓ log: the invocation's line is in {stack.outputs['LogGroupName']}",
+        f"✓ log: the invocation's line is in {stack.outputs['RecorderLogGroupName']}",
         "✓ metric: the log's line is counted",
         "✓ queues: both accept events",
         f"✓ alarm topic: {TOPIC}",
@@ -191,7 +191,7 @@ def other_pattern(stack, deployed):
 
 
 def no_permission(stack, deployed):
-    client, function = boto3.client("lambda"), stack.outputs["FunctionName"]
+    client, function = boto3.client("lambda"), stack.outputs["RecorderName"]
     for statement in json.loads(client.get_policy(FunctionName=function)["Policy"])["Statement"]:
         client.remove_permission(FunctionName=function, StatementId=statement["Sid"])
 
@@ -222,7 +222,7 @@ def another_accounts_topic(stack, deployed):
 
 
 def no_log_group(stack, deployed):
-    boto3.client("logs").delete_log_group(logGroupName=stack.outputs["LogGroupName"])
+    boto3.client("logs").delete_log_group(logGroupName=stack.outputs["RecorderLogGroupName"])
 
 
 def archive_off(stack, deployed):
@@ -258,7 +258,7 @@ def test_what_is_broken_is_red_with_what_to_do(aws, stack, deployed, break_it, r
 
 
 def test_more_that_can_be_broken(aws, stack, deployed):
-    function = stack.outputs["FunctionName"]
+    function = stack.outputs["RecorderName"]
     boto3.client("lambda").delete_function_event_invoke_config(FunctionName=function)
     boto3.client("events").remove_targets(
         Rule=stack.names["RecorderStateChanges"], Ids=["RecorderStateChangesLambdaTarget"])
