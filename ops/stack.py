@@ -13,6 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 # The beginning of template.yaml's Description, which CloudFormation keeps in every state, with or without outputs.
 OURS = "ecs-state-recorder:"
 POLL_SECONDS = 5
+# The tables' keys, by the parameters and outputs with the tables' names.
+KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 
 
 @contextmanager
@@ -26,6 +28,10 @@ def one_line_errors():
         sys.exit("error: no AWS credentials were found: sign in (aws login, aws sso login), or export AWS_PROFILE")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"error: AWS: {error}")
+
+
+def error_code(error):
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 def region():
