@@ -19,7 +19,7 @@ if __name__ == "__main__":
         print(json.dumps(body, indent=2))
         if "FunctionError" in answer:
             sys.exit(1)
-        key = "taskArn" if body["table"] == outputs["TaskTableName"] else "containerInstanceArn"
+        [key] = [key for table, key in stack.KEYS.items() if outputs[table] == body["table"]]
         row = boto3.client("dynamodb").get_item(
             TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
         )

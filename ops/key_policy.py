@@ -73,7 +73,7 @@ def problems(arn):
     try:
         policy = kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"]
     except ClientError as error:
-        if error.response["Error"]["Code"] != "AccessDeniedException":
+        if stack.error_code(error) != "AccessDeniedException":
             raise
         # Whoever deploys may not be allowed to read key policies.
         print(f"warning: the policy of the key {arn} was not checked: {error}", file=sys.stderr)

@@ -14,8 +14,6 @@ from samcli.yamlhelper import yaml_parse
 import key_policy
 import stack
 
-KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
-
 WAIT = "wait until that is finished, then deploy again"
 DELETE = "it can't be updated: run `make delete`, then deploy again"
 # The states in which CloudFormation accepts no deployment.
@@ -67,7 +65,7 @@ def owned(found):
 
 
 def tables(values, owned):
-    names = {values[parameter]: (parameter, key) for parameter, key in KEYS.items()}
+    names = {values[parameter]: (parameter, key) for parameter, key in stack.KEYS.items()}
     found = {name: table for name in names if name and (table := describe(name))}
     fit = {name for name, table in found.items() if has_key(table, names[name][1])}
     if values["CreateTables"] == "false":
@@ -83,7 +81,7 @@ def tables(values, owned):
     if conflicting:
         other = "other names" if len(conflicting) > 1 else "another name"
         options = [f"choose {other} with " + " ".join(f"{names[name][0]}=…" for name in conflicting)]
-        if len(fit) == len(KEYS):
+        if len(fit) == len(stack.KEYS):
             options.insert(0, "use both with CreateTables=false")
         yield (
             f"{' and '.join(conflicting)} can't be created in {stack.region()}: "

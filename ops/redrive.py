@@ -63,10 +63,6 @@ def error_name(value):
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:]{1,64}", value) else None
 
 
-def code(error):
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-
-
 class Message:
     """A message's event, and why it is in the queue. EventBridge sends the plain event, Lambda an on-failure record
     that contains it."""
@@ -259,7 +255,7 @@ class Redrive:
                 self.lambda_.exceptions.RequestTooLargeException,
             ) as error:
                 # Only the code, since the message can quote the event.
-                outcome, why = "left", f"{why}: refused by Lambda ({code(error)}); inspect it by hand"
+                outcome, why = "left", f"{why}: refused by Lambda ({stack.error_code(error)}); inspect it by hand"
         with self.lock:
             self.outcomes[outcome] += 1
             label = "to send" if self.dry_run and outcome == "sent" else outcome
@@ -292,7 +288,7 @@ class Redrive:
             try:
                 return self.batch(call, ids, **more)
             except (BotoCoreError, ClientError) as error:
-                return dict.fromkeys(ids, code(error))
+                return dict.fromkeys(ids, stack.error_code(error))
 
         ids = list(ids)
         tens = [pool.submit(ten, ids[at : at + 10]) for at in range(0, len(ids), 10)]
@@ -342,7 +338,7 @@ def spoke_queues(spokes, config):
             url = sqs.get_queue_url(QueueName=SPOKE_QUEUE, QueueOwnerAWSAccountId=account)["QueueUrl"]
         except ClientError as error:
             sys.exit(
-                f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({code(error)}): its stack must name a bus "
+                f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({stack.error_code(error)}): its stack must name a bus "
                 "of your account, and your own policies must allow the queue, too (docs/organization.md)"
             )
         yield sqs, f"spoke {spoke}", url, spoke

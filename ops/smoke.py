@@ -19,12 +19,12 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 import stack
+from key_policy import as_list
 from reconcile import progress
 
 PROJECT = Path(__file__).parents[1]
 SAMPLE = PROJECT / "events/fargate-task-stopped.json"
 DETAIL_TYPES = ("ECS Task State Change", "ECS Container Instance State Change")
-KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 # Of the fictional task. No real cluster should have this name.
 CLUSTER = "ecs-state-recorder-smoke"
 # AWS: an event takes up to ten minutes to reach the archive.
@@ -39,14 +39,6 @@ class Broken(Exception):
 
 class NotThere(Exception):
     """Why there is nothing to check."""
-
-
-def code(error):
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-
-
-def as_list(value):
-    return value if isinstance(value, list) else [value]
 
 
 def allows(policy, service, action, source):
@@ -108,7 +100,7 @@ class Smoke:
         return version
 
     def tables(self):
-        for output, key in KEYS.items():
+        for output, key in stack.KEYS.items():
             table = self.outputs[output]
             try:
                 found = self.client("dynamodb").describe_table(TableName=table)["Table"]
@@ -117,7 +109,7 @@ class Smoke:
                              "held nothing, delete the stack and deploy it again") from None
             if found["KeySchema"] != [{"AttributeName": key, "KeyType": "HASH"}]:
                 raise Broken(f"the key of the table {table} must be {key} alone: name the right table in {output}")
-        return " and ".join(self.outputs[output] for output in KEYS)
+        return " and ".join(self.outputs[output] for output in stack.KEYS)
 
     # ---- From ECS to the function ----
 
@@ -308,7 +300,7 @@ class Smoke:
         except ClientError as error:
             owner = topic.split(":")[4]
             whose = "" if owner == self.account else f", which is of the account {owner}, not of {self.account}"
-            raise Broken(f"the topic {topic}{whose}, can't be read ({code(error)}), so alarms may notify nobody: deploy "
+            raise Broken(f"the topic {topic}{whose}, can't be read ({stack.error_code(error)}), so alarms may notify nobody: deploy "
                          "with the AlarmTopicArn of a topic that exists in the stack's account and region") from None
         return topic
 
