@@ -3,6 +3,8 @@ policy, and the tables.
 
 A stack whose creation failed and was rolled back is deleted, so that it can be created again."""
 
+import argparse
+import hashlib
 import sys
 from pathlib import Path
 
@@ -106,12 +108,30 @@ def has_key(table, key):
     )
 
 
-def check(name, overrides, template):
+def package(folder):
+    """Why a folder is not as `make package` wrote it."""
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        yield f"there is no file {sums}: PACKAGE must be a folder that `make package` wrote, such as target/package/arm64"
+        return
+    for line in sums.read_text().splitlines():
+        digest, name = line.split()
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            yield f"{file} is not as `make package` wrote it: fetch the package again"
+
+
+def expect_no(problems):
+    if problems := [*problems]:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+
+
+def check(name, overrides, folder):
     try:
         given = CfnParameterOverridesType().convert((overrides,), None, None)
     except click.BadParameter as error:
         sys.exit(f"error: PARAMETERS: {error.message}")
-    template = yaml_parse(Path(template).read_text())
+    template = yaml_parse((folder / "template.yaml").read_text())
     found = stack.find(name)
     problems = [*state(found)] if found else []
     if not problems:
@@ -119,8 +139,7 @@ def check(name, overrides, template):
         key = values["KmsKeyArn"]
         problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
         problems += tables(values, owned(found))
-    if problems:
-        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+    expect_no(problems)
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
         for failure in stack.failures(found):
             print(f"stack {name}: its earlier creation failed: {failure}")
@@ -128,5 +147,17 @@ def check(name, overrides, template):
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("stack")
+    arguments.add_argument("parameters", help="the template's parameters, such as 'ArchiveDays=0 Tracing=Active'")
+    arguments.add_argument("--package", help="a folder that `make package` wrote, to deploy instead of this one")
+    arguments.add_argument("--sam-options", default="", help="what `sam deploy` will get besides")
+    arguments = arguments.parse_args()
+    # The other programs would use another account or region.
+    if any(option.startswith(("--profile", "--region")) for option in arguments.sam_options.split()):
+        sys.exit("error: SAM_OPTIONS must not contain --profile or --region: "
+                 "export AWS_PROFILE or AWS_DEFAULT_REGION instead")
+    if arguments.package:
+        expect_no(package(Path(arguments.package)))
     with stack.one_line_errors():
-        check(*sys.argv[1:])
+        check(arguments.stack, arguments.parameters, Path(arguments.package or "."))
