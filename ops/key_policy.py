@@ -22,11 +22,9 @@ def missing(policy, region, account):
 
     def may(principal, action, conditions):
         return any(
-            statement["Effect"] == "Allow"
-            and principal in principals(statement.get("Principal", {}), account)
-            and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in as_list(statement.get("Action", [])))
+            principal in principals(statement.get("Principal", {}), account)
             and (conditions or "Condition" not in statement)
-            for statement in as_list(policy.get("Statement", []))
+            for statement in allowing(policy, action)
         )
 
     found = []
@@ -57,6 +55,14 @@ def principals(principal, account):
 
 def as_list(value):
     return value if isinstance(value, list) else [value]
+
+
+def allowing(policy, action):
+    """The statements of a policy that allow an action. Denials are not evaluated."""
+    for statement in as_list(policy.get("Statement", [])):
+        patterns = as_list(statement.get("Action", []))
+        if statement["Effect"] == "Allow" and any(fnmatchcase(action.lower(), each.lower()) for each in patterns):
+            yield statement
 
 
 def problems(arn):

@@ -19,7 +19,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 import stack
-from key_policy import as_list
+from key_policy import allowing, as_list
 from reconcile import progress
 
 PROJECT = Path(__file__).parents[1]
@@ -42,9 +42,9 @@ class NotThere(Exception):
 
 
 def allows(policy, service, action, source):
-    """Whether a resource's policy lets a service act for a source, such as a rule. It looks at the conditions on the
-    source only, and at no denials."""
-    for statement in as_list(json.loads(policy).get("Statement", [])):
+    """Whether a resource's policy lets a service act for a source, such as a rule. Only conditions on the source are
+    evaluated."""
+    for statement in allowing(json.loads(policy), action):
         principal, condition = statement.get("Principal", {}), statement.get("Condition", {})
         sources = [
             pattern
@@ -54,9 +54,7 @@ def allows(policy, service, action, source):
             for pattern in as_list(patterns)
         ]
         if (
-            statement["Effect"] == "Allow"
-            and service in as_list(principal.get("Service", []) if isinstance(principal, dict) else principal)
-            and any(fnmatchcase(action.lower(), each.lower()) for each in as_list(statement["Action"]))
+            service in as_list(principal.get("Service", []) if isinstance(principal, dict) else principal)
             and (not sources or any(fnmatchcase(source, each) for each in sources))
         ):
             return True

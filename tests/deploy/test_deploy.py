@@ -64,14 +64,7 @@ def make(aws, tmp_path):
         (built / function / "bootstrap").write_text(f"the built {function}")
         template = template.replace("CodeUri: .\n", f"CodeUri: {function}\n", 1)
     (built / "template.yaml").write_text(template)
-    # moto finds a template that SAM put into its S3 only under the name localhost, where the SDK needs path-style
-    # buckets.
-    configuration = tmp_path / "config"
-    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
-    environment = aws.environment(
-        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"), AWS_CONFIG_FILE=str(configuration),
-        CARGO_TARGET_DIR=str(tmp_path / "target"), SAM_CLI_POLL_DELAY="1",
-    )
+    environment = aws.sams_environment(tmp_path, CARGO_TARGET_DIR=str(tmp_path / "target"), SAM_CLI_POLL_DELAY="1")
 
     def run(*words, **more):
         command = ["make", "--old-file=build", "STACK=recorder", *words]

@@ -110,12 +110,7 @@ def run(aws, tmp_path):
     for name in ("bash", "cat", "env", "git", "head", "make", "python3", "sed", "test", "touch", "uname"):
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
-    configuration = tmp_path / "config"
-    # See test_make.py.
-    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
-    environment = aws.environment(
-        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"), AWS_CONFIG_FILE=str(configuration), PATH=str(tools)
-    )
+    environment = aws.sams_environment(tmp_path, PATH=str(tools))
     assert not any(shutil.which(name, path=str(tools)) for name in ("cargo", "rustc", "cc", "zig"))
 
     def run(program, *words, folder=PROJECT):
