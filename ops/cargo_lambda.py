@@ -126,7 +126,7 @@ class Deployment:
             pass
         [policy] = properties["Policies"]
         # Only the stack has a failure queue.
-        statements = [each for each in policy["PolicyDocument"]["Statement"] if each.get("Sid") != "KeepWhatFailed"]
+        statements = [each for each in policy["PolicyDocument"]["Statement"] if each.get("Sid") != "KeepFailedEvents"]
         document = self.resolve(policy["PolicyDocument"] | {"Statement": statements})
         iam.put_role_policy(RoleName=role, PolicyName=policy["PolicyName"], PolicyDocument=json.dumps(document))
         print(f"role {role}: {', '.join(statement['Sid'] for statement in document['Statement'])}")
@@ -147,8 +147,8 @@ class Deployment:
         lambda_ = boto3.client("lambda")
         lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
         lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-        lambda_.update_function_configuration(FunctionName=name, LoggingConfig=self.resolve(properties["LoggingConfig"]))
-        retries = properties["EventInvokeConfig"]
+        logging, retries = self.resolve(properties["LoggingConfig"]), properties["EventInvokeConfig"]
+        lambda_.update_function_configuration(FunctionName=name, LoggingConfig=logging)
         lambda_.put_function_event_invoke_config(FunctionName=name, **{
             setting: retries[setting] for setting in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
         })
@@ -227,8 +227,8 @@ class Deployment:
             iam.get_role_policy(RoleName=self.name, PolicyName="record")
         except iam.exceptions.NoSuchEntityException:
             return
-        print(f"role {self.name}: left by an earlier version of this command. Once no region's function uses it, delete "
-              f"it: aws iam delete-role-policy --role-name {self.name} --policy-name record && "
+        print(f"role {self.name}: left by an earlier version of this command. Once no region's function uses it, "
+              f"delete it: aws iam delete-role-policy --role-name {self.name} --policy-name record && "
               f"aws iam delete-role --role-name {self.name}")
 
 

@@ -53,8 +53,8 @@ def main(folder):
     template = yaml_parse((folder / "template.yaml").read_text())
     emulated = emulator(template["Parameters"]["Architecture"]["Default"])
     if emulated is None:
-        print("SKIPPED: the functions were not run, since there is no emulator for arm64 (Debian: apt install qemu-user "
-              "libc6-arm64-cross)", file=sys.stderr)
+        print("SKIPPED: the functions were not run, since there is no emulator for arm64 (Debian: apt install "
+              "qemu-user libc6-arm64-cross)", file=sys.stderr)
         return
     with TemporaryDirectory() as unpacked:
         functions = {

@@ -1,4 +1,4 @@
-"""Sends an event to the deployed function, and shows its answer and the resulting row."""
+"""Sends an event to the deployed recorder, and shows its answer and the resulting row."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import stack
 if __name__ == "__main__":
     name, file = sys.argv[1:]
     if not Path(file).is_file():
-        sys.exit(f"error: there is no file {file}")
+        sys.exit(f"error: EVENT must be a file such as events/fargate-task-running.json, found {file!r}")
     with stack.one_line_errors():
         outputs = stack.outputs(name)
         answer = boto3.client("lambda").invoke(FunctionName=outputs["RecorderName"], Payload=Path(file).read_bytes())

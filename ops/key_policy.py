@@ -33,7 +33,7 @@ def missing(policy, region, account):
         (events, "without a condition, for the dead-letter queue", READ_AND_WRITE, False),
         (events, "for the archive", ALL, True),
         (logs, "for the log", [*ALL, "kms:Encrypt"], True),
-        (iam, "for the function's role, by its IAM policy", [*ALL, "kms:Encrypt"], True),
+        (iam, "for the functions' roles, by their IAM policies", [*ALL, "kms:Encrypt"], True),
     ]:
         refused = [action for action in actions if not may(principal, action, conditions)]
         if refused:

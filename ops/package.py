@@ -18,9 +18,9 @@ COMMAND = "ecs-state"
 # The binaries of each package.
 BINARIES = {"ecs-state-recorder": [f"ecs-state-{name}" for name in FUNCTIONS], "ecs-state": [COMMAND]}
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
-# What may be linked into binaries that are handed on: licenses that ask for no more than their own text.
+# The licenses that linked packages may have: those that require no more than their own text.
 ALLOWED = {"Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"}
-# Made once, since it holds every license that SPDX knows.
+# Created once, since it holds every SPDX license.
 LICENSING = get_spdx_licensing()
 
 
@@ -40,7 +40,8 @@ def build(architecture):
     binaries = {}
     # One by one, so that the functions have no features that the command line enables in shared dependencies.
     for package, names in BINARIES.items():
-        subprocess.run([*command, f"--package={package}", *(f"--bin={name}" for name in names)], cwd=PROJECT, check=True)
+        options = [f"--package={package}", *(f"--bin={name}" for name in names)]
+        subprocess.run([*command, *options], cwd=PROJECT, check=True)
         target = json.loads(output("cargo", "metadata", "--no-deps", "--format-version=1"))["target_directory"]
         # The next architecture's build overwrites them.
         binaries |= {name: (Path(target) / "lambda" / name / "bootstrap").read_bytes() for name in names}
@@ -119,7 +120,8 @@ def licenses(architecture):
         for file in files:
             texts.setdefault(file.read_text(errors="replace").strip(), []).append(title)
         if not files:
-            texts.setdefault(f"The package contains no text of its license. Its source: {package['repository']}", []).append(title)
+            missing = f"The package contains no text of its license. Its source: {package['repository']}"
+            texts.setdefault(missing, []).append(title)
     parts = [
         f"ecs-state-recorder\n\n{(PROJECT / 'LICENSE').read_text().strip()}",
         "It contains the Rust standard library (MIT OR Apache-2.0, https://github.com/rust-lang/rust/blob/main/COPYRIGHT),\n"

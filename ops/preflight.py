@@ -1,5 +1,5 @@
-"""Reports what would make a deployment fail, before minutes of building: the stack's state, its parameters, its key's
-policy, and the tables.
+"""Reports what would make a deployment fail, before a build of several minutes: the stack's state, its parameters, its
+key's policy, the tables, and a changed package.
 
 A stack whose creation failed and was rolled back is deleted, so that it can be created again."""
 
@@ -73,7 +73,7 @@ def tables(values, owned):
     if values["CreateTables"] == "false":
         for name, (parameter, key) in names.items():
             if not name:
-                yield f"CreateTables=false needs {parameter}, the name of a table that exists"
+                yield f"CreateTables=false needs {parameter}, the name of an existing table"
             elif name not in found:
                 yield f"CreateTables=false, but there is no table {name} in {stack.region()}: check {parameter}"
             elif name not in fit:
@@ -81,14 +81,15 @@ def tables(values, owned):
         return
     conflicting = [name for name in names if name in found and name not in owned]
     if conflicting:
-        other = "other names" if len(conflicting) > 1 else "another name"
-        options = [f"choose {other} with " + " ".join(f"{names[name][0]}=…" for name in conflicting)]
+        several = len(conflicting) > 1
+        others = " ".join(f"{names[name][0]}=…" for name in conflicting)
+        options = [f"choose {'other names' if several else 'another name'} with {others}"]
         if len(fit) == len(stack.KEYS):
             options.insert(0, "use both with CreateTables=false")
         yield (
             f"{' and '.join(conflicting)} can't be created in {stack.region()}: "
-            f"{'tables with these names exist' if len(conflicting) > 1 else 'a table with this name exists'} "
-            "that the stack does not own. "
+            f"{'tables with these names already exist' if several else 'a table with this name already exists'} "
+            "outside the stack. "
             f"In PARAMETERS, {', or '.join(options)}"
         )
 
@@ -109,10 +110,10 @@ def has_key(table, key):
 
 
 def package(folder):
-    """Why a folder is not as `make package` wrote it."""
+    """What is wrong with a folder that `make package` wrote."""
     sums = folder / "SHA256SUMS"
     if not sums.is_file():
-        yield f"there is no file {sums}: PACKAGE must be a folder that `make package` wrote, such as target/package/arm64"
+        yield f"there is no file {sums}: PACKAGE must be a folder of `make package`, such as target/package/arm64"
         return
     for line in sums.read_text().splitlines():
         digest, name = line.split()

@@ -1,7 +1,7 @@
-"""Checks a deployed stack, link by link: one line each, and what to do about those that are broken.
+"""Checks a deployed stack, link by link: one line for each, with what to do if it is broken.
 
-It reads, but for three invocations with a fictional task, whose row it removes, and a replay, whose events the tables
-already have."""
+Read-only, except for three invocations with a fictional task, whose row it removes, and a replay of events that the
+tables already have."""
 
 import argparse
 import json
@@ -62,7 +62,7 @@ def allows(policy, service, action, source):
 
 
 def poll(look, seconds, what):
-    """Looks until something is found, or until the time is over."""
+    """Looks until something is found, or the time is up."""
     ends = time.monotonic() + seconds
     with progress(what):
         while not (found := look()) and time.monotonic() < ends:
@@ -85,16 +85,15 @@ class Smoke:
     # ---- What is deployed ----
 
     def version(self):
-        """Both functions are those of this folder."""
+        """Both functions have this folder's version."""
         version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
         for output in ("RecorderName", "ReconcilerName"):
             function = self.outputs.get(output)
             if not function:
-                raise Broken(f"the stack has no output {output}, so it is of an earlier version: run `make deploy`")
+                raise Broken(f"the stack has no output {output}, so an earlier version deployed it: run `make deploy`")
             found = self.client("lambda").get_function_configuration(FunctionName=function).get("Description", "")
             if found.split()[-1:] != [version]:
-                raise Broken(f"{function} is of another version ({found or 'no description'}), this folder has {version}: "
-                             "run `make deploy`")
+                raise Broken(f"{function} must have this folder's version {version}, found {found!r}: run `make deploy`")
         return version
 
     def tables(self):
@@ -109,7 +108,7 @@ class Smoke:
                 raise Broken(f"the key of the table {table} must be {key} alone: name the right table in {output}")
         return " and ".join(self.outputs[output] for output in stack.KEYS)
 
-    # ---- From ECS to the function ----
+    # ---- From ECS to the recorder ----
 
     @cached_property
     def described_rule(self):
@@ -161,13 +160,13 @@ class Smoke:
                          f"{self.outputs['RuleArn']}`, then `make redrive`")
         return "the rule may invoke the recorder"
 
-    # ---- From the function to the row ----
+    # ---- From the recorder to the row ----
 
     def event(self, version):
         event = json.loads(SAMPLE.read_text())
         event |= {
             "id": str(uuid4()), "account": self.account, "region": self.region, "resources": [self.task],
-            # Now, so that the metric of the lag does not see an old event.
+            # Now, so that the lag metric sees no old event.
             "time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
         }
         cluster = self.task.replace(":task/", ":cluster/").rpartition("/")[0]
@@ -184,7 +183,7 @@ class Smoke:
         self.outcome = outcome if outcome.isalpha() else None
         if "FunctionError" in answer:
             raise Broken(f"the recorder fails: {body.get('errorType', answer['FunctionError'])}: "
-                         f"{body.get('errorMessage', 'no message')} (README.md, Errors)")
+                         f"{body.get('errorMessage', 'no message')} (docs/reference.md, Errors)")
         return body
 
     def row(self):
@@ -220,7 +219,7 @@ class Smoke:
             with suppress(dynamodb.exceptions.ResourceNotFoundException):
                 dynamodb.delete_item(TableName=self.outputs["TaskTableName"], Key={"taskArn": {"S": self.task}})
 
-    # ---- What tells of it ----
+    # ---- Observability ----
 
     def lines(self, text):
         """The recorder's log lines since the start with this text."""
@@ -260,7 +259,7 @@ class Smoke:
                          "log group's metric filters with the template")
         return "the log's line is counted"
 
-    # ---- What catches lost events ----
+    # ---- What keeps lost events ----
 
     def queues(self):
         waiting = []
@@ -286,8 +285,8 @@ class Smoke:
         except lambda_.exceptions.ResourceNotFoundException:
             found = {}
         if found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination") != queue:
-            raise Broken(f"what {function} fails on does not go to the failure queue, so it is lost: run `aws lambda "
-                         f"put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
+            raise Broken(f"events that {function} fails on do not go to the failure queue, so they are lost: run "
+                         "`aws lambda put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
 
     def alarm_topic(self):
         topic = self.outputs.get("AlarmTopicArn")
@@ -297,9 +296,9 @@ class Smoke:
             self.client("sns").get_topic_attributes(TopicArn=topic)
         except ClientError as error:
             owner = topic.split(":")[4]
-            whose = "" if owner == self.account else f", which is of the account {owner}, not of {self.account}"
-            raise Broken(f"the topic {topic}{whose}, can't be read ({stack.error_code(error)}), so alarms may notify nobody: deploy "
-                         "with the AlarmTopicArn of a topic that exists in the stack's account and region") from None
+            whose = "" if owner == self.account else f" of another account, {owner},"
+            raise Broken(f"the topic {topic}{whose} can't be read ({stack.error_code(error)}), so alarms may notify "
+                         "nobody: deploy with the AlarmTopicArn of a topic in the stack's account and region") from None
         return topic
 
     def archive(self):
@@ -310,18 +309,18 @@ class Smoke:
         try:
             found = events.describe_archive(ArchiveName=name)
         except events.exceptions.ResourceNotFoundException:
-            raise Broken(f"there is no archive {name}: `make deploy PARAMETERS='ArchiveDays=0'`, then deploy with "
-                         "ArchiveDays as before, creates one") from None
+            raise Broken(f"there is no archive {name}: run `make deploy PARAMETERS='ArchiveDays=0'`, then deploy with "
+                         "ArchiveDays as before") from None
         if found["State"] not in ("ENABLED", "UPDATING"):
             raise Broken(f"the archive {name} is {found['State']} ({found.get('StateReason', 'no reason given')}), so no "
                          "event is kept: see docs/deploy.md, Encrypt with your own key")
         if found["EventSourceArn"] != self.outputs["EventBusArn"]:
-            raise Broken(f"the archive {name} is of another bus, {found['EventSourceArn']}")
+            raise Broken(f"the archive {name} must be of the stack's bus, found {found['EventSourceArn']}")
         self.archived = True
         return f"keeps {found.get('RetentionDays')} days"
 
     def replay(self):
-        """A replay's events go the whole way, and are duplicates by nature."""
+        """A replay exercises the whole path. Its events are duplicates by nature."""
         if not self.archived:
             raise NotThere("there is no archive")
         events, name = self.client("events"), f"smoke-{self.began:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
@@ -351,7 +350,8 @@ class Smoke:
                          "at the dead-letter queue")
         outcomes = {json.loads(line).get("outcome") for line in lines} - {None}
         if not outcomes <= {"stored", "stale", "duplicate"}:
-            raise Broken(f"the recorder refused events of {name}: {', '.join(sorted(outcomes))} (README.md, Errors)")
+            raise Broken(f"the recorder refused events of {name}: {', '.join(sorted(outcomes))} (docs/reference.md, "
+                         "Errors)")
         return f"{len(lines)} events went from the archive through the rule to the recorder"
 
 

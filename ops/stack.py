@@ -1,4 +1,4 @@
-"""The deployed stack, whatever its state, and one-line errors for whatever is missing.
+"""Finds, protects and deletes the deployed stack in any state, and turns errors of AWS into one line.
 
 Run without arguments, it checks the credentials; `stack.py delete NAME`, `protect NAME` and `next-step NAME` work
 on a stack."""
@@ -78,7 +78,7 @@ def outputs(name):
     # An output takes precedence: it has the actual name.
     found |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "RecorderName" not in found:
-        sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no function: run `make deploy`")
+        sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no output RecorderName: run `make deploy`")
     return found
 
 
@@ -130,7 +130,7 @@ def delete(stack):
             for event in reversed(events(stack)):
                 if event["EventId"] not in seen and event["ResourceStatus"] in ("DELETE_COMPLETE", "DELETE_FAILED"):
                     print(f"  {event['LogicalResourceId']}: {event['ResourceStatus']}", flush=True)
-                    # From the event: right after the request, the status may still be that of an earlier failure.
+                    # From the event: right after the request, the status may still be from an earlier failure.
                     failed |= event["PhysicalResourceId"] == event["StackId"] and "FAILED" in event["ResourceStatus"]
                 seen.add(event["EventId"])
             if now["StackStatus"] == "DELETE_COMPLETE":
@@ -158,9 +158,9 @@ def protect(stack):
 
 
 def next_step(stack):
-    """Says after a creation how to add what ran before it. Nothing fails if nobody does: the schedule does it, too."""
+    """After a creation, shows how to record what is already running. The schedule would do it, too."""
     if stack["StackStatus"] == "CREATE_COMPLETE":
-        print(f"To record now what was running before: make reconcile SCOPE=fleet STACK={stack['StackName']}")
+        print(f"To record what is already running: make reconcile SCOPE=fleet STACK={stack['StackName']}")
 
 
 if __name__ == "__main__":

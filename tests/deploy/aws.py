@@ -74,7 +74,7 @@ class Aws:
 
 @contextmanager
 def account(account, region):
-    """Makes boto3's clients those of another account and region."""
+    """Makes boto3 use another account and region."""
     given = boto3.client("sts").assume_role(RoleArn=f"arn:aws:iam::{account}:role/tester", RoleSessionName="test")
     keys = given["Credentials"]
     before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, boto3.Session(

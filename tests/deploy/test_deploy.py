@@ -98,13 +98,13 @@ def test_a_key_whose_policy_allows_nobody_is_reported(aws):
 def test_conflicting_tables_are_named_with_what_to_do(aws):
     create_table(TASKS, "taskArn")
     assert preflight(aws) == (1, [], [
-        "error: ECSTaskState can't be created in eu-west-1: a table with this name exists that the stack does not own. "
+        "error: ECSTaskState can't be created in eu-west-1: a table with this name already exists outside the stack. "
         "In PARAMETERS, choose another name with TaskTableName=…",
     ])
     create_table(CONTAINER_INSTANCES, "containerInstanceArn")
     assert preflight(aws) == (1, [], [
-        "error: ECSTaskState and ECSCtrInstanceState can't be created in eu-west-1: tables with these names exist that "
-        "the stack does not own. In PARAMETERS, use both with CreateTables=false, or choose other names with "
+        "error: ECSTaskState and ECSCtrInstanceState can't be created in eu-west-1: tables with these names already exist "
+        "outside the stack. In PARAMETERS, use both with CreateTables=false, or choose other names with "
         "TaskTableName=… ContainerInstanceTableName=…",
     ])
     for parameters in (
@@ -125,7 +125,7 @@ def test_tables_to_be_used_must_exist_with_the_right_key(aws):
     ])
     assert preflight(aws, names.format("None", "''")) == (1, [], [
         "error: CreateTables=false, but there is no table None in eu-west-1: check TaskTableName",
-        "error: CreateTables=false needs ContainerInstanceTableName, the name of a table that exists",
+        "error: CreateTables=false needs ContainerInstanceTableName, the name of an existing table",
     ])
     # A table that can't be used is not offered as a solution.
     create_table(TASKS, "id")
@@ -198,7 +198,7 @@ def test_a_failed_creation_does_not_block_the_next_one(aws, make, monkeypatch):
         assert code == 2 and "Failed to create/update the stack: recorder" in errors, output + errors
     assert (status(), tables()) == ("ROLLBACK_COMPLETE", {})
     assert ops("redrive.py", "recorder", **aws.environment()) == (
-        1, [], ["error: the stack recorder is ROLLBACK_COMPLETE and has no function: run `make deploy`"],
+        1, [], ["error: the stack recorder is ROLLBACK_COMPLETE and has no output RecorderName: run `make deploy`"],
     )
 
     code, output, errors = make("deploy")
@@ -210,7 +210,7 @@ def test_a_failed_creation_does_not_block_the_next_one(aws, make, monkeypatch):
     ]
     assert output.endswith(
         f"table {TASKS}: protected from deletion\ntable {CONTAINER_INSTANCES}: protected from deletion\n"
-        "To record now what was running before: make reconcile SCOPE=fleet STACK=recorder\n"
+        "To record what is already running: make reconcile SCOPE=fleet STACK=recorder\n"
     )
     assert (status(), tables()) == ("CREATE_COMPLETE", {TASKS: True, CONTAINER_INSTANCES: True})
 
@@ -369,7 +369,7 @@ def trust_of(role):
     return boto3.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
 
 
-# What cargo-lambda's deployment calls the template's resources.
+# The names of the template's resources in cargo-lambda's deployment.
 ALONE = {
     "Recorder": "alone", "Reconciler": "alone-reconciler",
     "RecorderLogs": "/aws/lambda/alone", "ReconcilerLogs": "/aws/lambda/alone-reconciler",
@@ -411,7 +411,7 @@ def test_deploy_cargo_lambda_creates_what_the_template_does_except_for_its_queue
         # In a list, moto turns AWS::NoValue into null.
         statements = [statement for statement in policy["PolicyDocument"]["Statement"] if statement]
         assert policy_of(ALONE[role], policy["PolicyName"]) == [
-            statement for statement in statements if statement["Sid"] != "KeepWhatFailed"
+            statement for statement in statements if statement["Sid"] != "KeepFailedEvents"
         ]
 
     rule = wanted("RecorderStateChanges")

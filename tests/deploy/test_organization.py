@@ -1,9 +1,9 @@
 """The hub and the spokes of an organization, in two accounts and two regions.
 
 moto itself matches the events with the patterns of both rules, carries them from the spoke's bus to the hub's in the
-other account and region, and archives them there. It asks no policy, knows no Lambda target and no dead-letter queue, and
-drops most of the envelope on the way. So this file evaluates the policies, gives what moto matched to the built function,
-and puts what EventBridge could not deliver into the queue."""
+other account and region, and archives them there. It evaluates no policies, has no Lambda targets and no dead-letter
+queues, and drops most of the envelope. So this file evaluates the policies, sends what moto matched to the built
+recorder, and puts what EventBridge could not deliver into the queue."""
 
 import json
 import re
@@ -137,7 +137,7 @@ def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, 
     assert archived() == [json.loads(text)["detail"]]
     [forwarded] = rows().values()
 
-    # The same row as of an event that took no detour, but for the envelope.
+    # The same row as without the detour, except for the envelope.
     boto3.client("dynamodb").delete_item(TableName=TASKS, Key={"taskArn": forwarded["taskArn"]})
     function.invoke(text.encode())
     [direct] = rows().values()
@@ -148,7 +148,7 @@ def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, 
     }
 
 
-def test_every_state_change_takes_the_way_and_nothing_else_does(spoke, delivered):
+def test_every_state_change_reaches_the_recorder_and_nothing_else_does(spoke, delivered):
     spoke(OTHER)
     for path in [*EVENTS, *REFUSED]:
         happens(sample(path, OTHER), OTHER)
@@ -435,7 +435,7 @@ def test_without_reconcilers_in_the_spokes_there_is_no_role(aws):
     assert "TableRole" not in aws.create("hub", "organization/hub.yaml", OrganizationId=ORGANIZATION).names
 
 
-def test_a_spokes_reconciler_is_the_stacks_but_for_the_tables_and_the_daily_run(aws, deployed_reconciler):
+def test_a_spokes_reconciler_is_the_stacks_except_for_the_tables_and_the_daily_run(aws, deployed_reconciler):
     stack = aws.deploy("recorder")
 
     def of(stack, logical):
@@ -465,7 +465,7 @@ def test_a_spokes_reconciler_is_the_stacks_but_for_the_tables_and_the_daily_run(
     assert alarm == theirs
 
 
-def test_a_spokes_reconcilers_policy_is_the_stacks_but_for_the_tables(stack, deployed_reconciler):
+def test_a_spokes_reconcilers_policy_is_the_stacks_except_for_the_tables(stack, deployed_reconciler):
     def asks(stack, place):
         [policy] = [policy["PolicyDocument"] for policy in stack.properties["ReconcilerRole"]["Policies"]]
         return {
@@ -543,4 +543,5 @@ def options(words):
 
 def test_make_passes_the_spokes_on():
     shown = subprocess.run(["make", "--dry-run", "redrive", "SPOKES=1/a 2/b"], cwd=PROJECT, capture_output=True, text=True)
-    assert "redrive.py 'ecs-state-recorder' --spokes '1/a 2/b'" in " ".join(shown.stdout.split())
+    shown = " ".join(shown.stdout.replace("\\\n", " ").split())
+    assert "redrive.py 'ecs-state-recorder' --spokes '1/a 2/b'" in shown

@@ -147,14 +147,14 @@ def test_the_sam_cli_alone_deploys_a_package_from_its_folder(run, package):
     expect_deployed("ecs-state-recorder", package)
 
 
-def test_a_package_that_was_changed_or_is_none_is_not_deployed(run, package, tmp_path):
+def test_a_changed_package_or_another_folder_is_not_deployed(run, package, tmp_path):
     (package / "recorder.zip").write_bytes(b"something else")
     code, _, errors = run("make", "deploy", f"PACKAGE={package}", "STACK=packaged")
     assert code == 2 and (
         f"error: {package}/recorder.zip is not as `make package` wrote it: fetch the package again\n" in errors
     )
     code, _, errors = run("make", "deploy", f"PACKAGE={tmp_path}", "STACK=packaged")
-    assert code == 2 and f"error: there is no file {tmp_path}/SHA256SUMS: PACKAGE must be a folder that" in errors
+    assert code == 2 and f"error: there is no file {tmp_path}/SHA256SUMS: PACKAGE must be a folder of" in errors
     assert boto3.client("cloudformation").describe_stacks()["Stacks"] == []
 
 

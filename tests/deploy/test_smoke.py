@@ -1,4 +1,4 @@
-"""make smoke: all green on a stack as deployed, and the right line in red for each thing that is broken.
+"""make smoke: all green on a stack as deployed, and the right line in red for each broken link.
 
 moto's EventBridge delivers nothing to Lambda, and its Lambda runs nothing: here, the built function runs in their place,
 and its log lines go to moto's log group, and are counted in moto's metric, as CloudWatch's metric filters would."""
@@ -155,7 +155,7 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
     assert rows() == before
 
 
-def test_what_there_is_nothing_to_check_of_is_said_and_is_not_red(aws, deployed):
+def test_a_link_that_the_stack_does_not_have_is_reported_and_is_not_red(aws, deployed):
     boto3.client("cloudformation").update_stack(StackName="recorder", UsePreviousTemplate=True, Parameters=[
         {"ParameterKey": "AlarmTopicArn", "ParameterValue": ""}, {"ParameterKey": "ArchiveDays", "ParameterValue": "0"},
     ])
@@ -178,7 +178,7 @@ def test_an_hour_without_events_is_no_failure_and_waiting_events_are_mentioned(a
     )
 
 
-# Ten things broken on purpose, and what each turns red.
+# Ten links broken on purpose, and the lines that turn red.
 
 
 def disabled(stack, deployed):
@@ -242,10 +242,10 @@ def old_version(stack, deployed):
     (no_table, ["tables", "invocation"], "there is no table ECSTaskState: restore it"),
     (no_put_item, ["invocation"], "the recorder fails: StoreRejected: "),
     (no_queue_policy, ["queues"], "the dead-letter queue's policy does not let EventBridge send"),
-    (another_accounts_topic, ["alarm topic"], "which is of the account 999900001111, not of 123456789012, can't be read"),
+    (another_accounts_topic, ["alarm topic"], "of another account, 999900001111, can't be read"),
     (no_log_group, ["log", "metric"], "there is no log group"),
     (archive_off, ["archive"], "is DISABLED (no reason given), so no event is kept"),
-    (old_version, ["version"], "is of another version (Compares the tables with the ECS API; version 0.0.9), this folder"),
+    (old_version, ["version"], "this folder's version 0.1.0, found 'Compares the tables with the ECS API; version 0.0.9'"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_what_is_broken_is_red_with_what_to_do(aws, stack, deployed, break_it, red, says):
     break_it(stack, deployed)
@@ -267,7 +267,7 @@ def test_more_that_can_be_broken(aws, stack, deployed):
     code, lines, red = smoke(aws)
     assert (code, red) == (1, ["rule", "queues", "archive"])
     assert f"has no target {function}: run `make deploy`" in lines["rule"]
-    assert "does not go to the failure queue" in lines["queues"] and "there is no archive" in lines["archive"]
+    assert "do not go to the failure queue" in lines["queues"] and "there is no archive" in lines["archive"]
     assert lines["replay"] == "- replay: not checked: there is no archive"
 
 
@@ -279,7 +279,7 @@ def test_a_stack_that_was_rolled_back_or_is_of_an_earlier_version_is_red(aws, st
     code, lines, red = smoke(aws, "--no-replay")
     assert (code, red) == (1, ["stack", "version"])
     assert lines["stack"].startswith("✗ stack: recorder is UPDATE_ROLLBACK_COMPLETE: ")
-    assert "the stack has no output ReconcilerName, so it is of an earlier version" in lines["version"]
+    assert "the stack has no output ReconcilerName, so an earlier version deployed it" in lines["version"]
 
 
 def test_lines_are_colored_on_a_terminal_only(aws, stack, deployed):
