@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
-use ecs_state_recorder::state::store;
+use ecs_state_recorder::state::conditional_write;
 use nix::unistd::Pid;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -33,8 +33,8 @@ use serde_json::json;
 
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::sample;
-use harness::lambda::Lambda;
 use harness::proxy::Proxy;
+use harness::runtime_api::Lambda;
 use harness::tls::TlsProxy;
 
 /// Measures the function beside its peers: cold start, cost of an event, memory, size, growth.
@@ -176,7 +176,7 @@ fn floor_request() -> String {
     json!({
         "TableName": TASKS,
         "Item": harness::events::row(&event),
-        "ConditionExpression": store::EVENT_CONDITION,
+        "ConditionExpression": conditional_write::EVENT_CONDITION,
         "ExpressionAttributeNames": {"#version": "version"},
         "ExpressionAttributeValues": {":version": {"N": "1000000000"}},
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::ecs::{Ecs, cluster, task};
-use harness::lambda::Lambda;
+use harness::runtime_api::Lambda;
 
 use crate::{Figures, milliseconds, peak_memory, progress};
 

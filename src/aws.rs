@@ -4,15 +4,13 @@ use std::env;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use http::Uri;
 
-use crate::config::{InvalidVariable, TableRole, is_region};
+use crate::config::{InvalidVariable, is_region};
 
 /// Loads the configuration in the SDK's standard way.
 ///
@@ -55,22 +53,6 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
         None => "must be set to an AWS region such as eu-west-1".to_owned(),
     };
     Err(InvalidVariable { variable: "AWS_REGION", problem })
-}
-
-/// The same configuration with the region of the tables and the credentials of their role. They are fetched at the first
-/// request to DynamoDB, and again before they expire: in the region of the tables, which the role's account has enabled.
-pub async fn assume(role: &TableRole, aws: SdkConfig) -> SdkConfig {
-    let provider = AssumeRoleProvider::builder(&role.arn)
-        .configure(&aws)
-        .region(Region::new(role.region.clone()))
-        .session_name(env!("CARGO_PKG_NAME"))
-        .tags([("account", &role.account)])
-        .build()
-        .await;
-    aws.into_builder()
-        .region(Region::new(role.region.clone()))
-        .credentials_provider(SharedCredentialsProvider::new(provider))
-        .build()
 }
 
 /// HTTP with this package's TLS.

@@ -1,11 +1,11 @@
-//! The settings in the function's environment variables, read once at start-up.
+//! The settings in the functions' environment variables, read once at startup.
 
 use std::ffi::OsString;
 
 use thiserror::Error;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::state::resource::Resource;
+use crate::resource::Resource;
 
 /// The names of the two tables, and the operator's settings for their rows.
 ///
@@ -18,7 +18,7 @@ pub struct Config {
     redact_environment: bool,
 }
 
-/// An environment variable with an invalid value. It stops start-up.
+/// An environment variable with an invalid value. It prevents startup.
 #[derive(Debug, Eq, Error, PartialEq)]
 #[error("{variable} {problem}")]
 pub struct InvalidVariable {
@@ -28,42 +28,12 @@ pub struct InvalidVariable {
     pub problem: String,
 }
 
-/// The reconciler's settings.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ReconcilerConfig {
-    /// The tables and their rows.
-    pub tables: Config,
-    /// The ARNs of the only clusters that it looks at; empty if it looks at all.
-    pub clusters: Vec<String>,
-    /// How many requests it sends to the ECS API in a second.
-    pub calls_per_second: u32,
-    /// How it gets at tables of another account; `None` if they are in its own account and region.
-    pub table_role: Option<TableRole>,
-}
-
-/// A role in the account of the tables, and the region of the tables.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TableRole {
-    /// The role's ARN.
-    pub arn: String,
-    /// The region of the tables.
-    pub region: String,
-    /// The reconciler's own account. The session carries it as the tag `account`, so that the role's policy can limit
-    /// the session to that account's rows.
-    pub account: String,
-}
-
 const TASK_TABLE_NAME: &str = "TASK_TABLE_NAME";
 const CONTAINER_INSTANCE_TABLE_NAME: &str = "CONTAINER_INSTANCE_TABLE_NAME";
 const RETENTION_DAYS: &str = "RETENTION_DAYS";
 const REDACT_ENVIRONMENT: &str = "REDACT_ENVIRONMENT";
-const CLUSTER_ARNS: &str = "CLUSTER_ARNS";
-const ECS_CALLS_PER_SECOND: &str = "ECS_CALLS_PER_SECOND";
-const TABLE_ROLE_ARN: &str = "TABLE_ROLE_ARN";
-const TABLE_REGION: &str = "TABLE_REGION";
-const ACCOUNT_ID: &str = "ACCOUNT_ID";
 
-/// The least that is safe by the maximum delivery delay, below.
+/// The minimum safe value, given the maximum delivery delay below.
 const DEFAULT_RETENTION_DAYS: u32 = 30;
 /// A hundred years: anything more is a mistake.
 const MAX_RETENTION_DAYS: u32 = 36_500;
@@ -72,12 +42,6 @@ const MAX_RETENTION_DAYS: u32 = 36_500;
 /// the next redrive gives it 6 hours again: 29.5 days, rounded up. Each further redrive that fails adds 14.25 days. If
 /// the row of a terminal state expires sooner, a late event for an earlier state recreates it.
 const MAX_DELIVERY_DELAY_DAYS: u32 = 30;
-
-/// Of the 20 calls a second that ECS allows an account in a region: the account's own deployments need them, too.
-///
-/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>
-const DEFAULT_ECS_CALLS_PER_SECOND: u32 = 5;
-const MAX_ECS_CALLS_PER_SECOND: u32 = 20;
 
 impl Config {
     /// Reads the configuration through `variable`: [`std::env::var_os`], or a lookup supplied by a test.
@@ -122,11 +86,8 @@ impl Config {
             }
         };
         let config = Self {
-            task_table: table(TASK_TABLE_NAME, Resource::Task.default_table())?,
-            container_instance_table: table(
-                CONTAINER_INSTANCE_TABLE_NAME,
-                Resource::ContainerInstance.default_table(),
-            )?,
+            task_table: table(TASK_TABLE_NAME, default_table(Resource::Task))?,
+            container_instance_table: table(CONTAINER_INSTANCE_TABLE_NAME, default_table(Resource::ContainerInstance))?,
             retention_days,
             redact_environment,
         };
@@ -169,68 +130,6 @@ impl Config {
              event for an earlier state recreates an expired row; set {RETENTION_DAYS} to {MAX_DELIVERY_DELAY_DAYS} \
              or more, or to 0"
         ))
-    }
-}
-
-impl ReconcilerConfig {
-    /// Reads the configuration through `variable`, as [`Config::read`] does.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Config::read`]; or the clusters are not ARNs of clusters, separated by commas, the number of calls is
-    /// not an integer from 1 to 20, or those of the tables' role are malformed or incomplete.
-    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
-        let clusters = text(&variable, CLUSTER_ARNS)?.unwrap_or_default();
-        let mut clusters: Vec<String> = match clusters.as_str() {
-            "" => Vec::new(),
-            arns => arns.split(',').map(|arn| arn.trim().to_owned()).collect(),
-        };
-        clusters.sort();
-        clusters.dedup();
-        if let Some(arn) = clusters.iter().find(|arn| !is_cluster_arn(arn)) {
-            return Err(InvalidVariable {
-                variable: CLUSTER_ARNS,
-                problem: format!(
-                    "must be ARNs of ECS clusters, separated by commas, such as \
-                     arn:aws:ecs:eu-west-1:123456789012:cluster/demo; found {arn:?}"
-                ),
-            });
-        }
-        let calls_per_second = match text(&variable, ECS_CALLS_PER_SECOND)? {
-            None => DEFAULT_ECS_CALLS_PER_SECOND,
-            Some(value) => {
-                let range = 1..=MAX_ECS_CALLS_PER_SECOND;
-                value.parse().ok().filter(|calls| range.contains(calls)).ok_or_else(|| InvalidVariable {
-                    variable: ECS_CALLS_PER_SECOND,
-                    problem: format!("must be an integer from 1 to {MAX_ECS_CALLS_PER_SECOND}, found {value:?}"),
-                })?
-            }
-        };
-        let table_role = TableRole::read(&variable)?;
-        Ok(Self { tables: Config::read(variable)?, clusters, calls_per_second, table_role })
-    }
-
-    /// Whether a cluster is one that the reconciler looks at.
-    #[must_use]
-    pub fn includes(&self, cluster: &str) -> bool {
-        self.clusters.is_empty() || self.clusters.iter().any(|arn| arn == cluster)
-    }
-}
-
-impl TableRole {
-    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, InvalidVariable> {
-        let read = |name, is_valid: fn(&str) -> bool, what: &str| match text(&variable, name)? {
-            Some(value) if is_valid(&value) => Ok(value),
-            found => Err(InvalidVariable { variable: name, problem: format!("must be {what}, found {found:?}") }),
-        };
-        if text(&variable, TABLE_ROLE_ARN)?.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            arn: read(TABLE_ROLE_ARN, is_role_arn, "the ARN of a role")?,
-            region: read(TABLE_REGION, is_region, "the region of the tables")?,
-            account: read(ACCOUNT_ID, is_account_id, "the ID of the account")?,
-        }))
     }
 }
 
@@ -281,7 +180,19 @@ impl LogConfig {
     }
 }
 
-fn text(variable: impl Fn(&str) -> Option<OsString>, name: &'static str) -> Result<Option<String>, InvalidVariable> {
+/// The name of a table unless another is configured: the one that the function in Amazon's guide uses.
+#[must_use]
+pub fn default_table(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Task => "ECSTaskState",
+        Resource::ContainerInstance => "ECSCtrInstanceState",
+    }
+}
+
+pub(crate) fn text(
+    variable: impl Fn(&str) -> Option<OsString>,
+    name: &'static str,
+) -> Result<Option<String>, InvalidVariable> {
     match variable(name).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
@@ -289,32 +200,11 @@ fn text(variable: impl Fn(&str) -> Option<OsString>, name: &'static str) -> Resu
     }
 }
 
-/// Whether this is the ARN of a cluster, as the template's parameter `ClusterArns` takes it.
-fn is_cluster_arn(value: &str) -> bool {
-    let parts: Vec<&str> = value.splitn(6, ':').collect();
-    let ["arn", partition, "ecs", region, account, cluster] = parts[..] else { return false };
-    let Some(name) = cluster.strip_prefix("cluster/") else { return false };
-    is_partition(partition)
-        && is_made_of(region, b"-")
-        && is_account_id(account)
-        && name.len() <= 255
-        && is_made_of(name, b"-_")
-}
-
-/// Whether this is the ARN of an IAM role, with or without a path.
-fn is_role_arn(value: &str) -> bool {
-    let parts: Vec<&str> = value.splitn(6, ':').collect();
-    let ["arn", partition, "iam", "", account, role] = parts[..] else { return false };
-    is_partition(partition)
-        && is_account_id(account)
-        && role.strip_prefix("role/").is_some_and(|name| is_made_of(name, b"/_+=,.@-"))
-}
-
-fn is_partition(text: &str) -> bool {
+pub(crate) fn is_partition(text: &str) -> bool {
     text.starts_with("aws") && is_made_of(text, b"-")
 }
 
-fn is_account_id(text: &str) -> bool {
+pub(crate) fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -332,6 +222,6 @@ fn is_table_name(value: &str) -> bool {
 }
 
 /// Whether a text has at least one character, and only ASCII letters, digits and `others`.
-fn is_made_of(text: &str, others: &[u8]) -> bool {
+pub(crate) fn is_made_of(text: &str, others: &[u8]) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }

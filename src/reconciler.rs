@@ -1,14 +1,132 @@
-//! From the ECS API to the tables: what no event told, and what ECS no longer knows.
+//! The reconciler: from the ECS API to the tables, for what no event reported and what ECS no longer knows.
 //!
-//! A [`run`] compares the tables with ECS in one of two scopes. [`fleet`] asks whether everything that ECS has is in the
-//! tables; [`table`] asks whether everything in the tables still exists. Both ask the API through [`ecs`], at the pace of
-//! [`limiter`], turn what it describes into states by [`described`], and read and mark rows by [`rows`]. States are
-//! written as everywhere, by [`crate::state::store`].
+//! A [`run`] has one of two scopes. A [`fleet_run`] asks whether everything in ECS is in the tables; a [`table_run`]
+//! asks whether everything in the tables still exists. Both ask the API through [`ecs`], at the pace of
+//! [`rate_limiter`], and turn what it describes into states by [`described`]. They read [`known_row`]s and write states
+//! by [`crate::state::conditional_write`]; a [`conditional_update`] adds what a row lacks, or the [`mark`] of a resource
+//! that is missing. [`settings`] has what can be configured, [`table_role`] the role for tables in another account.
 
+pub mod conditional_update;
 pub mod described;
 pub mod ecs;
-pub mod fleet;
-pub mod limiter;
-pub mod rows;
+pub mod fleet_run;
+pub mod known_row;
+pub mod mark;
+pub mod rate_limiter;
 pub mod run;
-pub mod table;
+pub mod settings;
+pub mod table_role;
+pub mod table_run;
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use chrono::{DateTime, Utc};
+use lambda_runtime::Diagnostic;
+use thiserror::Error;
+use tracing::info;
+
+use self::ecs::Ecs;
+use self::run::{Report, Run, Scope};
+use self::settings::Settings;
+use crate::lambda::Payload;
+
+/// A run stops this long before Lambda would end it.
+pub const RESERVE: Duration = Duration::from_secs(5);
+/// The time of a run where there is no deadline: Lambda's longest.
+const NO_DEADLINE: Duration = Duration::from_mins(15);
+
+/// Compares ECS with the tables. Built once.
+pub struct Reconciler {
+    settings: Settings,
+    dynamodb: Client,
+    ecs: Ecs,
+}
+
+/// Why a run is not a success.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum RunError {
+    /// The payload is not a request.
+    #[error(
+        "the request must be {{\"scope\": \"fleet\"}} or {{\"scope\": \"table\"}}: check what invokes this function"
+    )]
+    InvalidRequest,
+    /// Parts of the run failed. All others were done, unless the deadline came first.
+    #[error("{count} {} of the run failed, and the next run repeats them: {failures}", if *count == 1 { "part" } else { "parts" })]
+    Incomplete {
+        /// How many.
+        count: u64,
+        /// The first of them, each with its reason.
+        failures: String,
+    },
+}
+
+impl RunError {
+    /// The `errorType` reported to Lambda: part of the function's interface.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "InvalidRequest",
+            Self::Incomplete { .. } => "Incomplete",
+        }
+    }
+}
+
+impl From<RunError> for Diagnostic {
+    fn from(error: RunError) -> Self {
+        Self { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+    }
+}
+
+impl Reconciler {
+    /// A reconciler that compares these tables with ECS, using this client.
+    #[must_use]
+    pub fn new(settings: Settings, dynamodb: Client, ecs: Ecs) -> Self {
+        Self { settings, dynamodb, ecs }
+    }
+
+    /// Handles one invocation, and logs it. It ends [`RESERVE`] before `deadline`, with whatever has been done by then.
+    ///
+    /// # Errors
+    ///
+    /// The payload is not a request, or a part of the run failed.
+    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
+        let scope = Scope::parse(payload).ok_or(RunError::InvalidRequest)?;
+        // `cargo lambda watch` sets no deadline, but one in 1970.
+        let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
+        let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, time_left);
+        let calls = self.ecs.calls();
+        let compare = async {
+            match scope {
+                Scope::Fleet => fleet_run::compare(&run).await,
+                Scope::Table => table_run::compare(&run).await,
+            }
+        };
+        let complete = tokio::time::timeout(time_left, compare).await.is_ok();
+        let (report, failures) = run.into_report();
+        let report = Report { calls: self.ecs.calls() - calls, complete, ..report };
+        log(&report);
+        if report.failures == 0 { Ok(report) } else { Err(RunError::Incomplete { count: report.failures, failures }) }
+    }
+}
+
+/// Writes the run's log line. Its fields are an interface: docs/operations.md lists them, and metrics and alarms read
+/// them.
+fn log(report: &Report) {
+    info!(
+        scope = report.scope.name(),
+        clusters = report.clusters,
+        listed = report.listed,
+        stored = report.stored,
+        unchanged = report.unchanged,
+        stale = report.stale,
+        marked = report.marked,
+        cleared = report.cleared,
+        indexed = report.indexed,
+        drift = report.drift,
+        calls = report.calls,
+        failures = report.failures,
+        complete = report.complete,
+        "run"
+    );
+}

@@ -1,23 +1,32 @@
-//! What a state is, and how it is written.
+//! What a state is, how it is written, and how it is read back.
 //!
-//! A state describes one version of a [`resource`]. It arrives as [`json`] and becomes a [`row`], which the [`store`]
-//! writes conditionally through the [`client`]; if that fails, [`store_error`] explains why. A task's row also has the
-//! keys of an [`index`].
+//! A state describes one version of a [resource](crate::resource). It arrives as [`lossless_json`] and becomes a [`row`]
+//! with the keys of an [`index`], an [`expiry`] and, if configured, [`redaction`]. The [`conditional_write`] sends
+//! it through the [`client`] within [`timeouts`]; if that fails, [`store_error`] says why, in [`known_messages`] or our
+//! own words. [`stored`] is a row read back as a typed value: by [`batch_get`], or found through [`index_query`];
+//! [`read_error`] says why that failed.
 
+pub mod batch_get;
 pub mod client;
+pub mod conditional_write;
+pub mod expiry;
 pub mod index;
-pub mod json;
-pub mod resource;
+pub mod index_query;
+pub mod known_messages;
+pub mod lossless_json;
+pub mod read_error;
+pub mod redaction;
 pub mod row;
-pub mod store;
 pub mod store_error;
+pub mod stored;
+pub mod timeouts;
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use self::json::{Fields, Json, kind_or_nothing};
-use self::resource::Resource;
-use self::row::VERSION;
+use self::lossless_json::{Fields, Json, kind_or_nothing};
+use crate::attributes::VERSION;
+use crate::resource::{MAX_KEY_BYTES, Resource};
 
 /// One version of a resource, as ECS reported it.
 pub struct State<'s> {
@@ -66,11 +75,6 @@ pub struct InvalidField {
     /// The kind of value found.
     pub found: String,
 }
-
-/// The longest key that DynamoDB accepts, in bytes.
-///
-/// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
-pub const MAX_KEY_BYTES: usize = 2048;
 
 /// Reads what identifies a state: the resource's ARN and its version.
 ///

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, task};
-use harness::lambda::{Lambda, binary};
+use harness::runtime_api::{Lambda, recorder_binary};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 struct Case {
     what: String,

@@ -9,10 +9,10 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use harness::dynamodb::DynamoDb;
-use harness::lambda::{Lambda, binary};
+use harness::runtime_api::{Lambda, recorder_binary};
 use harness::storm::{Delivery, Verdict, outcomes, seed, send_all_and_redrive};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// Sends a signal to instances at random moments during a storm, until `kills` processes have been ended by it.
 async fn storm_with(signal: Signal, kills: usize) {

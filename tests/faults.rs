@@ -3,18 +3,18 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ecs_state_recorder::state::client::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
+use ecs_state_recorder::state::timeouts::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::{self, task};
-use harness::lambda::{Lambda, binary};
 use harness::proxy::{Fault, Proxy};
+use harness::runtime_api::{Lambda, recorder_binary};
 use harness::storm::{Delivery, Verdict, outcomes, seed, send_all_and_redrive};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// The longest that an invocation may take: the operation timeout, and some slack for a busy machine.
 const LONGEST: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 2);

@@ -2,20 +2,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
-mod convergence;
 mod death;
 mod faults;
 mod lossless;
-mod overload;
 mod process;
 mod reconciler;
-mod reconciliation;
-mod rules;
+mod recorder;
 mod secrets;
-
-#[cfg(feature = "cli")]
-mod cli;
-#[cfg(feature = "cli")]
-mod diagnosis;
-#[cfg(feature = "cli")]
-mod model;
+mod stored;
+mod storms;

@@ -6,20 +6,20 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ecs_state_recorder::config::{Config, LogConfig};
-use ecs_state_recorder::recorder::invocation::Recorder;
-use ecs_state_recorder::state::client;
-use ecs_state_recorder::state::resource::Resource;
-use ecs_state_recorder::{aws, logging};
+use ecs_state_recorder::recorder::Recorder;
+use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::{client, timeouts};
+use ecs_state_recorder::{aws, lambda};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, sample, task};
-use harness::lambda::{Lambda, binary};
 use harness::proxy::{Fault, Proxy};
+use harness::runtime_api::{Lambda, recorder_binary};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// The lines of a JSON log.
 /// The lines of the log of one process, after the first.
@@ -262,7 +262,7 @@ async fn an_instance_waits_at_most_a_second_for_an_unresponsive_dynamodb() {
     let url = format!("http://{}", silent.local_addr().unwrap());
     let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     let (_, init) = lambda.ready(0).await;
-    assert!(init >= client::CONNECT_TIMEOUT && init < client::ATTEMPT_TIMEOUT, "{init:?}");
+    assert!(init >= timeouts::CONNECT_TIMEOUT && init < timeouts::ATTEMPT_TIMEOUT, "{init:?}");
     assert_eq!(lambda.deaths(), 0);
 }
 
@@ -284,7 +284,7 @@ async fn one_process_serves_eight_events_at_once_if_lambda_asks_for_it() {
         .collect();
     let answers: Vec<_> = events.iter().map(|event| lambda.send(event.to_string())).collect();
     while proxy.requests() < 8 {
-        assert!(start.elapsed() < client::ATTEMPT_TIMEOUT, "{} of 8 are in flight", proxy.requests());
+        assert!(start.elapsed() < timeouts::ATTEMPT_TIMEOUT, "{} of 8 are in flight", proxy.requests());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for answer in answers {
@@ -312,12 +312,12 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
     assert_eq!(dynamodb.row(TASKS), events::row(&task(14)));
 }
 
-/// The wiring of `main.rs` around a handler that panics at version 13.
+/// The recorder's wiring around a handler that panics at version 13.
 #[tokio::test]
 #[ignore = "a Lambda function, started by the test above"]
 async fn a_function_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
-    logging::start(LogConfig::read(variable).unwrap());
+    lambda::start_log(LogConfig::read(variable).unwrap());
     let client = client::new(&aws::load().await.unwrap());
     let recorder = &Recorder::new(Config::read(variable).unwrap(), client);
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {
@@ -339,7 +339,7 @@ fn start(variables: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn an_invalid_variable_stops_start_up_and_is_named() {
+fn an_invalid_variable_prevents_startup_and_is_named() {
     for (variables, message) in [
         (&[("TASK_TABLE_NAME", "")][..], "TASK_TABLE_NAME must be a DynamoDB table name"),
         (&[("TASK_TABLE_NAME", "no spaces please")], "TASK_TABLE_NAME must be a DynamoDB table name"),

@@ -10,11 +10,11 @@ use tokio::net::TcpListener;
 
 use harness::dynamodb::DynamoDb;
 use harness::events::sample;
-use harness::lambda::{Lambda, binary};
 use harness::proxy::{Fault, Proxy};
+use harness::runtime_api::{Lambda, recorder_binary};
 use harness::tls::TlsProxy;
 
-static BINARY: LazyLock<String> = LazyLock::new(|| binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
 
 /// A secret as a string, and one as a number.
 const SECRETS: [&str; 2] = ["hunter2-correct-horse", "271828182845904523"];

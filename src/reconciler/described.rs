@@ -7,9 +7,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
-use crate::state::json::{Fields, Json};
-use crate::state::resource::Resource;
-use crate::state::row::timestamp;
+use crate::attributes::timestamp;
+use crate::resource::Resource;
+use crate::state::lossless_json::{Fields, Json};
 use crate::state::{InvalidField, Origin, State, identify};
 
 /// The times of a task.
@@ -58,7 +58,7 @@ pub fn state<'j>(
     Ok(State { resource, arn, version, detail, origin: Origin::Api { time } })
 }
 
-/// The latest time that a state tells of.
+/// The latest time in a state.
 #[must_use]
 pub fn newest_time(state: &State<'_>) -> Option<DateTime<Utc>> {
     let time = |name: &&str| match state.detail.get(name) {

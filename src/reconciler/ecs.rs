@@ -18,7 +18,6 @@ use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
-use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::auth::{AuthSchemeOptionResolverParams, SharedAuthScheme};
@@ -36,16 +35,18 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::limiter::{LimitedClient, Limiter};
-use crate::state::resource::Resource;
-use crate::state::store_error::{find_cause, is_error_code};
+use super::rate_limiter::{LimitedClient, RateLimiter};
+use crate::resource::Resource;
+use crate::state::known_messages::is_error_code;
+use crate::state::store_error::find_cause;
+use crate::state::timeouts::unlimited_retries;
 
 /// How many ARNs a page of a list has at most, and a describe.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html>
 pub const BATCH: usize = 100;
 
-/// Limit for one attempt, its wait for the [limiter](Limiter) included: up to 4 s at one call a second, since at most
+/// Limit for one attempt, its wait for the [rate limiter](RateLimiter) included: up to 4 s at one call a second, since at most
 /// [`CONCURRENCY`] calls are made at once.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many calls are made at once.
@@ -56,7 +57,7 @@ pub const ATTEMPTS: u32 = 4;
 /// A client of the ECS API.
 pub struct Ecs {
     operation: Operation<Call, Vec<u8>, ErrorMetadata>,
-    limiter: Arc<Limiter>,
+    limiter: Arc<RateLimiter>,
 }
 
 /// Why a call failed, and what to check. No message quotes the response.
@@ -103,7 +104,7 @@ impl CallError {
 
 /// What is listed.
 #[derive(Clone, Copy, Debug)]
-pub enum List<'c> {
+pub enum ListRequest<'c> {
     /// All clusters.
     Clusters,
     /// The tasks of a cluster with this `desiredStatus`, `RUNNING` or `STOPPED`: there is no other.
@@ -120,19 +121,19 @@ pub struct Description {
     pub found: Vec<Box<RawValue>>,
     /// What was not found.
     #[serde(default)]
-    pub failures: Vec<Failure>,
+    pub failures: Vec<DescribeFailure>,
 }
 
 /// What a describe did not find.
 #[derive(Deserialize)]
-pub struct Failure {
+pub struct DescribeFailure {
     /// The ARN.
     pub arn: Option<String>,
     /// The reason.
     pub reason: Option<String>,
 }
 
-impl Failure {
+impl DescribeFailure {
     /// The reason, if it has the form that ECS's have: `MISSING`.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -158,14 +159,12 @@ impl Ecs {
     /// A client that sends at most this many requests a second.
     #[must_use]
     pub fn new(aws: &SdkConfig, calls_per_second: u32) -> Self {
-        let limiter = Arc::new(Limiter::new(calls_per_second));
+        let limiter = Arc::new(RateLimiter::new(calls_per_second));
         let endpoint = endpoint(aws);
         let region = aws.region().cloned();
-        // The SDK's own bucket of retries outlives a run: one operation that keeps failing would empty it for all others.
-        // The limiter limits them anyway.
-        let partition = RetryPartition::custom("ecs").token_bucket(TokenBucket::unlimited()).build();
         let mut config = Layer::new("ecs");
-        config.store_put(partition);
+        // The rate limiter limits retries anyway.
+        config.store_put(unlimited_retries());
         config.store_put(AuthSchemeOptionResolverParams::new(()));
         config.store_put(SigV4OperationSigningConfig {
             region: region.map(SigningRegion::from),
@@ -210,7 +209,7 @@ impl Ecs {
     /// # Errors
     ///
     /// A page could not be read. What the pages before it listed is returned in any case.
-    pub async fn list(&self, list: List<'_>) -> (Vec<String>, Result<(), CallError>) {
+    pub async fn list(&self, list: ListRequest<'_>) -> (Vec<String>, Result<(), CallError>) {
         #[derive(Deserialize)]
         struct Page {
             #[serde(alias = "clusterArns", alias = "taskArns", alias = "containerInstanceArns")]
@@ -219,11 +218,11 @@ impl Ecs {
             next: Option<String>,
         }
         let mut body = match list {
-            List::Clusters => json!({"maxResults": BATCH}),
-            List::Tasks(cluster, status) => {
+            ListRequest::Clusters => json!({"maxResults": BATCH}),
+            ListRequest::Tasks(cluster, status) => {
                 json!({"cluster": cluster, "desiredStatus": status, "maxResults": BATCH})
             }
-            List::ContainerInstances(cluster) => json!({"cluster": cluster, "maxResults": BATCH}),
+            ListRequest::ContainerInstances(cluster) => json!({"cluster": cluster, "maxResults": BATCH}),
         };
         let mut arns = Vec::new();
         loop {
@@ -250,7 +249,7 @@ impl Ecs {
             Resource::Task => "tasks",
             Resource::ContainerInstance => "containerInstances",
         };
-        self.call(describe(resource), &json!({"cluster": cluster, field: arns})).await
+        self.call(describe_operation(resource), &json!({"cluster": cluster, field: arns})).await
     }
 
     /// Whether ECS says that a cluster does not exist (any more).
@@ -269,7 +268,7 @@ impl Ecs {
         struct Clusters {
             clusters: Vec<Cluster>,
             #[serde(default)]
-            failures: Vec<Failure>,
+            failures: Vec<DescribeFailure>,
         }
         let Clusters { clusters, failures } = self.call("DescribeClusters", &json!({"clusters": [cluster]})).await?;
         let is_this = |arn: &Option<String>| arn.as_deref() == Some(cluster);
@@ -284,7 +283,7 @@ impl Ecs {
     }
 }
 
-impl List<'_> {
+impl ListRequest<'_> {
     /// The operation that lists it.
     #[must_use]
     pub fn operation(self) -> &'static str {
@@ -298,7 +297,7 @@ impl List<'_> {
 
 /// The operation that describes resources of a kind.
 #[must_use]
-pub fn describe(resource: Resource) -> &'static str {
+pub fn describe_operation(resource: Resource) -> &'static str {
     match resource {
         Resource::Task => "DescribeTasks",
         Resource::ContainerInstance => "DescribeContainerInstances",

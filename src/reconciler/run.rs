@@ -1,4 +1,4 @@
-//! A run: from Lambda's payload to the answer or error that is returned, and the log line.
+//! A run in progress: what it compares, what it counts, and what becomes of each resource.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -6,30 +6,25 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
-use chrono::{DateTime, TimeDelta, Utc};
-use lambda_runtime::Diagnostic;
+use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use thiserror::Error;
-use tracing::info;
 
-use super::ecs::{Ecs, describe};
-use super::limiter::Limiter;
-use super::rows::Known;
-use super::{described, fleet, rows, table};
-use crate::config::ReconcilerConfig;
-use crate::payload::Payload;
+use super::conditional_update::add_index_keys;
+use super::described;
+use super::ecs::{Ecs, describe_operation};
+use super::known_row::KnownRow;
+use super::mark;
+use super::rate_limiter::RateLimiter;
+use super::settings::Settings;
+use crate::lambda::Payload;
+use crate::resource::Resource;
+use crate::state::conditional_write::{self, Outcome};
 use crate::state::index::IndexKeys;
-use crate::state::json::{Fields, Json};
-use crate::state::resource::Resource;
+use crate::state::lossless_json::{Fields, Json};
 use crate::state::row::Row;
-use crate::state::store::{self, Outcome};
 
-/// A run stops this long before Lambda would end it.
-pub const RESERVE: Duration = Duration::from_secs(5);
-/// The time of a run where there is no deadline: Lambda's longest.
-const NO_DEADLINE: Duration = Duration::from_mins(15);
-/// A state that no event told of for longer than this was lost, or is very late. EventBridge usually delivers within
+/// A state that no event has reported for longer than this was lost, or is very late. EventBridge usually delivers within
 /// seconds.
 const DRIFT: TimeDelta = TimeDelta::minutes(5);
 /// How many rows a second get the keys of the index. One partition of the index takes 1,000 writes a second, and a
@@ -37,13 +32,6 @@ const DRIFT: TimeDelta = TimeDelta::minutes(5);
 const INDEXED_PER_SECOND: u32 = 500;
 /// How many failures an error names.
 const MAX_NAMED: usize = 10;
-
-/// Compares ECS with the tables. Built once.
-pub struct Reconciler {
-    config: ReconcilerConfig,
-    dynamodb: Client,
-    ecs: Ecs,
-}
 
 /// What a run compares.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
@@ -54,6 +42,32 @@ pub enum Scope {
     Fleet,
     /// Does everything in the tables still exist?
     Table,
+}
+
+impl Scope {
+    /// Reads the payload; `None` if it is anything but `{"scope": "fleet"}` or `{"scope": "table"}`.
+    #[must_use]
+    pub fn parse(payload: &Payload) -> Option<Self> {
+        // serde would also accept `["fleet"]`, for one.
+        let mut fields = Fields::parse(payload.json()?).ok()?.into_iter();
+        match (fields.next(), fields.next()) {
+            (Some((name, Ok(Json::String(scope)))), None) if name == "scope" => match &*scope {
+                "fleet" => Some(Self::Fleet),
+                "table" => Some(Self::Table),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Its name in the request and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fleet => "fleet",
+            Self::Table => "table",
+        }
+    }
 }
 
 /// What a run did, returned as JSON. Tasks and container instances are summed.
@@ -88,127 +102,48 @@ pub struct Report {
     pub complete: bool,
 }
 
-/// Why a run is not a success.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum RunError {
-    /// The payload is not a request.
-    #[error(
-        "the request must be {{\"scope\": \"fleet\"}} or {{\"scope\": \"table\"}}: check what invokes this function"
-    )]
-    InvalidRequest,
-    /// Parts of the run failed. All others were done, unless the deadline came first.
-    #[error("{count} {} of the run failed, and the next run repeats them: {failures}", if *count == 1 { "part" } else { "parts" })]
-    Incomplete {
-        /// How many.
-        count: u64,
-        /// The first of them, each with its reason.
-        failures: String,
-    },
-}
-
-impl RunError {
-    /// The `errorType` reported to Lambda: part of the function's interface.
-    #[must_use]
-    pub fn error_type(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "InvalidRequest",
-            Self::Incomplete { .. } => "Incomplete",
-        }
-    }
-}
-
-impl From<RunError> for Diagnostic {
-    fn from(error: RunError) -> Self {
-        Self { error_type: error.error_type().to_owned(), error_message: error.to_string() }
-    }
-}
-
-impl Scope {
-    /// Reads the payload.
-    ///
-    /// # Errors
-    ///
-    /// It is anything but `{"scope": "fleet"}` or `{"scope": "table"}`.
-    pub fn parse(payload: &Payload) -> Result<Self, RunError> {
-        // serde would also take `["fleet"]`, for one.
-        let fields = payload.json().and_then(|json| Fields::parse(json).ok()).ok_or(RunError::InvalidRequest)?;
-        let mut fields = fields.into_iter();
-        match (fields.next(), fields.next()) {
-            (Some((name, Ok(Json::String(scope)))), None) if name == "scope" => match &*scope {
-                "fleet" => Ok(Self::Fleet),
-                "table" => Ok(Self::Table),
-                _ => Err(RunError::InvalidRequest),
-            },
-            _ => Err(RunError::InvalidRequest),
-        }
-    }
-}
-
-impl Reconciler {
-    /// A reconciler of these tables with this part of ECS.
-    #[must_use]
-    pub fn new(config: ReconcilerConfig, dynamodb: Client, ecs: Ecs) -> Self {
-        Self { config, dynamodb, ecs }
-    }
-
-    /// Handles one invocation, and logs it. It ends [`RESERVE`] before `deadline`, with whatever has been done by then.
-    ///
-    /// # Errors
-    ///
-    /// The payload is not a request, or a part of the run failed.
-    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
-        let scope = Scope::parse(payload)?;
-        // `cargo lambda watch` sets no deadline, but one in 1970.
-        let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
-        let run = Run {
-            config: &self.config,
-            dynamodb: &self.dynamodb,
-            ecs: &self.ecs,
-            half_time: Instant::now() + time_left / 2,
-            indexing: Limiter::new(INDEXED_PER_SECOND),
-            report: Mutex::new(Report { scope, ..Report::default() }),
-            failures: Mutex::default(),
-        };
-        let calls = self.ecs.calls();
-        let compare = async {
-            match scope {
-                Scope::Fleet => fleet::compare(&run).await,
-                Scope::Table => table::compare(&run).await,
-            }
-        };
-        let ended = tokio::time::timeout(time_left, compare).await.is_ok();
-        let failures = run.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let report = run.report.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let report = Report { calls: self.ecs.calls() - calls, complete: ended, ..report };
-        log(&report);
-        if report.failures == 0 {
-            return Ok(report);
-        }
-        let mut named = failures.join("; ");
-        if report.failures > MAX_NAMED as u64 {
-            named.push_str("; and more");
-        }
-        Err(RunError::Incomplete { count: report.failures, failures: named })
-    }
-}
-
 /// A run in progress.
 pub struct Run<'r> {
     /// The settings.
-    pub config: &'r ReconcilerConfig,
+    pub settings: &'r Settings,
     /// The tables.
     pub dynamodb: &'r Client,
     /// ECS.
     pub ecs: &'r Ecs,
     /// When half of the run's time is over.
     pub half_time: Instant,
-    indexing: Limiter,
+    indexing: RateLimiter,
     report: Mutex<Report>,
     failures: Mutex<Vec<String>>,
 }
 
-impl Run<'_> {
-    /// Counts something.
+impl<'r> Run<'r> {
+    /// Begins a run that has this much time.
+    #[must_use]
+    pub fn new(scope: Scope, settings: &'r Settings, dynamodb: &'r Client, ecs: &'r Ecs, time_left: Duration) -> Self {
+        Self {
+            settings,
+            dynamodb,
+            ecs,
+            half_time: Instant::now() + time_left / 2,
+            indexing: RateLimiter::new(INDEXED_PER_SECOND),
+            report: Mutex::new(Report { scope, ..Report::default() }),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// What the run did, and its first failures, each with its reason.
+    #[must_use]
+    pub fn into_report(self) -> (Report, String) {
+        let report = self.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner).join("; ");
+        if report.failures > MAX_NAMED as u64 {
+            failures.push_str("; and more");
+        }
+        (report, failures)
+    }
+
+    /// Updates the report.
     pub fn count(&self, count: impl FnOnce(&mut Report)) {
         count(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -225,35 +160,37 @@ impl Run<'_> {
     /// The table of a kind of resource.
     #[must_use]
     pub fn table(&self, resource: Resource) -> &str {
-        self.config.tables.table(resource)
+        self.settings.tables.table(resource)
     }
 
     /// Compares what ECS says of a resource with its row, and writes it if the row is absent or older.
-    pub async fn settle(&self, resource: Resource, cluster: &str, json: &RawValue, known: &HashMap<String, Known>) {
+    pub async fn settle(&self, resource: Resource, cluster: &str, json: &RawValue, known: &HashMap<String, KnownRow>) {
         let now = Utc::now();
         let state = match described::state(resource, cluster, json, now) {
             Ok(state) => state,
-            Err(error) => return self.fail(format_args!("{} of {cluster}", describe(resource)), error),
+            Err(error) => return self.fail(format_args!("{} of {cluster}", describe_operation(resource)), error),
         };
         let (arn, version) = (state.arn.clone(), state.version);
         let known = known.get(&arn);
-        match known.and_then(Known::version) {
+        match known.and_then(KnownRow::version) {
             Some(stored) if stored == version => self.count(|report| report.unchanged += 1),
             Some(stored) if stored > version => self.count(|report| report.stale += 1),
             _ => {
                 // A container instance has none of these times.
                 let newest = described::newest_time(&state);
                 let drifted = known.is_some() && newest.is_some_and(|time| now - time > DRIFT);
-                let row = match Row::new(state, &self.config.tables) {
+                let row = match Row::new(state, &self.settings.tables) {
                     Ok(row) => row,
-                    Err(error) => return self.fail(format_args!("{} of {cluster}", describe(resource)), error),
+                    Err(error) => {
+                        return self.fail(format_args!("{} of {cluster}", describe_operation(resource)), error);
+                    }
                 };
-                match store::put(self.dynamodb, self.table(resource), row).await {
+                match conditional_write::put(self.dynamodb, self.table(resource), row).await {
                     Ok(Outcome::Stored) => {
                         return self.count(|report| {
                             report.stored += 1;
                             report.drift += u64::from(drifted);
-                            report.cleared += u64::from(known.is_some_and(Known::is_marked));
+                            report.cleared += u64::from(known.is_some_and(KnownRow::is_marked));
                         });
                     }
                     Ok(Outcome::Duplicate { .. }) => self.count(|report| report.unchanged += 1),
@@ -263,48 +200,24 @@ impl Run<'_> {
             }
         }
         if let Some(marked) = known.filter(|row| row.is_marked()) {
-            match rows::clear(self.dynamodb, self.table(resource), resource, marked).await {
+            match mark::clear(self.dynamodb, self.table(resource), resource, marked).await {
                 Ok(cleared) => self.count(|report| report.cleared += u64::from(cleared)),
                 Err(error) => self.fail(format_args!("updating the row of {arn}"), error),
             }
         }
         if let Some(row) = known
-            && let Some(keys) = row.lacks.clone()
+            && let Some(keys) = row.missing_keys.clone()
         {
-            self.index(row, keys).await;
+            self.add_index_keys(row, keys).await;
         }
     }
 
     /// Adds the keys of the index to the row of a task that lacks them.
-    pub async fn index(&self, row: &Known, keys: IndexKeys) {
+    pub async fn add_index_keys(&self, row: &KnownRow, keys: IndexKeys) {
         self.indexing.pass().await;
-        match rows::index(self.dynamodb, self.table(Resource::Task), row, keys).await {
+        match add_index_keys(self.dynamodb, self.table(Resource::Task), row, keys).await {
             Ok(indexed) => self.count(|report| report.indexed += u64::from(indexed)),
             Err(error) => self.fail(format_args!("updating the row of {}", row.arn), error),
         }
     }
-}
-
-/// Writes the run's log line. Its fields are an interface: docs/operations.md lists them, and metrics and alarms read
-/// them.
-fn log(report: &Report) {
-    info!(
-        scope = match report.scope {
-            Scope::Fleet => "fleet",
-            Scope::Table => "table",
-        },
-        clusters = report.clusters,
-        listed = report.listed,
-        stored = report.stored,
-        unchanged = report.unchanged,
-        stale = report.stale,
-        marked = report.marked,
-        cleared = report.cleared,
-        indexed = report.indexed,
-        drift = report.drift,
-        calls = report.calls,
-        failures = report.failures,
-        complete = report.complete,
-        "run"
-    );
 }

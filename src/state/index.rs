@@ -1,26 +1,18 @@
-//! The keys of the index of tasks: those of a cluster that run, by group, and those that stopped, by time.
+//! The keys of the index of tasks: a cluster's running tasks by group, its stopped tasks by time.
 //!
-//! The index itself is optional, the two attributes are always there, so that it can be added at any time. They are our
-//! own because DynamoDB refuses a row whose index key is of the wrong type, empty or too long: what ECS sends must never
-//! lead to that.
+//! The index itself is optional. Rows always have its keys, so that it can be added at any time.
 
 use chrono::{DateTime, Utc};
 
-use super::MAX_KEY_BYTES;
-use super::resource::Resource;
-use super::row::{EVENT_TIME, Item, RECONCILED_AT, is_terminal, timestamp};
+use super::expiry::is_terminal;
+use crate::attributes::{EVENT_TIME, Item, RECONCILED_AT, timestamp};
+use crate::resource::{MAX_KEY_BYTES, Resource};
 
 /// The name of the index.
 pub const INDEX: &str = "by_cluster";
-/// Its partition key: the cluster's ARN.
-pub const INDEX_CLUSTER: &str = "index_cluster";
-/// Its sort key: `A#<group>#<createdAt>`, and once the task has stopped `S#<stoppedAt>`. It changes only then, so that
-/// the index is written twice in a task's life.
-pub const INDEX_STATE: &str = "index_state";
-
-/// How the sort key of a task begins that has not stopped; its group follows.
+/// Sort-key prefix of tasks that have not stopped; the group follows.
 pub const ACTIVE: &str = "A#";
-/// How that of a stopped task begins.
+/// Sort-key prefix of stopped tasks; the time follows.
 const STOPPED: &str = "S#";
 
 /// The longest sort key that DynamoDB accepts, in bytes.
@@ -34,27 +26,27 @@ pub struct IndexKeys {
     /// The partition key.
     pub cluster: String,
     /// The sort key.
-    pub state: String,
+    pub sort_key: String,
 }
 
 impl IndexKeys {
-    /// The attributes that the keys are made of.
+    /// The attributes that the keys are computed from.
     pub const SOURCES: [&str; 7] =
         ["clusterArn", "createdAt", EVENT_TIME, "group", "lastStatus", RECONCILED_AT, "stoppedAt"];
 
-    /// The keys of a task's row. `None` if it says no cluster, or if they would be too long.
+    /// The keys of a task's row. `None` if it has no cluster, or if they would be too long.
     #[must_use]
     pub fn new(row: &Item) -> Option<Self> {
         let string = |name: &str| row.get(name)?.as_s().ok();
-        // A missing time is about that of the event.
+        // A missing time falls back to the event's.
         let time = |name: &str| [name, EVENT_TIME, RECONCILED_AT].iter().find_map(|name| string(name)?.parse().ok());
         let cluster = string("clusterArn").filter(|arn| (1..=MAX_KEY_BYTES).contains(&arn.len()))?.clone();
-        let state = if is_terminal(Resource::Task, row) {
+        let sort_key = if is_terminal(Resource::Task, row) {
             sort_key_of_stopped(time("stoppedAt"))
         } else {
             sort_key_of_active(string("group").map_or("", String::as_str), time("createdAt"))
         };
-        (state.len() <= MAX_SORT_KEY_BYTES).then_some(Self { cluster, state })
+        (sort_key.len() <= MAX_SORT_KEY_BYTES).then_some(Self { cluster, sort_key })
     }
 }
 

@@ -4,40 +4,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use thiserror::Error;
 
-use super::index::{INDEX_CLUSTER, INDEX_STATE, IndexKeys};
-use super::json::{Json, JsonError, truncate};
-use super::resource::Resource;
+use super::expiry::{expires_at, is_terminal};
+use super::index::IndexKeys;
+use super::lossless_json::{Json, JsonError, truncate};
+use super::redaction::redact_environment;
 use super::{Origin, State};
+use crate::attributes::{
+    CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, INDEX_CLUSTER, INDEX_KEYS, INDEX_STATE, Item,
+    RECONCILED_AT, RECORDED, timestamp,
+};
 use crate::config::Config;
-
-/// The detail's own version, in every row: what the conditional write compares.
-pub const VERSION: &str = "version";
-/// The envelope's `version`, under the name that the function in Amazon's guide gives it.
-pub const CW_VERSION: &str = "cw_version";
-/// The envelope's `id`.
-pub const EVENT_ID: &str = "event_id";
-/// The envelope's `time`: RFC 3339, UTC.
-pub const EVENT_TIME: &str = "event_time";
-/// The detail's `status`, which is a reserved word in DynamoDB's expressions.
-pub const CURRENT_STATUS: &str = "current_status";
-/// The time to live: when DynamoDB may delete the row, in seconds since 1970. Rows in a terminal state have it, and those
-/// whose resource ECS has not known for long.
-pub const EXPIRES_AT: &str = "expires_at";
-
-/// When the ECS API described this state: RFC 3339, UTC, in milliseconds. Only rows that come from the API have it.
-pub const RECONCILED_AT: &str = "reconciled_at";
-/// Since when ECS no longer knows the resource, in the same form. Only the reconciler sets it, and only on rows in a
-/// state that is not terminal.
-pub const MISSING_SINCE: &str = "missing_since";
-
-/// Stored in place of a redacted value.
-const REDACTED: &str = "[redacted]";
-
-/// The attributes of a row.
-pub type Item = HashMap<String, AttributeValue>;
+use crate::resource::Resource;
 
 /// One row, ready to be written.
 pub struct Row {
@@ -76,8 +56,8 @@ impl Row {
         // In reverse order: if a name is duplicated, the last one wins.
         for (field, value) in detail.into_iter().rev() {
             let name = match &*field {
-                CW_VERSION | EVENT_ID | EVENT_TIME | CURRENT_STATUS | EXPIRES_AT | RECONCILED_AT | MISSING_SINCE
-                | INDEX_CLUSTER | INDEX_STATE => continue,
+                CURRENT_STATUS => continue,
+                name if RECORDED.contains(&name) || INDEX_KEYS.contains(&name) => continue,
                 "status" => CURRENT_STATUS,
                 other => other,
             };
@@ -112,85 +92,15 @@ impl Row {
             item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at(time, days).to_string()));
         }
         if resource == Resource::Task
-            && let Some(IndexKeys { cluster, state }) = IndexKeys::new(&item)
+            && let Some(IndexKeys { cluster, sort_key }) = IndexKeys::new(&item)
         {
             item.insert(INDEX_CLUSTER.to_owned(), AttributeValue::S(cluster));
-            item.insert(INDEX_STATE.to_owned(), AttributeValue::S(state));
+            item.insert(INDEX_STATE.to_owned(), AttributeValue::S(sort_key));
         }
         if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment()) {
             redact_environment(overrides);
         }
         Ok(Self { version, item })
-    }
-}
-
-/// The attribute that holds a resource's status, and the values of it that are final.
-#[must_use]
-pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static str]) {
-    match resource {
-        Resource::Task => ("lastStatus", &["STOPPED", "DELETED"]),
-        Resource::ContainerInstance => (CURRENT_STATUS, &["INACTIVE"]),
-    }
-}
-
-/// When a row expires that counts from `time`, in seconds since 1970.
-#[must_use]
-pub fn expires_at(time: DateTime<Utc>, retention_days: u32) -> i64 {
-    time.timestamp() + i64::from(retention_days) * 24 * 60 * 60
-}
-
-/// A time as ECS writes it in events: RFC 3339, UTC, in milliseconds.
-#[must_use]
-pub fn timestamp(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-/// Whether the row's state is the resource's last.
-#[must_use]
-pub fn is_terminal(resource: Resource, item: &Item) -> bool {
-    let (field, terminal) = terminal_status(resource);
-    matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
-}
-
-/// Redacts everything in `overrides.containerOverrides[].environment[]` but the names. Any part along this path that
-/// does not have the form ECS gives it is redacted as a whole, since the values could be anywhere in it.
-fn redact_environment(overrides: &mut AttributeValue) {
-    in_field(overrides, "containerOverrides", |containers| {
-        in_entries(containers, |container| {
-            in_field(container, "environment", |environment| {
-                in_entries(environment, |variable| match variable {
-                    AttributeValue::M(variable) => {
-                        for (field, value) in variable {
-                            if field != "name" || !value.is_s() {
-                                redact(value);
-                            }
-                        }
-                    }
-                    other => redact(other),
-                });
-            });
-        });
-    });
-}
-
-fn in_field(value: &mut AttributeValue, name: &str, then: impl FnOnce(&mut AttributeValue)) {
-    match value {
-        AttributeValue::M(fields) => _ = fields.get_mut(name).map(then),
-        other => redact(other),
-    }
-}
-
-fn in_entries(value: &mut AttributeValue, then: impl FnMut(&mut AttributeValue)) {
-    match value {
-        AttributeValue::L(entries) => entries.iter_mut().for_each(then),
-        other => redact(other),
-    }
-}
-
-/// Null is kept: it contains no secret.
-fn redact(value: &mut AttributeValue) {
-    if !value.is_null() {
-        *value = AttributeValue::S(REDACTED.to_owned());
     }
 }
 

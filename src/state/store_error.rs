@@ -15,7 +15,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::retry::ErrorKind;
 use thiserror::Error;
 
-use super::row::VERSION;
+use super::known_messages::{is_error_code, is_known_message};
+use crate::attributes::VERSION;
 
 /// Why a row was not written, or rows could not be read.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -213,92 +214,4 @@ fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (d
 /// The innermost error of a type.
 pub(crate) fn find_cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     chain(error).filter_map(|error| error.downcast_ref()).last()
-}
-
-/// DynamoDB's messages that are passed on, by error code. None has a place for anything from an item: `<arn>` is an ARN,
-/// `<action>` an IAM action, `<policy>` one of [`POLICIES`].
-///
-/// Sources: DynamoDB's [errors], IAM's [access denied messages].
-///
-/// [errors]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-/// [access denied messages]: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-const KNOWN_MESSAGES: [(&str, &str); 16] = [
-    ("AccessDeniedException", "User: <arn> is not authorized to perform: <action> on resource: <arn>"),
-    (
-        "AccessDeniedException",
-        "User: <arn> is not authorized to perform: <action> on resource: <arn> because no <policy> allows the <action> \
-         action",
-    ),
-    (
-        "AccessDeniedException",
-        "User: <arn> is not authorized to perform: <action> on resource: <arn> with an explicit deny in a <policy>",
-    ),
-    (
-        "AccessDeniedException",
-        "User: <arn> is not authorized to perform: <action> on resource: <arn> with an explicit deny in an <policy>",
-    ),
-    ("ResourceNotFoundException", "Requested resource not found"),
-    ("ResourceNotFoundException", "Cannot do operations on a non-existent table"),
-    (
-        "ProvisionedThroughputExceededException",
-        "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
-         provisioning level with the UpdateTable API.",
-    ),
-    ("ThrottlingException", "Rate of requests exceeds the allowed throughput."),
-    ("ThrottlingException", "Rate exceeded"),
-    ("ValidationException", "Item size has exceeded the maximum allowed size"),
-    (
-        "ValidationException",
-        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
-    ),
-    ("ValidationException", "Attempting to store more than 38 significant digits in a Number"),
-    ("ValidationException", "Number overflow. Attempting to store a number with magnitude larger than supported range"),
-    (
-        "ValidationException",
-        "Number underflow. Attempting to store a number with magnitude smaller than supported range",
-    ),
-    ("UnrecognizedClientException", "The security token included in the request is invalid."),
-    ("ExpiredTokenException", "The security token included in the request is expired"),
-];
-
-/// What IAM calls the policies that can deny access.
-const POLICIES: [&str; 7] = [
-    "identity-based policy",
-    "resource-based policy",
-    "session policy",
-    "permissions boundary",
-    "service control policy",
-    "resource control policy",
-    "VPC endpoint policy",
-];
-
-/// Whether a message is one of [`KNOWN_MESSAGES`], ignoring the prefixes that those of a `ValidationException` may have.
-fn is_known_message(code: &str, message: &str) -> bool {
-    let message = ["1 validation error detected: ", "One or more parameter values were invalid: "]
-        .iter()
-        .find_map(|prefix| message.strip_prefix(prefix))
-        .unwrap_or(message);
-    let message = POLICIES.iter().fold(message.to_owned(), |message, policy| message.replace(policy, "<policy>"));
-    let fits = |expected: &str, word: &str| match expected {
-        "<arn>" => word.starts_with("arn:aws") && is_word(word),
-        "<action>" => matches!(word.split_once(':'), Some(("dynamodb" | "kms", name)) if is_error_code(name)),
-        _ => word == expected,
-    };
-    let has_form = |form: &str| {
-        let mut words = message.split(' ');
-        form.split(' ').all(|expected| words.next().is_some_and(|word| fits(expected, word))) && words.next().is_none()
-    };
-    KNOWN_MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
-}
-
-/// Whether a text has the form of an AWS error code or the name of an action: `ThrottlingException`, `PutItem`.
-pub(crate) fn is_error_code(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.starts_with(|first: char| first.is_ascii_uppercase())
-        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
-}
-
-/// Whether a text is one word made of the characters that ARNs have.
-fn is_word(text: &str) -> bool {
-    text.len() <= 2048 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_.@=+,-*".contains(&byte))
 }

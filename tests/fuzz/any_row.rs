@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use ecs_state_recorder::reader::diagnosis::Diagnosis;
-use ecs_state_recorder::reader::model::{ContainerInstance, ModelError, Row, Task, TaskStatus};
+use ecs_model::diagnosis::Diagnosis;
+use ecs_model::{ContainerInstance, ModelError, Task, TaskStatus};
+use ecs_state_recorder::state::stored::Stored;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         fields.extend(detail);
     }
     let item: HashMap<_, _> = fields.into_iter().map(|(name, value)| (name, attribute(value))).collect();
-    match Row::<Task>::from_item(item.clone()) {
+    match Stored::<Task>::from_item(item.clone()) {
         Ok(mut row) => {
             row.state.last_status = Some(TaskStatus::Stopped);
             assert!(Diagnosis::new(&row.state).is_some());
@@ -25,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Err(error) => assert_clear(&error),
     }
-    if let Err(error) = Row::<ContainerInstance>::from_item(item) {
+    if let Err(error) = Stored::<ContainerInstance>::from_item(item) {
         assert_clear(&error);
     }
 });

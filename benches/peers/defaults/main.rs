@@ -9,16 +9,15 @@ use std::sync::Arc;
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
 use ecs_state_recorder::config::{Config, LogConfig};
-use ecs_state_recorder::logging;
-use ecs_state_recorder::payload::Payload;
-use ecs_state_recorder::recorder::invocation::Recorder;
+use ecs_state_recorder::lambda::{self, Payload};
+use ecs_state_recorder::recorder::Recorder;
+use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::client;
-use ecs_state_recorder::state::resource::Resource;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logging::start(LogConfig::read(|name| env::var_os(name))?);
+    lambda::start_log(LogConfig::read(|name| env::var_os(name))?);
     let config = Config::read(|name| env::var_os(name))?;
     let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
     if env::args().any(|argument| argument == "connect") {

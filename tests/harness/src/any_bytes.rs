@@ -2,32 +2,16 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::DateTime;
+use ecs_state_recorder::attributes::{CURRENT_STATUS, INDEX_KEYS, RECONCILED_AT, RECORDED};
 use ecs_state_recorder::config::Config;
-use ecs_state_recorder::payload::Payload;
+use ecs_state_recorder::lambda::Payload;
 use ecs_state_recorder::reconciler::described;
-use ecs_state_recorder::recorder::event::Envelope;
-use ecs_state_recorder::state::MAX_KEY_BYTES;
-use ecs_state_recorder::state::index::{INDEX_CLUSTER, INDEX_STATE};
-use ecs_state_recorder::state::resource::Resource;
-use ecs_state_recorder::state::row::{
-    CURRENT_STATUS, CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, MISSING_SINCE, RECONCILED_AT, Row,
-};
+use ecs_state_recorder::recorder::envelope::Envelope;
+use ecs_state_recorder::resource::{MAX_KEY_BYTES, Resource};
+use ecs_state_recorder::state::row::Row;
 use serde::Deserialize as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-/// The attributes that are ours.
-const OURS: [&str; 9] = [
-    CW_VERSION,
-    EVENT_ID,
-    EVENT_TIME,
-    CURRENT_STATUS,
-    EXPIRES_AT,
-    RECONCILED_AT,
-    MISSING_SINCE,
-    INDEX_CLUSTER,
-    INDEX_STATE,
-];
 
 /// Processes the bytes as far as possible. They must never cause a panic, and result in a complete row or a readable
 /// error.
@@ -86,7 +70,7 @@ pub fn describe(resource: Resource, detail: &RawValue) -> Option<Row> {
 /// its keys.
 fn assert_complete(row: &Row, detail: &RawValue, converted: &[&str]) {
     let bytes = |name| row.item.get(name).map(|key| key.as_s().expect("a string").len());
-    match [INDEX_CLUSTER, INDEX_STATE].map(bytes) {
+    match INDEX_KEYS.map(bytes) {
         [Some(1..=2048), Some(1..=1024)] => assert!(row.item.contains_key("taskArn")),
         keys => assert_eq!(keys, [None, None]),
     }
@@ -94,13 +78,17 @@ fn assert_complete(row: &Row, detail: &RawValue, converted: &[&str]) {
     for (field, value) in &detail {
         match field.as_str() {
             "status" => assert!(same(&row.item[CURRENT_STATUS], value)),
-            field if OURS.contains(&field) => {}
+            field if is_ours(field) => {}
             field if converted.contains(&field) => assert!(row.item.contains_key(field), "{field}"),
             field => assert!(same(&row.item[field], value), "{field}"),
         }
     }
-    let is_known = |name: &str| OURS.contains(&name) || converted.contains(&name) || detail.contains_key(name);
+    let is_known = |name: &str| is_ours(name) || converted.contains(&name) || detail.contains_key(name);
     assert!(row.item.keys().all(|name| is_known(name)));
+}
+
+fn is_ours(name: &str) -> bool {
+    name == CURRENT_STATUS || RECORDED.contains(&name) || INDEX_KEYS.contains(&name)
 }
 
 fn assert_readable(error: impl std::error::Error) {

@@ -1,7 +1,7 @@
 //! A real DynamoDB engine, embedded: in memory, on a free port, with the two tables and the index.
 
 use dynoxide::{Database, ImportOptions};
-use ecs_state_recorder::state::resource::Resource;
+use ecs_state_recorder::resource::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -1,4 +1,4 @@
-//! The surroundings of the function for the tests, the local run and the benchmark: events, a real DynamoDB engine,
+//! The surroundings of the functions for the tests, the local run and the benchmark: events, a real DynamoDB engine,
 //! the ECS API, Lambda's Runtime API, and the faults in between.
 #![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on fails the test by panicking")]
 #![allow(clippy::missing_panics_doc, reason = "panicking is how a harness fails, everywhere")]
@@ -9,8 +9,8 @@ pub mod documented;
 pub mod dynamodb;
 pub mod ecs;
 pub mod events;
-pub mod function;
-pub mod lambda;
 pub mod proxy;
+pub mod recorder;
+pub mod runtime_api;
 pub mod storm;
 pub mod tls;

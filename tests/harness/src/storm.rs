@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use crate::events;
-use crate::lambda::{Answer, Lambda};
+use crate::runtime_api::{Answer, Lambda};
 
 /// The seed in `SEED`, or a random one. It is printed, so that the run can be repeated.
 pub fn seed() -> u64 {

@@ -1,0 +1,16 @@
+//! Names in ARNs.
+
+/// The last part of an ARN or a path: `web:42` of `arn:aws:ecs:eu-west-1:123456789012:task-definition/web:42`.
+#[must_use]
+pub fn last_part(arn: &str) -> &str {
+    arn.rsplit_once('/').map_or(arn, |(_, last)| last)
+}
+
+/// The cluster's name: from its ARN, else from the resource's, which contains it unless it has the old short form.
+#[must_use]
+pub fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'a str> {
+    cluster_arn.map(last_part).or_else(|| match *arn.split('/').collect::<Vec<_>>() {
+        [_, cluster, _] => Some(cluster),
+        _ => None,
+    })
+}

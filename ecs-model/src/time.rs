@@ -1,0 +1,58 @@
+//! Times, which an event and a row have as RFC 3339 strings, and the ECS API as seconds since 1970.
+
+use std::fmt::{Formatter, Result as FmtResult};
+
+use chrono::{DateTime, Utc};
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// For a field that may be absent: `#[serde(default, deserialize_with = "ecs_model::time::deserialize")]`.
+///
+/// # Errors
+///
+/// It is neither an RFC 3339 string nor a number of seconds since 1970 within the range of years.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
+}
+
+struct Time(DateTime<Utc>);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TimeVisitor)
+    }
+}
+
+struct TimeVisitor;
+
+impl Visitor<'_> for TimeVisitor {
+    type Value = Time;
+
+    fn expecting(&self, formatter: &mut Formatter) -> FmtResult {
+        formatter.write_str("a time, in RFC 3339 or in seconds since 1970")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+        text.parse().map(Time).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Time, E> {
+        i64::try_from(seconds)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(seconds), &self))
+            .and_then(|seconds| self.visit_i64(seconds))
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Time, E> {
+        DateTime::from_timestamp(seconds, 0)
+            .map(Time)
+            .ok_or_else(|| E::invalid_value(Unexpected::Signed(seconds), &self))
+    }
+
+    /// To the millisecond, which is what the API sends: a double has no room for nanoseconds.
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Time, E> {
+        #[expect(clippy::cast_possible_truncation, reason = "what does not fit becomes a time out of range")]
+        DateTime::from_timestamp_millis((seconds * 1000.0).round() as i64)
+            .map(Time)
+            .ok_or_else(|| E::invalid_value(Unexpected::Float(seconds), &self))
+    }
+}

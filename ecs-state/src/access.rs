@@ -1,0 +1,131 @@
+//! Through the index where the table has it, else by a scan, which says what it cost.
+
+use crate::tables::filter::Filter;
+use crate::tables::listing::Listing;
+use crate::tables::search::is_full_task_id;
+use crate::tables::{Access, Tables, TaskSet};
+use ecs_model::Task;
+use ecs_state_recorder::state::index::INDEX;
+use ecs_state_recorder::state::stored::Stored;
+use serde::de::DeserializeOwned;
+
+use crate::arguments::Filters;
+use crate::failure::{Failure, Unreadable};
+use crate::terminal::{Progress, grouped, note};
+
+/// Whether to use the index, and what has been told about it.
+pub(crate) struct Source<'t> {
+    tables: &'t Tables,
+    access: Access,
+    quiet: bool,
+}
+
+/// How many entries of the index a read unit reads: two eventually consistent reads of 4 KB, and an entry has some 400
+/// bytes.
+const ENTRIES_PER_UNIT: usize = 20;
+
+impl<'t> Source<'t> {
+    pub(crate) fn new(tables: &'t Tables, scan: bool) -> Self {
+        Self { tables, access: if scan { Access::Scan } else { Access::Index }, quiet: false }
+    }
+
+    /// The same, without progress and notes.
+    pub(crate) fn quiet(tables: &'t Tables, scan: bool) -> Self {
+        Self { quiet: true, ..Self::new(tables, scan) }
+    }
+
+    pub(crate) async fn tasks(
+        &mut self,
+        which: TaskSet,
+        filter: &'t Filter,
+        limit: Option<usize>,
+    ) -> Result<Listing<'t, Task>, Failure> {
+        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        loop {
+            let update = |rows, units| progress.update(rows, units);
+            let found = self.tables.tasks(which, filter, self.access, limit, &update).await;
+            progress.clear();
+            match found {
+                Err(error) if self.access == Access::Index && error.is_missing_index() => self.access = Access::Scan,
+                Err(error) => return Err(error.into()),
+                Ok(listing) => {
+                    self.tell(&progress, listing.known());
+                    return Ok(listing);
+                }
+            }
+        }
+    }
+
+    /// The ARNs of the tasks whose id is this or has it as a part.
+    pub(crate) async fn find(&mut self, id: &str, cluster: Option<&str>) -> Result<Vec<String>, Failure> {
+        let progress = Progress::new();
+        loop {
+            let update = |rows, units| progress.update(rows, units);
+            let found = self.tables.find_task(id, cluster, self.access, &update).await;
+            progress.clear();
+            match found {
+                Err(error) if self.access == Access::Index && error.is_missing_index() => self.access = Access::Scan,
+                Err(error) => return Err(error.into()),
+                Ok(arns) => {
+                    // For a part of an id, every entry of the index is read.
+                    self.tell(&progress, if is_full_task_id(id) { 1 } else { progress.rows() });
+                    return Ok(arns);
+                }
+            }
+        }
+    }
+
+    /// Says what a scan cost, and what the index would have.
+    fn tell(&self, progress: &Progress, found: usize) {
+        if let (Access::Scan, false, Some(cost)) = (self.access, self.quiet, progress.cost()) {
+            let units = found.div_ceil(ENTRIES_PER_UNIT).max(1);
+            let units = grouped(u64::try_from(units).unwrap_or(u64::MAX));
+            note(&format!(
+                "note: the whole table was read ({cost}); through the index {INDEX}, this takes about {units}"
+            ));
+        }
+    }
+}
+
+/// Shows the rows of a listing, at most `limit` of them. `show` returns whether the row counts toward the limit.
+/// Returns how many count, and what could not be read.
+pub(crate) async fn for_each_row<T: DeserializeOwned>(
+    mut listing: Listing<'_, T>,
+    limit: Option<usize>,
+    mut show: impl FnMut(Stored<T>) -> Result<bool, Failure>,
+) -> Result<(usize, Unreadable), Failure> {
+    let (mut found, mut unreadable) = (0, Unreadable::default());
+    while limit != Some(found) {
+        let rows = listing.next().await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            if limit == Some(found) {
+                break;
+            }
+            match row {
+                Ok(row) => found += usize::from(show(row)?),
+                Err(error) => unreadable.add(&error),
+            }
+        }
+    }
+    Ok((found, unreadable))
+}
+
+/// The filter that the arguments describe; an id in EC2 is looked up.
+pub(crate) async fn filter(tables: &Tables, filters: &Filters, stopped: bool) -> Result<Filter, Failure> {
+    let mut filter = filters.filter(stopped)?;
+    if let Some(instance) = &filters.instance {
+        let is_in_ec2 = instance.starts_with("i-") || instance.starts_with("mi-");
+        let instances = if is_in_ec2 { tables.instances_in_ec2(instance).await? } else { vec![instance.clone()] };
+        if instances.is_empty() {
+            let table = &tables.container_instances;
+            return Err(Failure::Nothing(format!(
+                "no container instance in the table {table:?} has the EC2 id {instance}"
+            )));
+        }
+        filter.instances = Some(instances);
+    }
+    Ok(filter)
+}

@@ -1,0 +1,257 @@
+//! What can be asked for on the command line.
+#![allow(clippy::doc_markdown, reason = "these comments are the help, which is not Markdown")]
+
+use std::time::Duration;
+
+use crate::tables::filter::Filter;
+use chrono::{DateTime, Utc};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use ecs_model::diagnosis::Code;
+
+use crate::failure::Failure;
+use crate::time;
+
+const EXAMPLES: &str = "\
+Examples:
+  ecs-state tasks --cluster demo --service web        what runs of a service
+  ecs-state stopped --since 7d --code OutOfMemory     what was killed for its memory
+  ecs-state stopped --since 7d --summary              why tasks stopped, counted
+  ecs-state task 5f1b9c0e                             one task: its life, its end, and why
+  ecs-state instances --disconnected 5m               whose agent stays disconnected
+  ecs-state tasks --json | jq -r .taskArn             for programs: one object a line
+
+Exit codes:
+  0  found    1  nothing found    2  wrong usage, or several tasks match
+  3  AWS refused or could not be reached, or a row could not be read";
+
+/// What runs on Amazon ECS, what stopped, and why: from the tables that ecs-state-recorder keeps.
+#[derive(Debug, Parser)]
+#[command(name = "ecs-state", version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the tasks that have not stopped
+    Tasks(TasksArguments),
+    /// List the tasks that have stopped, newest first, and why
+    Stopped(StoppedArguments),
+    /// Show one task: its life, containers and network, and why it stopped
+    Task(TaskArguments),
+    /// List the container instances
+    Instances(InstancesArguments),
+    /// Show the tasks that have not stopped again and again, until Ctrl-C, with changes highlighted
+    Watch(WatchArguments),
+    /// Print a script that completes ecs-state's arguments in a shell
+    #[command(after_help = "\
+Examples:
+  bash    source <(ecs-state completions bash)
+  zsh     ecs-state completions zsh > \"${fpath[1]}/_ecs-state\"
+  fish    ecs-state completions fish > ~/.config/fish/completions/ecs-state.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where the tables are.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Tables")]
+pub(crate) struct Connection {
+    /// The table of tasks [default: ECSTaskState]
+    #[arg(long, global = true, value_name = "NAME", env = "TASK_TABLE_NAME", hide_env_values = true)]
+    pub(crate) task_table: Option<String>,
+    /// The table of container instances [default: ECSCtrInstanceState]
+    #[arg(long, global = true, value_name = "NAME", env = "CONTAINER_INSTANCE_TABLE_NAME", hide_env_values = true)]
+    pub(crate) container_instance_table: Option<String>,
+    /// The profile of ~/.aws/config [default: AWS_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The region [default: AWS_REGION, or the profile's]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) region: Option<String>,
+}
+
+/// TaskSet tasks.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Filters")]
+pub(crate) struct Filters {
+    /// Only tasks of this cluster
+    #[arg(long, value_name = "NAME|ARN")]
+    cluster: Option<String>,
+    /// Only tasks of this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Only tasks of this task definition, in any revision or in one: web, web:42
+    #[arg(long, value_name = "FAMILY[:REVISION]")]
+    family: Option<String>,
+    /// Only tasks of this group: service:web, family:etl, or one chosen by whoever started them
+    #[arg(long)]
+    group: Option<String>,
+    /// Only tasks in this status
+    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = PossibleValuesParser::new(STATUSES))]
+    status: Option<String>,
+    /// Only tasks that this deployment, user or program started
+    #[arg(long, value_name = "NAME")]
+    started_by: Option<String>,
+    /// Only tasks with a container whose image or digest contains this text
+    #[arg(long, value_name = "TEXT")]
+    image: Option<String>,
+    /// Only tasks on this container instance, by its id or the beginning of it
+    #[arg(long, value_name = "ID|ARN|EC2 ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) instance: Option<String>,
+    /// Also tasks that ECS no longer knows, although they are not known to have stopped
+    #[arg(long)]
+    missing: bool,
+}
+
+const STATUSES: [&str; 9] = [
+    "PROVISIONING",
+    "PENDING",
+    "ACTIVATING",
+    "RUNNING",
+    "DEACTIVATING",
+    "STOPPING",
+    "DEPROVISIONING",
+    "STOPPED",
+    "DELETED",
+];
+
+impl Filters {
+    /// As a filter, but for the instance. `stopped` is whether stopped tasks are listed.
+    pub(crate) fn filter(&self, stopped: bool) -> Result<Filter, Failure> {
+        let status = self.status.as_ref().map(|status| status.to_ascii_uppercase());
+        if let Some(status) = &status
+            && STATUSES[7..].contains(&status.as_str()) != stopped
+        {
+            let command = if stopped { "tasks" } else { "stopped" };
+            return Err(Failure::Usage(format!("tasks in status {status} are listed by `ecs-state {command}`")));
+        }
+        Ok(Filter {
+            cluster: self.cluster.clone(),
+            // As the column GROUP has it, too.
+            service: self.service.as_ref().map(|name| name.strip_prefix("service:").unwrap_or(name).to_owned()),
+            group: self.group.clone(),
+            family: self.family.clone(),
+            started_by: self.started_by.clone(),
+            status,
+            image: self.image.clone(),
+            instances: None,
+            missing: self.missing,
+        })
+    }
+}
+
+/// How tasks are read and printed.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Print one JSON object a line, with ECS's own field names; of a stopped task, `diagnosis` says why
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show what a run overrides of environment variables and commands, which may be secret
+    #[arg(long)]
+    pub(crate) show_environment: bool,
+    /// Read the whole table instead of the index
+    #[arg(long)]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TasksArguments {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// At most this many tasks
+    #[arg(long, help_heading = "Output", value_name = "NUMBER", value_parser = at_least_one)]
+    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StoppedArguments {
+    /// Only tasks that have stopped since: 24h, 7d, 90000h, or 2026-03-02T11:40:26Z, or 2026-03-02
+    #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
+    pub(crate) since: DateTime<Utc>,
+    /// Only tasks with this diagnosis, such as OutOfMemory
+    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = code_parser())]
+    pub(crate) code: Option<Code>,
+    /// Count the tasks by diagnosis and by group instead of listing them
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) summary: bool,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// At most this many tasks
+    #[arg(long, help_heading = "Output", value_name = "NUMBER", value_parser = at_least_one)]
+    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TaskArguments {
+    /// The task's ARN, its id, or a part of its id that no other task has
+    #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) id: String,
+    /// Look in this cluster only
+    #[arg(long, value_name = "NAME|ARN")]
+    pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InstancesArguments {
+    /// Only instances of this cluster
+    #[arg(long, value_name = "NAME|ARN")]
+    pub(crate) cluster: Option<String>,
+    /// Only instances whose agent has been disconnected for so long: 5m, 1h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) disconnected: Option<Duration>,
+    /// Also instances that were deregistered
+    #[arg(long)]
+    pub(crate) inactive: bool,
+    /// Also instances that ECS no longer knows
+    #[arg(long)]
+    pub(crate) missing: bool,
+    /// Print one JSON object a line, with ECS's own field names
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArguments {
+    /// The pause between two looks
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
+    pub(crate) interval: Duration,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) | Err(_) => Err("must be a duration such as 5s or 1m".to_owned()),
+        Ok(pause) => Ok(pause),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be an integer of at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// Possible values, so that shells complete them.
+fn code_parser() -> impl TypedValueParser<Value = Code> {
+    PossibleValuesParser::new(Code::all().map(|code| code.to_string())).try_map(|name| name.parse::<Code>())
+}

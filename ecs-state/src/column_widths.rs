@@ -1,0 +1,68 @@
+//! The widths of a table's columns, fitted to the terminal.
+
+/// What stands between two columns.
+pub(crate) const GAP: &str = "  ";
+
+/// A column, and what happens to it where the terminal is too narrow for all.
+pub(crate) struct Column {
+    pub(crate) title: &'static str,
+    pub(crate) fit: Fit,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Fit {
+    /// Nothing: it is always shown whole.
+    Whole,
+    /// An id: its beginning is enough.
+    Id,
+    /// It is truncated, though not below this width.
+    AtLeast(usize),
+    /// It is left out, the rightmost such column first.
+    Optional,
+    /// The last column, a sentence: it moves to a line of its own.
+    Below,
+}
+
+/// How much of an id is always shown.
+const ID: usize = 12;
+
+/// The width of each column; 0 leaves it out.
+pub(crate) fn fit(columns: &[Column], natural: &[usize], width: Option<usize>) -> Vec<usize> {
+    let mut widths = natural.to_vec();
+    let Some(width) = width else { return widths };
+    let total = |widths: &[usize]| {
+        let shown = widths.iter().filter(|width| **width > 0).count();
+        widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1)
+    };
+    let position = |fit: Fit| columns.iter().position(|column| column.fit == fit);
+    let shorten_id = |widths: &mut Vec<usize>| {
+        if let Some(id) = position(Fit::Id).filter(|_| total(widths) > width) {
+            widths[id] = widths[id].min(ID);
+        }
+    };
+    shorten_id(&mut widths);
+    if total(&widths) > width
+        && let Some(sentence) = position(Fit::Below)
+    {
+        widths.clone_from_slice(natural);
+        widths[sentence] = 0;
+        shorten_id(&mut widths);
+    }
+    for (at, column) in columns.iter().enumerate().rev() {
+        if total(&widths) > width && column.fit == Fit::Optional {
+            widths[at] = 0;
+        }
+    }
+    while total(&widths) > width {
+        let spare = |at: usize| match columns[at].fit {
+            Fit::AtLeast(least) if widths[at] > least => Some(widths[at]),
+            _ => None,
+        };
+        let Some((at, _)) = (0..columns.len()).filter_map(|at| Some((at, spare(at)?))).max_by_key(|(_, width)| *width)
+        else {
+            break;
+        };
+        widths[at] -= 1;
+    }
+    widths
+}

@@ -1,0 +1,9 @@
+//! The commands, a file each.
+
+pub(crate) mod instances;
+pub(crate) mod stopped;
+mod summary;
+pub(crate) mod task;
+pub(crate) mod tasks;
+mod timeline;
+pub(crate) mod watch;

@@ -1,0 +1,295 @@
+//! `ecs-state task`
+
+use std::io::{self, Write};
+
+use crate::tables::Tables;
+use crate::tables::search::{is_full_task_id, possible_task_arns};
+use chrono::{DateTime, Utc};
+use ecs_model::diagnosis::Diagnosis;
+use ecs_model::{Container, ContainerStatus, HealthStatus, Task, TaskStatus};
+use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::stored::Stored;
+
+use super::timeline;
+use crate::access::Source;
+use crate::arguments::TaskArguments;
+use crate::cells::code_style;
+use crate::cells::{addresses, definition};
+use crate::column_widths::{Column, Fit};
+use crate::columns::{Cell, Table, fields, heading, wrap};
+use crate::failure::{Failure, Unreadable};
+use crate::json;
+use crate::terminal::{BOLD, PLAIN, RED, YELLOW, clean, width};
+use crate::time::{age, instant};
+
+/// How many of the tasks are listed that have the same part of an id.
+const LISTED: usize = 20;
+
+pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<(), Failure> {
+    let TaskArguments { id, cluster, output } = arguments;
+    // Ids are in lower case.
+    let id = &if id.starts_with("arn:") { id.clone() } else { id.to_ascii_lowercase() };
+    let Some(row) = read(tables, id, cluster.as_deref(), output.scan).await? else {
+        let cluster = cluster.as_ref().map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
+        return Err(Failure::Nothing(format!(
+            "no task{cluster} has the id {id}, or an id with that in it; \
+                                            a row that the index lacks is found with --scan"
+        )));
+    };
+    let mut row = match row {
+        Ok(row) => row,
+        Err(error) => {
+            let mut unreadable = Unreadable::default();
+            unreadable.add(&error);
+            return unreadable.outcome(0, String::new);
+        }
+    };
+    if !output.show_environment {
+        json::hide(&mut row.state);
+    }
+    let diagnosis = Diagnosis::new(&row.state);
+    let mut stdout = anstream::stdout().lock();
+    if output.json {
+        json::task(&mut stdout, &row, diagnosis.as_ref())?;
+    } else {
+        write(&mut stdout, &row, diagnosis.as_ref(), width(), Utc::now())?;
+    }
+    Ok(stdout.flush()?)
+}
+
+type Found = Option<Result<Stored<Task>, ecs_model::ModelError>>;
+
+/// Reads the task by its ARN if that is known, else looks for it.
+async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> Result<Found, Failure> {
+    if id.starts_with("arn:") {
+        return Ok(tables.get(Resource::Task, id).await?);
+    }
+    if let Some(arn) = cluster.filter(|cluster| cluster.starts_with("arn:") && is_full_task_id(id))
+        && let Some(arn) = possible_task_arns(arn, id).first()
+        && let Some(row) = tables.get(Resource::Task, arn).await?
+    {
+        return Ok(Some(row));
+    }
+    let found = Source::new(tables, scan).find(id, cluster).await?;
+    match &found[..] {
+        [] => Ok(None),
+        [arn] => Ok(tables.get(Resource::Task, arn).await?),
+        several => {
+            let mut list = several.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
+            if several.len() > LISTED {
+                list = format!("{list}\n  … and {} more", several.len() - LISTED);
+            }
+            Err(Failure::Usage(format!(
+                "{} tasks have an id like {id}: give more of it, or the ARN\n  {list}",
+                several.len()
+            )))
+        }
+    }
+}
+
+fn write(
+    output: &mut dyn Write,
+    row: &Stored<Task>,
+    diagnosis: Option<&Diagnosis>,
+    width: Option<usize>,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
+    let task = &row.state;
+    writeln!(output, "{BOLD}{}{BOLD:#}", clean(&task.task_arn))?;
+    fields(output, &overview(row, now), width)?;
+    if let Some(diagnosis) = diagnosis {
+        heading(output, "Why it stopped")?;
+        let style = code_style(diagnosis.code);
+        for (number, line) in wrap(
+            &format!("{}: {}", diagnosis.code, clean(&diagnosis.summary)),
+            width.unwrap_or(usize::MAX).saturating_sub(2).max(20),
+        )
+        .iter()
+        .enumerate()
+        {
+            let style = if number == 0 { style } else { PLAIN };
+            let (code, rest) = line.split_once(':').filter(|_| number == 0).unwrap_or(("", line));
+            let colon = if code.is_empty() { "" } else { ":" };
+            writeln!(output, "  {style}{code}{style:#}{colon}{rest}")?;
+        }
+        let transient = diagnosis.transient.map_or("that can't be told", |is| if is { "yes" } else { "no" });
+        let mut facts = vec![("who can act", diagnosis.actor.to_string()), ("a retry may help", transient.to_owned())];
+        facts.extend(task.stop_code.as_ref().map(|code| ("stop code", code.to_string())));
+        if let Some(evidence) = &diagnosis.evidence {
+            facts.push(("ECS says", evidence.clone()));
+        }
+        fields(output, &facts, width)?;
+    }
+    heading(output, "Life (UTC)")?;
+    timeline::write(output, row, now)?;
+    if !task.containers.is_empty() {
+        heading(output, "Containers")?;
+        containers(output, task, width)?;
+    }
+    let network = network(task);
+    if !network.is_empty() {
+        heading(output, "Network")?;
+        fields(output, &network, width)?;
+    }
+    let overrides = overrides(task);
+    if !overrides.is_empty() {
+        let has_hidden = overrides.iter().any(|(_, value)| value.contains(json::HIDDEN));
+        let hint = if has_hidden { " (--show-environment shows all)" } else { "" };
+        heading(output, &format!("Overrides of this run{hint}"))?;
+        fields(output, &overrides.iter().map(|(name, value)| (&**name, value.clone())).collect::<Vec<_>>(), width)?;
+    }
+    Ok(())
+}
+
+fn overview(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+    let task = &row.state;
+    let mut fields = Vec::new();
+    let mut add = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
+    add("cluster", task.cluster_name().map(str::to_owned));
+    add("group", task.group.clone());
+    add("definition", task.task_definition_arn.as_ref().map(|_| definition(task)));
+    let status = task.last_status.as_ref().map(|last| match &task.desired_status {
+        Some(desired) if desired != last => format!("{last}, to become {desired}"),
+        _ => last.to_string(),
+    });
+    add("status", status);
+    add(
+        "health",
+        task.health_status.as_ref().filter(|health| **health != HealthStatus::NotKnown).map(ToString::to_string),
+    );
+    add(
+        "missing",
+        row.recorded
+            .missing_since
+            .map(|since| format!("ECS has not known it since {}, {} ago", instant(since), age(Some(since), now))),
+    );
+    let source = if row.recorded.event_time.is_some() { "an event" } else { "the ECS API" };
+    add(
+        "as of",
+        row.recorded.as_of().map(|time| {
+            let version = task.version.map(|version| format!(", version {version}")).unwrap_or_default();
+            format!("{}, {} ago, from {source}{version}", instant(time), age(Some(time), now))
+        }),
+    );
+    add("started by", task.started_by.clone());
+    let place = [
+        task.capacity().map(str::to_owned),
+        task.platform_version.as_ref().map(|version| format!("platform {version}")),
+        task.availability_zone.clone(),
+    ];
+    let place: Vec<String> = place.into_iter().flatten().collect();
+    add("ran on", Some(place.join(", ")).filter(|place| !place.is_empty()));
+    add("instance", task.container_instance_arn.clone());
+    let size = [
+        task.cpu.as_ref().map(|cpu| format!("{cpu} CPU units")),
+        task.memory.as_ref().map(|memory| format!("{memory} MiB of memory")),
+    ];
+    let size: Vec<String> = size.into_iter().flatten().collect();
+    add("size", Some(size.join(", ")).filter(|size| !size.is_empty()));
+    if !task.is_stopped() {
+        for (name, _) in &mut fields {
+            if *name == "ran on" {
+                *name = "runs on";
+            }
+        }
+    }
+    fields
+}
+
+const CONTAINERS: &[Column] = &[
+    Column { title: "  NAME", fit: Fit::AtLeast(12) },
+    Column { title: "STATUS", fit: Fit::Whole },
+    Column { title: "HEALTH", fit: Fit::Whole },
+    Column { title: "EXIT", fit: Fit::Whole },
+    Column { title: "IMAGE", fit: Fit::AtLeast(16) },
+    Column { title: "REASON", fit: Fit::Below },
+];
+
+fn containers(output: &mut dyn Write, task: &Task, width: Option<usize>) -> io::Result<()> {
+    let mut table = Table::new(CONTAINERS, width, output);
+    for container in &task.containers {
+        let Container { name, last_status, health_status, exit_code, image, reason, .. } = container;
+        let stopped = matches!(last_status, Some(ContainerStatus::Stopped));
+        let exit = match exit_code {
+            // 143 is what a container ends with that is told to stop.
+            Some(code @ (0 | 143)) => Cell::new(&code.to_string()),
+            Some(code) => Cell::styled(&code.to_string(), RED),
+            // Not 0: it never ran, or nobody saw it end.
+            None if stopped || task.last_status == Some(TaskStatus::Stopped) => Cell::styled("none", YELLOW),
+            None => Cell::new(""),
+        };
+        table.add(vec![
+            Cell::new(&format!("  {}", name.as_deref().unwrap_or("–"))),
+            Cell::new(last_status.as_ref().map_or("–", ContainerStatus::as_str)),
+            Cell::new(
+                health_status
+                    .as_ref()
+                    .filter(|health| **health != HealthStatus::NotKnown)
+                    .map_or("", HealthStatus::as_str),
+            ),
+            exit,
+            Cell::new(image.as_deref().unwrap_or("–")),
+            Cell::new(reason.as_deref().unwrap_or_default()),
+        ])?;
+    }
+    table.flush()
+}
+
+fn network(task: &Task) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    let detail = |name: &str| -> Option<String> {
+        let details = task.attachments.iter().flat_map(|attachment| attachment.details.iter());
+        let values: Vec<String> = details
+            .filter(|detail| detail.name.as_deref() == Some(name))
+            .filter_map(|detail| detail.value.clone())
+            .collect();
+        (!values.is_empty()).then(|| values.join(" "))
+    };
+    let addresses = addresses(task);
+    fields.extend((!addresses.is_empty()).then(|| ("address", addresses.join(" "))));
+    fields.extend(detail("networkInterfaceId").map(|id| ("interface", id)));
+    fields.extend(detail("subnetId").map(|id| ("subnet", id)));
+    for container in &task.containers {
+        for binding in &container.network_bindings {
+            let port = |port: Option<i64>, range: &Option<String>| {
+                range.clone().or(port.map(|port| port.to_string())).unwrap_or_else(|| "?".to_owned())
+            };
+            let protocol = binding.protocol.as_ref().map(|protocol| format!("/{protocol}")).unwrap_or_default();
+            fields.push((
+                "port",
+                format!(
+                    "{}:{} → {} {}{protocol}",
+                    binding.bind_ip.as_deref().unwrap_or("*"),
+                    port(binding.host_port, &binding.host_port_range),
+                    container.name.as_deref().unwrap_or("–"),
+                    port(binding.container_port, &binding.container_port_range),
+                ),
+            ));
+        }
+    }
+    fields
+}
+
+/// What this run changes of the task definition, a line each.
+fn overrides(task: &Task) -> Vec<(String, String)> {
+    let Some(overrides) = &task.overrides else { return Vec::new() };
+    let mut lines = Vec::new();
+    let mut add = |name: &str, value: &Option<String>| {
+        lines.extend(value.as_ref().map(|value| (clean(name).into_owned(), value.clone())));
+    };
+    add("cpu", &overrides.cpu);
+    add("memory", &overrides.memory);
+    add("task role", &overrides.task_role_arn);
+    add("execution role", &overrides.execution_role_arn);
+    for container in &overrides.container_overrides {
+        let name = container.name.as_deref().unwrap_or("–");
+        add(name, &(!container.command.is_empty()).then(|| format!("command: {}", container.command.join(" "))));
+        for variable in &container.environment {
+            let (key, value) = (variable.name.as_deref().unwrap_or("–"), variable.value.as_deref().unwrap_or_default());
+            add(name, &Some(format!("{key}={value}")));
+        }
+        add(name, &container.cpu.map(|cpu| format!("{cpu} CPU units")));
+        add(name, &container.memory.map(|memory| format!("{memory} MiB of memory")));
+    }
+    lines
+}

@@ -1,0 +1,228 @@
+//! `ecs-state watch`
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::tables::filter::Filter;
+use crate::tables::{Tables, TaskSet};
+use anstream::ColorChoice;
+use anstream::adapter::strip_str;
+use anstyle::Style;
+use chrono::Utc;
+use ecs_model::TaskStatus;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::tasks::{COLUMNS, cells};
+use crate::access::{Source, filter};
+use crate::arguments::WatchArguments;
+use crate::columns::{Cell, Table};
+use crate::failure::Failure;
+use crate::terminal::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW, clean, grouped, size};
+use crate::time::instant;
+
+/// The lines around the rows: the title, the header, and the one with the changes, with blank lines between.
+const FRAME: usize = 5;
+/// How many of the tasks that are gone are named.
+const NAMED: usize = 3;
+
+/// The status of each task, by its ARN.
+type Seen = HashMap<Box<str>, Box<str>>;
+
+/// What one look found.
+struct Look {
+    /// The rows that fit the screen.
+    rows: Vec<Vec<Cell>>,
+    seen: Seen,
+    unreadable: usize,
+    changed: usize,
+}
+
+pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() {
+        return Err(Failure::Usage("watch needs a terminal: for a program, use `ecs-state tasks --json`".to_owned()));
+    }
+    let filter = filter(tables, &arguments.filters, false).await?;
+    let mut stop = Stop::new()?;
+    let mut screen: Option<Screen> = None;
+    let mut before: Option<Seen> = None;
+    loop {
+        let found = tokio::select! {
+            code = stop.code() => return stopped(code),
+            found = look(tables, &filter, &arguments, before.as_ref()) => found,
+        };
+        match (found, &screen) {
+            // What is wrong from the start needs another command line, not patience.
+            (Err(failure), None) => return Err(failure),
+            (Err(failure), Some(_)) => show(&format!("{RED}{}{RED:#}", clean(&failure.to_string())))?,
+            (Ok(found), _) => {
+                if screen.is_none() {
+                    screen = Some(Screen::enter()?);
+                }
+                show(&describe(&found, before.as_ref(), &arguments)?)?;
+                before = Some(found.seen);
+            }
+        }
+        tokio::select! {
+            code = stop.code() => return stopped(code),
+            () = tokio::time::sleep(arguments.interval) => {}
+        }
+    }
+}
+
+/// Ctrl-C is how this command is meant to end.
+fn stopped(code: u8) -> Result<(), Failure> {
+    if code == 130 { Ok(()) } else { Err(Failure::Signal(code)) }
+}
+
+async fn look(
+    tables: &Tables,
+    filter: &Filter,
+    arguments: &WatchArguments,
+    before: Option<&Seen>,
+) -> Result<Look, Failure> {
+    let height = size().map_or(usize::MAX, |(_, height)| height.saturating_sub(FRAME).max(1));
+    let mut listing = Source::quiet(tables, arguments.scan).tasks(TaskSet::Active, filter, None).await?;
+    let now = Utc::now();
+    let mut look = Look { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
+    loop {
+        let rows = listing.next().await?;
+        if rows.is_empty() {
+            return Ok(look);
+        }
+        for row in rows {
+            let Ok(row) = row else {
+                look.unreadable += 1;
+                continue;
+            };
+            // Not since when a task is missing, which grows.
+            let missing = if row.recorded.missing_since.is_some() { " missing" } else { "" };
+            let status = format!("{}{missing}", row.state.last_status.as_ref().map_or("", TaskStatus::as_str));
+            let arn = row.state.task_arn.as_str();
+            let change = match before.map(|before| before.get(arn)) {
+                Some(None) => Some(GREEN),
+                Some(Some(old)) if **old != *status => Some(YELLOW),
+                _ => None,
+            };
+            look.changed += usize::from(change.is_some());
+            if look.rows.len() < height {
+                let cells = cells(&row, now);
+                look.rows.push(match change {
+                    Some(style) => cells.into_iter().map(|cell| cell.with(style.bold())).collect(),
+                    None => cells,
+                });
+            }
+            look.seen.insert(arn.into(), status.into());
+        }
+    }
+}
+
+/// The text of a screen.
+fn describe(found: &Look, before: Option<&Seen>, arguments: &WatchArguments) -> io::Result<String> {
+    let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
+    let mut text = format!(
+        "{BOLD}{} tasks{BOLD:#}  {DIM}{}, every {}, until Ctrl-C{DIM:#}\n\n",
+        count(found.seen.len()),
+        instant(Utc::now()),
+        humantime::format_duration(arguments.interval),
+    );
+    let mut rendered = Vec::new();
+    let mut table = Table::new(COLUMNS, size().map(|(width, _)| width), &mut rendered);
+    for row in &found.rows {
+        table.add(row.clone())?;
+    }
+    table.flush()?;
+    text.push_str(&String::from_utf8_lossy(&rendered));
+
+    let mut notes: Vec<(Style, String)> = Vec::new();
+    if found.seen.len() > found.rows.len() {
+        notes.push((DIM, format!("{} more below", count(found.seen.len() - found.rows.len()))));
+    }
+    if found.unreadable > 0 {
+        notes.push((RED, format!("{} can't be read: see `ecs-state tasks`", count(found.unreadable))));
+    }
+    if found.changed > 0 {
+        notes.push((YELLOW, format!("{} new or changed", count(found.changed))));
+    }
+    let mut gone: Vec<&str> = before
+        .into_iter()
+        .flat_map(HashMap::keys)
+        .filter(|arn| !found.seen.contains_key(*arn))
+        .map(|arn| &**arn)
+        .collect();
+    gone.sort_unstable();
+    if !gone.is_empty() {
+        let id =
+            |arn: &&str| clean(arn.rsplit_once('/').map_or(*arn, |(_, id)| id)).chars().take(12).collect::<String>();
+        let mut ids = gone.iter().take(NAMED).map(id).collect::<Vec<_>>().join(" ");
+        if gone.len() > NAMED {
+            ids.push_str(" …");
+        }
+        notes.push((RED, format!("{} gone: {ids}", count(gone.len()))));
+    }
+    if notes.is_empty() && found.seen.is_empty() {
+        notes.push((PLAIN, "no task matches".to_owned()));
+    }
+    let notes: Vec<String> = notes.iter().map(|(style, note)| format!("{style}{note}{style:#}")).collect();
+    let _ = write!(text, "\n{}", notes.join("  "));
+    Ok(text)
+}
+
+/// The terminal's other screen, without a cursor; what was there before is back when it is dropped.
+struct Screen;
+
+impl Screen {
+    fn enter() -> io::Result<Self> {
+        io::stdout().write_all(b"\x1b[?1049h\x1b[?25l")?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(b"\x1b[?25h\x1b[?1049l").and_then(|()| stdout.flush());
+    }
+}
+
+/// Replaces what is on the screen.
+fn show(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let mut frame = "\x1b[H".to_owned();
+    let coloured = anstream::AutoStream::choice(&stdout) != ColorChoice::Never;
+    for line in text.split('\n') {
+        let line = if coloured { line.to_owned() } else { strip_str(line).to_string() };
+        let _ = write!(frame, "{line}\x1b[K\r\n");
+    }
+    // Without the last line break, which would scroll a full screen.
+    frame.truncate(frame.len() - 2);
+    frame.push_str("\x1b[J");
+    stdout.write_all(frame.as_bytes())?;
+    stdout.flush()
+}
+
+/// The signals that end it.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code that belongs to the next signal.
+    async fn code(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+            _ = self.hangup.recv() => 129,
+        }
+    }
+}

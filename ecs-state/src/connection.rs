@@ -1,0 +1,59 @@
+//! Connecting to the tables: profile, region, credentials and retries.
+
+use std::time::Duration;
+
+use crate::tables::Tables;
+use aws_config::BehaviorVersion;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::Client;
+use aws_types::region::Region;
+use ecs_state_recorder::aws;
+use ecs_state_recorder::config::default_table;
+use ecs_state_recorder::resource::Resource;
+
+use crate::arguments::Connection;
+use crate::failure::Failure;
+
+/// A page of 1 MB, over a slow network.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 6;
+
+pub(crate) async fn open(connection: &Connection) -> Result<Tables, Failure> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(profile) = &connection.profile {
+        // As with the AWS CLI, the profile that is named here goes before credentials in the environment. A role of the
+        // profile is assumed in the region of the tables.
+        let region = if let Some(region) = &connection.region {
+            Some(Region::new(region.clone()))
+        } else {
+            let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
+            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile).region().await
+        };
+        let provider = ProviderConfig::without_region().with_region(region).with_http_client(aws::https());
+        let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&provider).build();
+        loader = loader.profile_name(profile).credentials_provider(credentials);
+    }
+    if let Some(region) = &connection.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    let config = aws_sdk_dynamodb::config::Builder::from(&aws::load_from(loader).await?)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .build();
+    let name = |given: &Option<String>, resource: Resource| {
+        given.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| default_table(resource).to_owned())
+    };
+    Ok(Tables {
+        client: Client::from_conf(config),
+        tasks: name(&connection.task_table, Resource::Task),
+        container_instances: name(&connection.container_instance_table, Resource::ContainerInstance),
+    })
+}

@@ -1,0 +1,81 @@
+//! JSON for programs: one object a line, with ECS's own field names.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use ecs_model::diagnosis::Diagnosis;
+use ecs_model::{ContainerInstance, Task};
+use ecs_state_recorder::state::stored::{Recorded, Stored};
+use serde::Serialize;
+
+use crate::terminal::is_unsafe;
+
+/// What is shown in place of what may be secret.
+pub(crate) const HIDDEN: &str = "[hidden]";
+/// What the recorder stores in place of what it redacts.
+const REDACTED: &str = "[redacted]";
+
+/// A state, what the table keeps beside it, and the diagnosis of a stopped task.
+#[derive(Serialize)]
+struct Line<'r, T> {
+    #[serde(flatten)]
+    state: &'r T,
+    #[serde(flatten)]
+    recorded: &'r Recorded,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnosis: Option<&'r Diagnosis>,
+}
+
+pub(crate) fn task(output: &mut dyn Write, row: &Stored<Task>, diagnosis: Option<&Diagnosis>) -> io::Result<()> {
+    line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis })
+}
+
+pub(crate) fn instance(output: &mut dyn Write, row: &Stored<ContainerInstance>) -> io::Result<()> {
+    line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis: None })
+}
+
+/// Writes an object. What a terminal would obey is escaped, which is the same to a program.
+pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
+    let json = serde_json::to_string(object)?;
+    if !json.contains(is_unsafe) {
+        return writeln!(output, "{json}");
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    writeln!(output, "{escaped}")
+}
+
+/// Hides what a run overrides of environment variables and commands: either may be secret. Names stay.
+pub(crate) fn hide(task: &mut Task) {
+    let Some(overrides) = &mut task.overrides else { return };
+    overrides.other.values_mut().for_each(|value| *value = HIDDEN.into());
+    let mut containers = overrides.container_overrides.to_vec();
+    for container in &mut containers {
+        let mut environment = container.environment.to_vec();
+        for variable in &mut environment {
+            if variable.value.as_ref().is_some_and(|value| value != REDACTED) {
+                variable.value = Some(HIDDEN.to_owned());
+            }
+            variable.other.values_mut().for_each(|value| *value = HIDDEN.into());
+        }
+        if !container.environment.is_absent() {
+            container.environment = environment.into();
+        }
+        // What this version does not know may be as secret.
+        container.other.values_mut().for_each(|value| *value = HIDDEN.into());
+        if !container.command.is_empty() {
+            container.command = vec![HIDDEN.to_owned()].into();
+        }
+    }
+    if !overrides.container_overrides.is_absent() {
+        overrides.container_overrides = containers.into();
+    }
+}

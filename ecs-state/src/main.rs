@@ -1,0 +1,54 @@
+//! `ecs-state`: shows what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
+
+mod access;
+mod arguments;
+mod cells;
+mod column_widths;
+mod columns;
+mod commands;
+mod connection;
+mod exit_code;
+mod failure;
+mod json;
+mod tables;
+mod terminal;
+mod time;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::arguments::{Arguments, Command, Connection};
+use self::commands::{instances, stopped, task, tasks, watch};
+use self::failure::Failure;
+
+fn main() -> ExitCode {
+    let Arguments { command, connection } = Arguments::parse();
+    match run(command, &connection) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), env!("CARGO_BIN_NAME"), &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    if let Command::Completions { shell } = command {
+        return completions(shell);
+    }
+    let tables = connection::open(connection).await?;
+    match command {
+        Command::Tasks(arguments) => tasks::run(&tables, arguments).await,
+        Command::Stopped(arguments) => stopped::run(&tables, arguments).await,
+        Command::Task(arguments) => task::run(&tables, &arguments).await,
+        Command::Instances(arguments) => instances::run(&tables, arguments).await,
+        Command::Watch(arguments) => watch::run(&tables, arguments).await,
+        Command::Completions { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,87 @@
+//! What the index knows of a task, from the index or from a row.
+
+use chrono::{DateTime, Utc};
+use ecs_model::Task;
+use ecs_model::arn::cluster_name;
+use ecs_state_recorder::attributes::{EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string};
+use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
+use ecs_state_recorder::state::stored::Stored;
+
+use super::TaskSet;
+
+/// A task, as the index has it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) arn: String,
+    /// The cluster's ARN, or only its name if no more is known.
+    pub(super) cluster: String,
+    /// Its sort key in the index.
+    pub(super) sort_key: String,
+    pub(super) group: String,
+    pub(super) started_by: Option<String>,
+    pub(super) task_definition: Option<String>,
+}
+
+/// The attributes that [`Entry::from_item`] needs. `group` is a reserved word.
+pub(super) const ATTRIBUTES: &str =
+    "taskArn, clusterArn, #group, startedBy, taskDefinitionArn, createdAt, stoppedAt, event_time, reconciled_at";
+
+impl Entry {
+    /// From an entry of the index.
+    pub(super) fn from_index(mut item: Item) -> Option<Self> {
+        Some(Self {
+            arn: take_string(&mut item, Resource::Task.key())?,
+            cluster: take_string(&mut item, INDEX_CLUSTER)?,
+            sort_key: take_string(&mut item, INDEX_STATE)?,
+            group: take_string(&mut item, "group").unwrap_or_default(),
+            started_by: take_string(&mut item, "startedBy"),
+            task_definition: take_string(&mut item, "taskDefinitionArn"),
+        })
+    }
+
+    /// From a row that is known to have stopped or not.
+    pub(super) fn from_item(mut item: Item, stopped: bool) -> Option<Self> {
+        let mut time = |name| take_string(&mut item, name)?.parse().ok();
+        let moment = if stopped { "stoppedAt" } else { "createdAt" };
+        let at = time(moment).or_else(|| time(EVENT_TIME)).or_else(|| time(RECONCILED_AT));
+        let group = take_string(&mut item, "group").unwrap_or_default();
+        let arn = take_string(&mut item, Resource::Task.key())?;
+        let cluster = take_string(&mut item, "clusterArn");
+        Some(Self {
+            cluster: cluster.or_else(|| cluster_name(None, &arn).map(str::to_owned)).unwrap_or_default(),
+            arn,
+            sort_key: sort_key(stopped, &group, at),
+            group,
+            started_by: take_string(&mut item, "startedBy"),
+            task_definition: take_string(&mut item, "taskDefinitionArn"),
+        })
+    }
+
+    /// From a row.
+    pub(super) fn from_row(row: &Stored<Task>) -> Self {
+        let task = &row.state;
+        let at = if task.is_stopped() { task.stopped_at } else { task.created_at };
+        let group = task.group.clone().unwrap_or_default();
+        Self {
+            arn: task.task_arn.clone(),
+            cluster: task.cluster_arn.as_deref().or(task.cluster_name()).unwrap_or_default().to_owned(),
+            sort_key: sort_key(task.is_stopped(), &group, at.or_else(|| row.recorded.as_of())),
+            group,
+            started_by: task.started_by.clone(),
+            task_definition: task.task_definition_arn.clone(),
+        }
+    }
+
+    /// Whether a list of these tasks has it.
+    pub(super) fn is_in(&self, which: TaskSet) -> bool {
+        match which {
+            TaskSet::Active => self.sort_key.starts_with(ACTIVE),
+            TaskSet::StoppedSince(since) => self.sort_key >= sort_key_of_stopped(Some(since)),
+        }
+    }
+}
+
+fn sort_key(stopped: bool, group: &str, at: Option<DateTime<Utc>>) -> String {
+    if stopped { sort_key_of_stopped(at) } else { sort_key_of_active(group, at) }
+}

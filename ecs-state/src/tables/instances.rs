@@ -1,0 +1,98 @@
+//! Container instances: a table of hundreds of rows, which is scanned.
+
+use std::marker::PhantomData;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use ecs_model::{ContainerInstance, ContainerInstanceStatus};
+use ecs_state_recorder::attributes::take_string;
+use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::read_error::ReadError;
+use ecs_state_recorder::state::stored::Stored;
+
+use super::Tables;
+use super::filter::is_cluster;
+use super::keys::{Key, Keys, Range};
+use super::listing::Listing;
+use super::scan::{self, Progress};
+
+/// What a container instance must have. What is `None` admits every one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct InstanceFilter {
+    /// The cluster, by its ARN or its name.
+    pub(crate) cluster: Option<String>,
+    /// Its agent is disconnected, and that was reported before this time.
+    pub(crate) disconnected_before: Option<DateTime<Utc>>,
+    /// Whether those are admitted that were deregistered.
+    pub(crate) inactive: bool,
+    /// Whether those are admitted that ECS no longer knows.
+    pub(crate) missing: bool,
+}
+
+impl InstanceFilter {
+    /// Whether it admits a container instance.
+    #[must_use]
+    pub(crate) fn admits(&self, row: &Stored<ContainerInstance>) -> bool {
+        let instance = &row.state;
+        let is_disconnected = |before: DateTime<Utc>| {
+            instance.agent_connected == Some(false) && row.recorded.as_of().is_some_and(|time| time <= before)
+        };
+        (self.missing || row.recorded.missing_since.is_none())
+            && (self.inactive || instance.status != Some(ContainerInstanceStatus::Inactive))
+            && self.disconnected_before.is_none_or(is_disconnected)
+            && self.cluster.as_ref().is_none_or(|cluster| is_cluster(instance.cluster_arn.as_deref(), cluster))
+    }
+}
+
+impl Tables {
+    /// The container instances that a filter admits, by cluster and id.
+    ///
+    /// # Errors
+    ///
+    /// A request failed.
+    pub(crate) async fn instances<'t>(
+        &'t self,
+        filter: &'t InstanceFilter,
+        progress: Progress<'_>,
+    ) -> Result<Listing<'t, ContainerInstance>, ReadError> {
+        let request = self
+            .client
+            .scan()
+            .table_name(&self.container_instances)
+            .projection_expression("#key, clusterArn")
+            .expression_attribute_names("#key", Resource::ContainerInstance.key());
+        let keys = scan::parallel(&self.container_instances, request, progress, |mut item| {
+            let cluster = take_string(&mut item, "clusterArn");
+            let is_wanted = filter.cluster.as_ref().is_none_or(|wanted| is_cluster(cluster.as_deref(), wanted));
+            let arn = take_string(&mut item, Resource::ContainerInstance.key()).filter(|_| is_wanted)?;
+            Some(Key { order: cluster.unwrap_or_default().into(), arn: arn.into() })
+        })
+        .await?;
+        Ok(Listing {
+            tables: self,
+            resource: Resource::ContainerInstance,
+            keys: Keys { ranges: vec![Range::scanned(keys, false)], newest_first: false },
+            admits: Box::new(|row| filter.admits(row)),
+            limit: None,
+            model: PhantomData,
+        })
+    }
+
+    /// The ARNs of the container instances with this id in EC2.
+    ///
+    /// # Errors
+    ///
+    /// A request failed.
+    pub(crate) async fn instances_in_ec2(&self, id: &str) -> Result<Vec<String>, ReadError> {
+        let request = self
+            .client
+            .scan()
+            .table_name(&self.container_instances)
+            .filter_expression("ec2InstanceId = :id")
+            .projection_expression("#key")
+            .expression_attribute_names("#key", Resource::ContainerInstance.key())
+            .expression_attribute_values(":id", AttributeValue::S(id.to_owned()));
+        let arn = |mut item| take_string(&mut item, Resource::ContainerInstance.key());
+        scan::parallel(&self.container_instances, request, &|_, _| {}, arn).await
+    }
+}

@@ -1,0 +1,11 @@
+//! `ecs-state`, the real binary, against an embedded DynamoDB.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod failures;
+mod filters;
+mod fixture;
+mod output;
+mod scale;
+mod search;
+mod secrets;
+mod terminal;

@@ -1,0 +1,89 @@
+//! What both functions share as Lambda functions: startup, the log, and the payload.
+
+use std::env;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use lambda_runtime::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
+
+use crate::config::LogConfig;
+
+#[cfg(not(panic = "unwind"))]
+compile_error!(
+    "panics must unwind, so that lambda_runtime reports a panic as that event's error and serves the next event"
+);
+
+/// Starts the log and runs a function. An error ends the process with a line that says why.
+pub async fn run(function: &str, serve: impl Future<Output = Result<(), Error>>) -> ExitCode {
+    if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        eprintln!("{function} is an AWS Lambda function, started by Lambda. To try it locally, use `make run`.");
+        return ExitCode::FAILURE;
+    }
+    match LogConfig::read(|name| env::var_os(name)) {
+        Ok(config) => start_log(config),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    tracing::info!("{function} {} is starting", env!("CARGO_PKG_VERSION"));
+    match serve.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends the process's log to standard output. Call it once, before anything is logged.
+///
+/// A JSON line is one flat object with a `timestamp` (RFC 3339) and a `level`: Lambda treats a line that lacks either
+/// as INFO, and its own filter would then drop errors.
+pub fn start_log(config: LogConfig) {
+    let lines = fmt::layer();
+    let lines = if config.json {
+        lines.json().flatten_event(true).with_span_list(false).with_target(false).boxed()
+    } else {
+        lines.with_target(false).with_ansi(std::io::stdout().is_terminal()).boxed()
+    };
+    tracing_subscriber::registry().with(lines.with_filter(target_filter(config.level))).init();
+}
+
+/// Lets through our own lines at `level`, and those of `lambda_runtime` capped at WARN: it logs every failed invocation
+/// at ERROR, but at TRACE it logs whole events. All other libraries are silenced, since any of their lines might quote
+/// an event. The one exception is the span that adds `requestId` to every line.
+fn target_filter(level: LevelFilter) -> Targets {
+    Targets::new()
+        .with_target("lambda_runtime", level.min(LevelFilter::WARN))
+        .with_target("lambda_runtime::layers::trace", LevelFilter::INFO)
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+}
+
+/// Lambda's payload, unparsed.
+///
+/// Deserializing never fails, even for bytes that are not JSON: if it did, the runtime would report the error itself,
+/// under the name of a Rust type, before the handler is called. The handler rejects such a payload instead.
+/// Trailing bytes after the JSON text go unnoticed: the runtime does not pass them on, and Lambda's Invoke API accepts
+/// a single JSON text only.
+pub struct Payload(Option<Box<RawValue>>);
+
+impl Payload {
+    /// Its text; `None` if it is not JSON.
+    #[must_use]
+    pub fn json(&self) -> Option<&RawValue> {
+        self.0.as_deref()
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Box::deserialize(deserializer).ok()))
+    }
+}

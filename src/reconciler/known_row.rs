@@ -1,0 +1,159 @@
+//! Rows, as far as a comparison with ECS needs them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::RequestId as _;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+
+use crate::attributes::{
+    EVENT_TIME, EXPIRES_AT, INDEX_STATE, Item, MISSING_SINCE, RECONCILED_AT, VERSION, take_string,
+};
+use crate::resource::Resource;
+use crate::state::batch_get::{self, Projection};
+use crate::state::expiry::{is_terminal, status_placeholders, terminal_status};
+use crate::state::index::IndexKeys;
+use crate::state::read_error::ReadError;
+use crate::state::store_error::{Cause, StoreError};
+
+/// A row, as far as a comparison with ECS needs it.
+#[derive(Debug)]
+pub struct KnownRow {
+    /// The key.
+    pub arn: String,
+    /// The cluster.
+    pub cluster: Option<String>,
+    /// The version, as it is stored.
+    pub(super) version: Option<AttributeValue>,
+    /// The time of its event, or when it was reconciled.
+    pub time: Option<DateTime<Utc>>,
+    pub(super) missing_since: Option<AttributeValue>,
+    expires: bool,
+    is_terminal: bool,
+    /// The keys of the index, if the row should have them but lacks them.
+    pub missing_keys: Option<IndexKeys>,
+}
+
+impl KnownRow {
+    fn new(resource: Resource, mut item: Item) -> Option<Self> {
+        let is_terminal = is_terminal(resource, &item);
+        let is_indexed = resource == Resource::ContainerInstance || item.contains_key(INDEX_STATE);
+        let missing_keys = if is_indexed { None } else { IndexKeys::new(&item) };
+        let mut text = |name| take_string(&mut item, name);
+        let arn = text(resource.key())?;
+        let cluster = text("clusterArn");
+        let time = [EVENT_TIME, RECONCILED_AT].iter().filter_map(|name| text(name)?.parse().ok()).max();
+        Some(Self {
+            arn,
+            cluster,
+            time,
+            version: item.remove(VERSION),
+            missing_since: item.remove(MISSING_SINCE),
+            expires: item.contains_key(EXPIRES_AT),
+            is_terminal,
+            missing_keys,
+        })
+    }
+
+    /// The version, if it is one.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.version.as_ref()?.as_n().ok()?.parse().ok()
+    }
+
+    /// Whether it has the mark of a resource that is missing in ECS.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.missing_since.is_some()
+    }
+
+    /// When it was marked.
+    #[must_use]
+    pub fn missing_since(&self) -> Option<DateTime<Utc>> {
+        self.missing_since.as_ref()?.as_s().ok()?.parse().ok()
+    }
+
+    /// Whether its state is the resource's last.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Whether it has a time to live.
+    #[must_use]
+    pub fn expires(&self) -> bool {
+        self.expires
+    }
+}
+
+/// Reads the rows of these ARNs.
+///
+/// # Errors
+///
+/// A request failed, or DynamoDB kept leaving rows unread.
+pub async fn read(
+    client: &Client,
+    table: &str,
+    resource: Resource,
+    arns: &[&str],
+) -> Result<HashMap<String, KnownRow>, ReadError> {
+    let items = batch_get::rows(client, table, resource, arns, Some(&projection(resource))).await?;
+    Ok(items.into_iter().filter_map(|item| KnownRow::new(resource, item)).map(|row| (row.arn.clone(), row)).collect())
+}
+
+/// One page of a scan.
+pub struct Page {
+    /// Its rows: those whose state is not terminal, and those of tasks that lack the keys of the index.
+    pub rows: Vec<KnownRow>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<Item>,
+}
+
+/// Reads one page of a segment of a table.
+///
+/// # Errors
+///
+/// The request failed.
+pub async fn scan(
+    client: &Client,
+    table: &str,
+    resource: Resource,
+    (segment, segments): (i32, i32),
+    start: Option<Item>,
+) -> Result<Page, StoreError> {
+    let (status, _) = terminal_status(resource);
+    let (placeholders, values) = status_placeholders(resource);
+    let projection = projection(resource);
+    let lacks_keys = match resource {
+        Resource::Task => format!(" OR attribute_not_exists(#{INDEX_STATE})"),
+        Resource::ContainerInstance => String::new(),
+    };
+    let response = client
+        .scan()
+        .table_name(table)
+        .segment(segment)
+        .total_segments(segments)
+        .set_exclusive_start_key(start)
+        .filter_expression(format!("NOT #{status} IN ({placeholders}){lacks_keys}"))
+        .projection_expression(projection.expression)
+        .set_expression_attribute_names(Some(projection.names))
+        .set_expression_attribute_values(Some(values))
+        .send()
+        .await
+        .map_err(|error| StoreError::new(&error))?;
+    if response.request_id().is_none() {
+        return Err(StoreError::Permanent(Cause::NotDynamoDb));
+    }
+    let rows =
+        response.items.unwrap_or_default().into_iter().filter_map(|item| KnownRow::new(resource, item)).collect();
+    Ok(Page { rows, next: response.last_evaluated_key.filter(|key| !key.is_empty()) })
+}
+
+/// What a [`KnownRow`] consists of.
+fn projection(resource: Resource) -> Projection {
+    let (status, _) = terminal_status(resource);
+    let others = [resource.key(), status, VERSION, MISSING_SINCE, EXPIRES_AT, INDEX_STATE];
+    let names: BTreeSet<&str> = others.into_iter().chain(IndexKeys::SOURCES).collect();
+    Projection::new(names)
+}

@@ -1,0 +1,92 @@
+//! The mark of a row whose resource is missing in ECS: set, cleared, and, once it is confirmed, followed by expiry.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::conditional_update::update_if_seen;
+use super::known_row::KnownRow;
+use crate::attributes::timestamp;
+use crate::resource::Resource;
+use crate::state::expiry::{expires_at, status_placeholders, terminal_status};
+use crate::state::store_error::StoreError;
+
+/// A marked row expires only if it is missing again this much later: one wrong answer is not enough.
+const CONFIRMATION: TimeDelta = TimeDelta::hours(12);
+
+/// Marks a row that ECS does not know, or lets it expire if it has been marked for long enough. Returns whether it is
+/// newly marked.
+///
+/// # Errors
+///
+/// The update failed. A row that has changed since it was read is not an error.
+pub async fn mark_missing(
+    client: &Client,
+    table: &str,
+    resource: Resource,
+    row: &KnownRow,
+    retention_days: Option<u32>,
+) -> Result<bool, StoreError> {
+    let now = Utc::now();
+    if !row.is_marked() {
+        return mark(client, table, resource, row, now).await;
+    }
+    if let (Some(since), Some(days)) = (row.missing_since(), retention_days)
+        && now - since >= CONFIRMATION
+        && !row.expires()
+    {
+        expire(client, table, resource, row, expires_at(now, days)).await?;
+    }
+    Ok(false)
+}
+
+/// Clears the mark of a row whose resource ECS knows after all. Returns whether it did.
+///
+/// # Errors
+///
+/// The request failed.
+pub async fn clear(client: &Client, table: &str, resource: Resource, row: &KnownRow) -> Result<bool, StoreError> {
+    let update = client
+        .update_item()
+        .update_expression("REMOVE missing_since, expires_at")
+        .condition_expression("#version = :seen AND attribute_exists(missing_since)");
+    update_if_seen(update, table, resource, row).await
+}
+
+/// Marks a row whose resource ECS no longer knows. Returns whether it did: not if the row has changed since it was read.
+async fn mark(
+    client: &Client,
+    table: &str,
+    resource: Resource,
+    row: &KnownRow,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let (status, _) = terminal_status(resource);
+    let (placeholders, values) = status_placeholders(resource);
+    let update = client
+        .update_item()
+        .update_expression("SET missing_since = if_not_exists(missing_since, :now)")
+        .condition_expression(format!("#version = :seen AND NOT #status IN ({placeholders})"))
+        .expression_attribute_names("#status", status)
+        .set_expression_attribute_values(Some(values))
+        .expression_attribute_values(":now", AttributeValue::S(timestamp(now)));
+    update_if_seen(update, table, resource, row).await
+}
+
+/// Lets a marked row expire. Returns whether it did: not if the mark or the row has changed since it was read.
+async fn expire(
+    client: &Client,
+    table: &str,
+    resource: Resource,
+    row: &KnownRow,
+    expires_at: i64,
+) -> Result<bool, StoreError> {
+    let Some(mark) = row.missing_since.clone() else { return Ok(false) };
+    let update = client
+        .update_item()
+        .update_expression("SET expires_at = :expires_at")
+        .condition_expression("#version = :seen AND missing_since = :mark")
+        .expression_attribute_values(":expires_at", AttributeValue::N(expires_at.to_string()))
+        .expression_attribute_values(":mark", mark);
+    update_if_seen(update, table, resource, row).await
+}

@@ -1,0 +1,85 @@
+//! The reconciler's settings, read once at startup.
+
+use std::ffi::OsString;
+
+use super::table_role::TableRole;
+use crate::config::{Config, InvalidVariable, is_account_id, is_made_of, is_partition, text};
+
+/// The reconciler's settings.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// The tables and their rows.
+    pub tables: Config,
+    /// The ARNs of the clusters to reconcile; empty means all.
+    pub clusters: Vec<String>,
+    /// How many requests it sends to the ECS API in a second.
+    pub calls_per_second: u32,
+    /// How to reach tables in another account; `None` if they are in the reconciler's own account and region.
+    pub table_role: Option<TableRole>,
+}
+
+const CLUSTER_ARNS: &str = "CLUSTER_ARNS";
+const ECS_CALLS_PER_SECOND: &str = "ECS_CALLS_PER_SECOND";
+
+/// Of the 20 calls a second that ECS allows an account in a region: the account's own deployments need them, too.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>
+const DEFAULT_ECS_CALLS_PER_SECOND: u32 = 5;
+const MAX_ECS_CALLS_PER_SECOND: u32 = 20;
+
+impl Settings {
+    /// Reads the configuration through `variable`, as [`Config::read`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::read`]; or the clusters are not ARNs of clusters, separated by commas, the number of calls is
+    /// not an integer from 1 to 20, or those of the tables' role are malformed or incomplete.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
+        let clusters = text(&variable, CLUSTER_ARNS)?.unwrap_or_default();
+        let mut clusters: Vec<String> = match clusters.as_str() {
+            "" => Vec::new(),
+            arns => arns.split(',').map(|arn| arn.trim().to_owned()).collect(),
+        };
+        clusters.sort();
+        clusters.dedup();
+        if let Some(arn) = clusters.iter().find(|arn| !is_cluster_arn(arn)) {
+            return Err(InvalidVariable {
+                variable: CLUSTER_ARNS,
+                problem: format!(
+                    "must be ARNs of ECS clusters, separated by commas, such as \
+                     arn:aws:ecs:eu-west-1:123456789012:cluster/demo; found {arn:?}"
+                ),
+            });
+        }
+        let calls_per_second = match text(&variable, ECS_CALLS_PER_SECOND)? {
+            None => DEFAULT_ECS_CALLS_PER_SECOND,
+            Some(value) => {
+                let range = 1..=MAX_ECS_CALLS_PER_SECOND;
+                value.parse().ok().filter(|calls| range.contains(calls)).ok_or_else(|| InvalidVariable {
+                    variable: ECS_CALLS_PER_SECOND,
+                    problem: format!("must be an integer from 1 to {MAX_ECS_CALLS_PER_SECOND}, found {value:?}"),
+                })?
+            }
+        };
+        let table_role = TableRole::read(&variable)?;
+        Ok(Self { tables: Config::read(variable)?, clusters, calls_per_second, table_role })
+    }
+
+    /// Whether a cluster is one that the reconciler looks at.
+    #[must_use]
+    pub fn includes(&self, cluster: &str) -> bool {
+        self.clusters.is_empty() || self.clusters.iter().any(|arn| arn == cluster)
+    }
+}
+
+/// Whether this is the ARN of a cluster, as the template's parameter `ClusterArns` takes it.
+fn is_cluster_arn(value: &str) -> bool {
+    let parts: Vec<&str> = value.splitn(6, ':').collect();
+    let ["arn", partition, "ecs", region, account, cluster] = parts[..] else { return false };
+    let Some(name) = cluster.strip_prefix("cluster/") else { return false };
+    is_partition(partition)
+        && is_made_of(region, b"-")
+        && is_account_id(account)
+        && name.len() <= 255
+        && is_made_of(name, b"-_")
+}

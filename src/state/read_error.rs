@@ -1,0 +1,55 @@
+//! Why rows could not be read.
+
+use std::error::Error as StdError;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use thiserror::Error;
+
+use super::store_error::{Cause, StoreError, find_cause};
+
+/// A request to DynamoDB failed.
+#[derive(Clone, Debug, Error)]
+#[error("{action} on the table {table:?} failed: {cause}")]
+pub struct ReadError {
+    /// The request, by the name of its IAM action.
+    pub action: &'static str,
+    /// The table.
+    pub table: String,
+    /// What went wrong.
+    pub cause: StoreError,
+    /// What DynamoDB or the source of the credentials says. It may quote the request, so the functions never log it.
+    pub details: Option<String>,
+}
+
+impl ReadError {
+    /// Describes an error of the SDK.
+    #[must_use]
+    pub fn new<E: StdError + ProvideErrorMetadata + 'static>(
+        action: &'static str,
+        table: &str,
+        error: &SdkError<E>,
+    ) -> Self {
+        let credentials = || {
+            let error = find_cause::<CredentialsError>(error)?;
+            let mut cause: &(dyn StdError + 'static) = error;
+            while let Some(next) = cause.source() {
+                cause = next;
+            }
+            Some(cause.to_string())
+        };
+        let details = error.message().map(str::to_owned).or_else(credentials);
+        Self { action, table: table.to_owned(), cause: StoreError::new(error), details }
+    }
+
+    /// Whether the table has no index, or none that can be read yet.
+    #[must_use]
+    pub fn is_missing_index(&self) -> bool {
+        let (StoreError::Permanent(cause) | StoreError::Transient(cause)) = &self.cause;
+        matches!(cause, Cause::Refused { code: Some(code), .. } if code == "ValidationException")
+            && self.details.as_ref().is_some_and(|text| {
+                text.contains("does not have the specified index")
+                    || text.contains("backfilling global secondary index")
+            })
+    }
+}
