@@ -15,7 +15,7 @@ INDEX_UNITS_A_TASK, INDEX_UNITS_A_START, INDEX_KB = 3, 1, 0.5
 WARM_MS = 10  # Lambda's time for a warm event
 DAYS, RETENTION_DAYS, ARCHIVE_DAYS = 30, 30, 14
 CALLS_A_SECOND, MINUTES, RECONCILER_GB = 5, 15, 0.25
-PAUSE = 0.5  # mean seconds before the second and the third request of a write that is throttled: src/state/client.rs
+PAUSE = 0.5  # mean seconds before the second and the third request of a write that is throttled: src/state/timeouts.rs
 REDRIVE = 1_000  # events a second: ops/redrive.py
 BURST = 60  # seconds
 
