@@ -1,292 +1,243 @@
-"""Deploys only the two functions, with cargo-lambda: their roles, the recorder's rule and target, the reconciler's
-schedules, and the tables if they do not exist yet. Queues, alarms and the dashboard come only with template.yaml."""
+"""Deploys only the two functions of template.yaml, with cargo-lambda: with their roles and log groups, the recorder's
+rule, the reconciler's schedules, and the tables if they do not exist yet. Queues, alarms and the dashboard come only
+with the stack."""
 
+import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import boto3
 from botocore.exceptions import ClientError
+from samcli.yamlhelper import yaml_parse
 
 import stack
 
-TABLES = {"ECSTaskState": "taskArn", "ECSCtrInstanceState": "containerInstanceArn"}
-PATTERN = {
-    "source": ["aws.ecs"],
-    "detail-type": ["ECS Task State Change", "ECS Container Instance State Change"],
-}
-WRITE_LOG = ["logs:CreateLogStream", "logs:PutLogEvents"]
-SCHEDULES = {"fleet": "rate(15 minutes)", "table": "rate(24 hours)"}
+TEMPLATE = yaml_parse((Path(__file__).parents[1] / "template.yaml").read_text())
+# Some seconds pass until a new role can be assumed.
+ROLE_SECONDS = 60
 
 
-def deploy(name):
-    account, region, partition = identity()
-    roles, reconciler = role_names(name, region), reconciler_name(name)
+class Deployment:
+    """The resources of template.yaml under their own names here, with the default parameters."""
 
-    def arn(service, resource):
-        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+    def __init__(self, name):
+        _, partition, _, _, account, _ = boto3.client("sts").get_caller_identity()["Arn"].split(":", 5)
+        region = stack.region()
+        self.name = name
+        self.functions = {"Recorder": name, "Reconciler": f"{name}-reconciler"}
+        self.schedules = {"FleetSchedule": f"{name}-fleet", "TableSchedule": f"{name}-table"}
+        self.logs = {f"{resource}Logs": f"/aws/lambda/{function}" for resource, function in self.functions.items()}
+        # Roles are global: without the region in their names, two regions would share them.
+        self.roles = {f"{resource}Role": f"{function}-{region}" for resource, function in self.functions.items()}
+        self.roles["ScheduleRole"] = f"{name}-schedules-{region}"
+        parameters = {parameter: settings["Default"] for parameter, settings in TEMPLATE["Parameters"].items()}
+        self.tables = {table: parameters[f"{table}Name"] for table in ("TaskTable", "ContainerInstanceTable")}
+        self.values = {
+            **parameters, **self.functions, **self.logs, **self.tables,
+            "AWS::Partition": partition, "AWS::Region": region, "AWS::AccountId": account, "AWS::NoValue": None,
+        }
+        for resource, role in self.roles.items():
+            if len(role) > 64:
+                sys.exit(f"error: the role name {role} must have at most 64 characters, found {len(role)}: "
+                         "choose a shorter STACK")
+            self.values[f"{resource}.Arn"] = f"arn:{partition}:iam::{account}:role/{role}"
+        for resource, function in self.functions.items():
+            self.values[f"{resource}.Arn"] = f"arn:{partition}:lambda:{region}:{account}:function:{function}"
 
-    tables = [arn("dynamodb", f"table/{table}") for table in TABLES]
-    for table, key in TABLES.items():
-        create_table(table, key)
+    def properties(self, resource, *omitted):
+        given = TEMPLATE["Resources"][resource]["Properties"]
+        return self.resolve({name: value for name, value in given.items() if name not in omitted})
 
-    create_log_group(f"/aws/lambda/{name}")
-    role = put_role(
-        roles["record"],
-        trust("lambda.amazonaws.com"),
-        "record",
-        allow("dynamodb:PutItem", tables),
-        allow(WRITE_LOG, arn("logs", f"log-group:/aws/lambda/{name}:*")),
-    )
-    print(f"role {roles['record']}: may put items into the two tables, and write to its log")
-    put_rule(name, deploy_function(name, role, "ecs-state-recorder", memory=128, timeout=15))
+    def resolve(self, value):
+        """Evaluates CloudFormation's functions in a part of the template. AWS::NoValue is left out."""
+        match value:
+            case {"Ref": name}:
+                return self.values[name]
+            case {"Fn::GetAtt": path}:
+                return self.values[".".join(path)]
+            case {"Fn::Sub": argument}:
+                text, variables = argument if isinstance(argument, list) else (argument, {})
+                values = self.values | self.resolve(variables)
+                return re.sub(r"\$\{(.+?)\}", lambda found: values[found[1]], text)
+            case {"Fn::If": [condition, yes, no]}:
+                return self.resolve(yes if self.resolve(TEMPLATE["Conditions"][condition]) else no)
+            case {"Fn::Equals": [one, other]}:
+                return self.resolve(one) == self.resolve(other)
+            case {"Fn::Not": [condition]}:
+                return not self.resolve(condition)
+            case {"Fn::Join": [separator, parts]}:
+                return separator.join(self.resolve(parts))
+            case dict():
+                found = {name: self.resolve(each) for name, each in value.items()}
+                return {name: each for name, each in found.items() if each is not None}
+            case list():
+                return [each for each in map(self.resolve, value) if each is not None]
+        return value
 
-    create_log_group(f"/aws/lambda/{reconciler}")
-    role = put_role(
-        roles["reconcile"],
-        trust("lambda.amazonaws.com"),
-        "reconcile",
-        # As in template.yaml, which says why the first two name no resource.
-        allow(["ecs:ListClusters", "ecs:ListTasks"], "*"),
-        allow(["ecs:DescribeClusters", "ecs:ListContainerInstances"], arn("ecs", "cluster/*")),
-        allow(
-            ["ecs:DescribeContainerInstances", "ecs:DescribeTasks"],
-            [arn("ecs", "container-instance/*"), arn("ecs", "task/*")],
-        ),
-        allow(["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"], tables),
-        allow(WRITE_LOG, arn("logs", f"log-group:/aws/lambda/{reconciler}:*")),
-    )
-    print(f"role {roles['reconcile']}: may read ECS, read and write the two tables, and write to its log")
-    function = deploy_function(reconciler, role, "ecs-state-reconciler", memory=256, timeout=900)
-    boto3.client("lambda").put_function_event_invoke_config(
-        FunctionName=reconciler, MaximumRetryAttempts=0, MaximumEventAgeInSeconds=300
-    )
-    role = put_role(
-        roles["run"],
-        trust("scheduler.amazonaws.com", {
-            "ArnEquals": {"aws:SourceArn": arn("scheduler", "schedule-group/default")},
-            "StringEquals": {"aws:SourceAccount": account},
-        }),
-        "run",
-        allow("lambda:InvokeFunction", function),
-    )
-    print(f"role {roles['run']}: may invoke {function}")
-    # A schedule begins with a run: after the rule, so that this one misses no change.
-    for scope, rate in SCHEDULES.items():
-        put_schedule(f"{name}-{scope}", rate, scope, function, role)
-    mention_old_role(name)
+    def deploy(self):
+        for table in self.tables:
+            self.create_table(table)
+        for function in self.functions:
+            self.create_log_group(f"{function}Logs")
+            self.put_role(f"{function}Role")
+            self.deploy_function(function)
+            if function == "Recorder":
+                self.put_rule()
+        self.put_role("ScheduleRole")
+        # A schedule begins with a run: after the rule, so that this one misses no change.
+        for schedule in self.schedules:
+            self.put_schedule(schedule)
 
-
-def create_table(table, key):
-    # As in template.yaml.
-    indexes = [{
-        "IndexName": "by_cluster",
-        "KeySchema": [
-            {"AttributeName": "index_cluster", "KeyType": "HASH"},
-            {"AttributeName": "index_state", "KeyType": "RANGE"},
-        ],
-        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["group", "startedBy", "taskDefinitionArn"]},
-    }] if key == "taskArn" else []
-    keys = [key, *(part["AttributeName"] for index in indexes for part in index["KeySchema"])]
-    dynamodb = boto3.client("dynamodb")
-    try:
-        dynamodb.describe_table(TableName=table)
-    except dynamodb.exceptions.ResourceNotFoundException:
-        dynamodb.create_table(
-            TableName=table,
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-            DeletionProtectionEnabled=True,
-            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
+    def create_table(self, resource):
+        # Streams, recovery and encryption with KMS are the stack's.
+        properties = self.properties(
+            resource, "PointInTimeRecoverySpecification", "SSESpecification", "StreamSpecification"
         )
-        print(f"table {table}: created")
-    dynamodb.get_waiter("table_exists").wait(TableName=table)
-    if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
-        dynamodb.update_time_to_live(
-            TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
-        )
-
-
-def create_log_group(group):
-    logs = boto3.client("logs")
-    try:
-        logs.create_log_group(logGroupName=group)
-        logs.put_retention_policy(logGroupName=group, retentionInDays=30)
-    except logs.exceptions.ResourceAlreadyExistsException:
-        pass
-
-
-def put_role(role, trusted, name, *statements):
-    """Returns the role's ARN."""
-    iam = boto3.client("iam")
-    try:
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy(trusted))
-    except iam.exceptions.EntityAlreadyExistsException:
-        pass
-    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=policy(*statements))
-    return iam.get_role(RoleName=role)["Role"]["Arn"]
-
-
-def deploy_function(name, role, binary, memory, timeout):
-    """Returns the function's ARN."""
-    # Of the tests, which deploy any file.
-    built = os.environ.get("FUNCTION_BINARY")
-    command = ["cargo", "lambda", "deploy", "--role", role, "--memory", str(memory), "--timeout", str(timeout)]
-    command += ["--binary-path", built] if built else ["--binary-name", binary]
-    # It takes a few seconds until Lambda can assume a new role.
-    deadline = time.monotonic() + 60
-    while (deployed := subprocess.run([*command, name], stderr=subprocess.PIPE, text=True)).returncode:
-        if "assumed" not in deployed.stderr or time.monotonic() > deadline:
-            sys.exit(f"{deployed.stderr}error: cargo lambda deploy failed, see above")
-        time.sleep(2)
-    lambda_ = boto3.client("lambda")
-    lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
-    lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-    return lambda_.update_function_configuration(
-        FunctionName=name, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"}
-    )["FunctionArn"]
-
-
-def put_rule(name, function):
-    events, lambda_ = boto3.client("events"), boto3.client("lambda")
-    rule = events.put_rule(Name=name, EventPattern=json.dumps(PATTERN))["RuleArn"]
-    try:
-        lambda_.add_permission(
-            FunctionName=name,
-            StatementId=name,
-            Action="lambda:InvokeFunction",
-            Principal="events.amazonaws.com",
-            SourceArn=rule,
-        )
-    except lambda_.exceptions.ResourceConflictException:
-        pass
-    target = {
-        "Id": name,
-        "Arn": function,
-        "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
-    }
-    refused = events.put_targets(Rule=name, Targets=[target])["FailedEntries"]
-    if refused:
-        sys.exit(f"error: EventBridge did not accept the target of the rule {name}: {refused[0]['ErrorMessage']}")
-    print(f"rule {name}: ECS state changes invoke {function}")
-
-
-def put_schedule(name, rate, scope, function, role):
-    scheduler = boto3.client("scheduler")
-    settings = {
-        "Name": name,
-        "ScheduleExpression": rate,
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {
-            "Arn": function,
-            "RoleArn": role,
-            "Input": json.dumps({"scope": scope}),
-            "RetryPolicy": {"MaximumRetryAttempts": 0},
-        },
-    }
-    # It takes a few seconds until EventBridge Scheduler can assume a new role.
-    deadline = time.monotonic() + 60
-    while True:
+        dynamodb, table = boto3.client("dynamodb"), properties["TableName"]
+        time_to_live = properties.pop("TimeToLiveSpecification")
         try:
-            scheduler.create_schedule(**settings)
-            break
-        except scheduler.exceptions.ConflictException:
-            scheduler.update_schedule(**settings)
-            break
-        except scheduler.exceptions.ValidationException as error:
-            if "assume" not in str(error) or time.monotonic() > deadline:
-                raise
+            dynamodb.describe_table(TableName=table)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            dynamodb.create_table(**properties, DeletionProtectionEnabled=True)
+            print(f"table {table}: created")
+        dynamodb.get_waiter("table_exists").wait(TableName=table)
+        if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
+            dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=time_to_live)
+
+    def create_log_group(self, resource):
+        logs, group = boto3.client("logs"), self.logs[resource]
+        try:
+            logs.create_log_group(logGroupName=group)
+            logs.put_retention_policy(logGroupName=group, retentionInDays=self.properties(resource)["RetentionInDays"])
+        except logs.exceptions.ResourceAlreadyExistsException:
+            pass
+
+    def put_role(self, resource):
+        iam, role, properties = boto3.client("iam"), self.roles[resource], TEMPLATE["Resources"][resource]["Properties"]
+        trust = self.resolve(properties["AssumeRolePolicyDocument"])
+        try:
+            iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
+        except iam.exceptions.EntityAlreadyExistsException:
+            pass
+        [policy] = properties["Policies"]
+        # Only the stack has a failure queue.
+        statements = [each for each in policy["PolicyDocument"]["Statement"] if each.get("Sid") != "KeepFailedEvents"]
+        document = self.resolve(policy["PolicyDocument"] | {"Statement": statements})
+        iam.put_role_policy(RoleName=role, PolicyName=policy["PolicyName"], PolicyDocument=json.dumps(document))
+        print(f"role {role}: {', '.join(statement['Sid'] for statement in document['Statement'])}")
+
+    def deploy_function(self, resource):
+        name, properties = self.functions[resource], TEMPLATE["Resources"][resource]["Properties"]
+        binary = TEMPLATE["Resources"][resource]["Metadata"]["BuildProperties"]["Binary"]
+        # Set by the tests, which deploy any file.
+        built = os.environ.get("FUNCTION_BINARY")
+        command = ["cargo", "lambda", "deploy", "--role", self.values[f"{resource}Role.Arn"],
+                   "--memory", str(properties["MemorySize"]), "--timeout", str(properties["Timeout"]),
+                   *(["--binary-path", built] if built else ["--binary-name", binary]), name]
+        deadline = time.monotonic() + ROLE_SECONDS
+        while (deployed := subprocess.run(command, stderr=subprocess.PIPE, text=True)).returncode:
+            if "assumed" not in deployed.stderr or time.monotonic() > deadline:
+                sys.exit(f"{deployed.stderr}error: cargo lambda deploy failed, see above")
             time.sleep(2)
-    print(f"schedule {name}: {rate} invokes {function}")
+        lambda_ = boto3.client("lambda")
+        lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
+        logging, retries = self.resolve(properties["LoggingConfig"]), properties["EventInvokeConfig"]
+        lambda_.update_function_configuration(FunctionName=name, LoggingConfig=logging)
+        lambda_.put_function_event_invoke_config(FunctionName=name, **{
+            setting: retries[setting] for setting in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
+        })
 
-
-def delete(name):
-    """Deletes in reverse order, starting with what invokes the functions. The tables are kept."""
-    iam, lambda_, logs = boto3.client("iam"), boto3.client("lambda"), boto3.client("logs")
-    events, scheduler = boto3.client("events"), boto3.client("scheduler")
-    roles = role_names(name, stack.region())
-
-    def unless_missing(delete, **what):
+    def put_rule(self):
+        events, lambda_ = boto3.client("events"), boto3.client("lambda")
+        properties = TEMPLATE["Resources"]["RecorderStateChanges"]["Properties"]
+        pattern, [target] = self.resolve(properties["EventPattern"]), properties["Targets"]
+        rule = events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))["RuleArn"]
         try:
-            delete(**what)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("ResourceNotFoundException", "NoSuchEntity"):
-                raise
-
-    for scope in SCHEDULES:
-        unless_missing(scheduler.delete_schedule, Name=f"{name}-{scope}")
-    unless_missing(events.remove_targets, Rule=name, Ids=[name])
-    unless_missing(events.delete_rule, Name=name)
-    for function in (reconciler_name(name), name):
-        unless_missing(lambda_.delete_function, FunctionName=function)
-        unless_missing(logs.delete_log_group, logGroupName=f"/aws/lambda/{function}")
-    for policy_name, role in roles.items():
-        unless_missing(iam.delete_role_policy, RoleName=role, PolicyName=policy_name)
-        unless_missing(iam.delete_role, RoleName=role)
-    print(
-        f"schedules {' and '.join(f'{name}-{scope}' for scope in SCHEDULES)}, rule {name}, functions and log groups "
-        f"{name} and {reconciler_name(name)}, roles {', '.join(roles.values())}: deleted; "
-        f"the tables {' and '.join(TABLES)} are kept"
-    )
-    mention_old_role(name)
-
-
-def reconciler_name(name):
-    return f"{name}-reconciler"
-
-
-def role_names(name, region):
-    """The roles' names, by those of their policies. They include the region, since roles are global: two regions would
-    otherwise share them."""
-    roles = {
-        "record": f"{name}-{region}",
-        "reconcile": f"{reconciler_name(name)}-{region}",
-        "run": f"{name}-schedules-{region}",
-    }
-    for role in roles.values():
-        if len(role) > 64:
-            sys.exit(
-                f"error: the role name {role} must have at most 64 characters, found {len(role)}: "
-                "choose a shorter STACK"
+            lambda_.add_permission(
+                FunctionName=self.functions["Recorder"],
+                StatementId=self.name,
+                Action="lambda:InvokeFunction",
+                Principal="events.amazonaws.com",
+                SourceArn=rule,
             )
-    return roles
+        except lambda_.exceptions.ResourceConflictException:
+            pass
+        target = {"Id": self.name, "Arn": self.values["Recorder.Arn"], "RetryPolicy": target["RetryPolicy"]}
+        refused = events.put_targets(Rule=self.name, Targets=[target])["FailedEntries"]
+        if refused:
+            sys.exit(f"error: EventBridge did not accept the target of the rule {self.name}: "
+                     f"{refused[0]['ErrorMessage']}")
+        print(f"rule {self.name}: ECS state changes invoke {target['Arn']}")
 
+    def put_schedule(self, resource):
+        scheduler = boto3.client("scheduler")
+        settings = {"Name": self.schedules[resource], **self.properties(resource, "Description")}
+        deadline = time.monotonic() + ROLE_SECONDS
+        while True:
+            try:
+                scheduler.create_schedule(**settings)
+                break
+            except scheduler.exceptions.ConflictException:
+                scheduler.update_schedule(**settings)
+                break
+            except scheduler.exceptions.ValidationException as error:
+                if "assume" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+        print(f"schedule {settings['Name']}: {settings['ScheduleExpression']} invokes {settings['Target']['Arn']}")
 
-def mention_old_role(name):
-    """Earlier versions created one role for all regions. It is kept: another region's function may still use it."""
-    iam = boto3.client("iam")
-    try:
-        iam.get_role_policy(RoleName=name, PolicyName="record")
-    except iam.exceptions.NoSuchEntityException:
-        return
-    print(
-        f"role {name}: left by an earlier version of this command. Once no region's function uses it, delete it: "
-        f"aws iam delete-role-policy --role-name {name} --policy-name record && aws iam delete-role --role-name {name}"
-    )
+    def delete(self):
+        """Deletes in reverse order, starting with what invokes the functions. The tables are kept."""
+        iam, lambda_, logs = boto3.client("iam"), boto3.client("lambda"), boto3.client("logs")
+        events, scheduler = boto3.client("events"), boto3.client("scheduler")
 
+        def unless_missing(delete, **what):
+            try:
+                delete(**what)
+            except ClientError as error:
+                if stack.error_code(error) not in ("ResourceNotFoundException", "NoSuchEntity"):
+                    raise
 
-def identity():
-    arn = boto3.client("sts").get_caller_identity()["Arn"]
-    _, partition, _, _, account, _ = arn.split(":", 5)
-    return account, stack.region(), partition
+        for schedule in self.schedules.values():
+            unless_missing(scheduler.delete_schedule, Name=schedule)
+        unless_missing(events.remove_targets, Rule=self.name, Ids=[self.name])
+        unless_missing(events.delete_rule, Name=self.name)
+        for function in self.functions.values():
+            unless_missing(lambda_.delete_function, FunctionName=function)
+        for group in self.logs.values():
+            unless_missing(logs.delete_log_group, logGroupName=group)
+        for resource, role in self.roles.items():
+            [policy] = TEMPLATE["Resources"][resource]["Properties"]["Policies"]
+            unless_missing(iam.delete_role_policy, RoleName=role, PolicyName=policy["PolicyName"])
+            unless_missing(iam.delete_role, RoleName=role)
+        print(f"schedules {', '.join(self.schedules.values())}, rule {self.name}, functions and log groups "
+              f"{', '.join(self.functions.values())}, roles {', '.join(self.roles.values())}: deleted; "
+              f"the tables {', '.join(self.tables.values())} are kept")
 
-
-def allow(actions, resources):
-    return {"Effect": "Allow", "Action": actions, "Resource": resources}
-
-
-def trust(service, condition=None):
-    trusted = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    return trusted | ({"Condition": condition} if condition else {})
-
-
-def policy(*statements):
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+    def mention_old_role(self):
+        """Earlier versions created one role for all regions. It is kept: another region may still use it."""
+        iam = boto3.client("iam")
+        try:
+            iam.get_role_policy(RoleName=self.name, PolicyName="record")
+        except iam.exceptions.NoSuchEntityException:
+            return
+        print(f"role {self.name}: left by an earlier version of this command. Once no region's function uses it, "
+              f"delete it: aws iam delete-role-policy --role-name {self.name} --policy-name record && "
+              f"aws iam delete-role --role-name {self.name}")
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("command", choices=["deploy", "delete"])
+    arguments.add_argument("name", help="what the functions, roles, rule and schedules are named after")
+    arguments = arguments.parse_args()
     with stack.one_line_errors():
-        {"deploy": deploy, "delete": delete}[sys.argv[1]](sys.argv[2])
+        deployment = Deployment(arguments.name)
+        getattr(deployment, arguments.command)()
+        deployment.mention_old_role()

@@ -1,4 +1,4 @@
-"""Sends an event to the deployed function, and shows its answer and the resulting row."""
+"""Sends an event to the deployed recorder, and shows its answer and the resulting row."""
 
 import json
 import sys
@@ -11,15 +11,15 @@ import stack
 if __name__ == "__main__":
     name, file = sys.argv[1:]
     if not Path(file).is_file():
-        sys.exit(f"error: there is no file {file}")
+        sys.exit(f"error: EVENT must be a file such as events/fargate-task-running.json, found {file!r}")
     with stack.one_line_errors():
         outputs = stack.outputs(name)
-        answer = boto3.client("lambda").invoke(FunctionName=outputs["FunctionName"], Payload=Path(file).read_bytes())
+        answer = boto3.client("lambda").invoke(FunctionName=outputs["RecorderName"], Payload=Path(file).read_bytes())
         body = json.load(answer["Payload"])
         print(json.dumps(body, indent=2))
         if "FunctionError" in answer:
             sys.exit(1)
-        key = "taskArn" if body["table"] == outputs["TaskTableName"] else "containerInstanceArn"
+        [key] = [key for table, key in stack.KEYS.items() if outputs[table] == body["table"]]
         row = boto3.client("dynamodb").get_item(
             TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
         )

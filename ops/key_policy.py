@@ -22,11 +22,9 @@ def missing(policy, region, account):
 
     def may(principal, action, conditions):
         return any(
-            statement["Effect"] == "Allow"
-            and principal in principals(statement.get("Principal", {}), account)
-            and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in as_list(statement.get("Action", [])))
+            principal in principals(statement.get("Principal", {}), account)
             and (conditions or "Condition" not in statement)
-            for statement in as_list(policy.get("Statement", []))
+            for statement in allowing(policy, action)
         )
 
     found = []
@@ -35,7 +33,7 @@ def missing(policy, region, account):
         (events, "without a condition, for the dead-letter queue", READ_AND_WRITE, False),
         (events, "for the archive", ALL, True),
         (logs, "for the log", [*ALL, "kms:Encrypt"], True),
-        (iam, "for the function's role, by its IAM policy", [*ALL, "kms:Encrypt"], True),
+        (iam, "for the functions' roles, by their IAM policies", [*ALL, "kms:Encrypt"], True),
     ]:
         refused = [action for action in actions if not may(principal, action, conditions)]
         if refused:
@@ -59,6 +57,14 @@ def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
+def allowing(policy, action):
+    """The statements of a policy that allow an action. Denials are not evaluated."""
+    for statement in as_list(policy.get("Statement", [])):
+        patterns = as_list(statement.get("Action", []))
+        if statement["Effect"] == "Allow" and any(fnmatchcase(action.lower(), each.lower()) for each in patterns):
+            yield statement
+
+
 def problems(arn):
     """Why the key can't be used by a stack in this region."""
     parts = re.fullmatch(r"arn:[a-z-]+:kms:([a-z0-9-]+):(\d{12}):key/[A-Za-z0-9-]+", arn)
@@ -73,7 +79,7 @@ def problems(arn):
     try:
         policy = kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"]
     except ClientError as error:
-        if error.response["Error"]["Code"] != "AccessDeniedException":
+        if stack.error_code(error) != "AccessDeniedException":
             raise
         # Whoever deploys may not be allowed to read key policies.
         print(f"warning: the policy of the key {arn} was not checked: {error}", file=sys.stderr)

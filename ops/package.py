@@ -1,8 +1,7 @@
 """Builds what can be deployed without Rust: for each architecture, a folder with both functions, the template that
-points at them, the command line, the licences of everything in them, and checksums.
+points at them, the command line, the licenses of everything in them, and checksums."""
 
-    package.py FOLDER ARCHITECTURE…"""
-
+import argparse
 import hashlib
 import json
 import re
@@ -16,10 +15,12 @@ from license_expression import get_spdx_licensing
 PROJECT = Path(__file__).parents[1]
 FUNCTIONS = ("recorder", "reconciler")
 COMMAND = "ecs-state"
+# The binaries of each package.
+BINARIES = {"ecs-state-recorder": [f"ecs-state-{name}" for name in FUNCTIONS], "ecs-state": [COMMAND]}
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
-# What may be linked into binaries that are handed on: licences that ask for no more than their own text.
+# The licenses that linked packages may have: those that require no more than their own text.
 ALLOWED = {"Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"}
-# Made once, since it holds every licence that SPDX knows.
+# Created once, since it holds every SPDX license.
 LICENSING = get_spdx_licensing()
 
 
@@ -37,9 +38,10 @@ def build(architecture):
     # Linked by zig, as SAM does it: they run with the old C library of Amazon Linux, and with any later one.
     command = ["cargo", "lambda", "build", "--locked", "--release", "--target", TARGETS[architecture]]
     binaries = {}
-    # The functions without the features of the command line.
-    for options, names in (([], [f"ecs-state-{name}" for name in FUNCTIONS]), (["--features", "cli"], [COMMAND])):
-        subprocess.run([*command, *options, *(f"--bin={name}" for name in names)], cwd=PROJECT, check=True)
+    # One by one, so that the functions have no features that the command line enables in shared dependencies.
+    for package, names in BINARIES.items():
+        options = [f"--package={package}", *(f"--bin={name}" for name in names)]
+        subprocess.run([*command, *options], cwd=PROJECT, check=True)
         target = json.loads(output("cargo", "metadata", "--no-deps", "--format-version=1"))["target_directory"]
         # The next architecture's build overwrites them.
         binaries |= {name: (Path(target) / "lambda" / name / "bootstrap").read_bytes() for name in names}
@@ -57,7 +59,7 @@ def assemble(folder, architecture, binaries):
     (folder / COMMAND).write_bytes(binaries[COMMAND])
     (folder / COMMAND).chmod(0o755)
     (folder / "template.yaml").write_text(template((PROJECT / "template.yaml").read_text(), architecture))
-    (folder / "LICENSES.txt").write_text(licences(architecture))
+    (folder / "LICENSES.txt").write_text(licenses(architecture))
     files = sorted(path for path in folder.iterdir() if path.name != "SHA256SUMS")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
@@ -79,16 +81,17 @@ def template(text, architecture):
 
 
 def linked(architecture):
-    """The packages that are linked into the binaries, this project's own excepted."""
+    """The packages that are linked into the binaries, except for this project's own."""
     # Of these binaries alone: in `cargo metadata`, a dependency has the features of the whole workspace.
-    tree = output("cargo", "tree", "--locked", "--package=ecs-state-recorder", "--features=cli", "--prefix=none",
+    tree = output("cargo", "tree", "--locked", *(f"--package={package}" for package in BINARIES), "--prefix=none",
                   f"--target={TARGETS[architecture]}", "--edges=normal,no-proc-macro", "--format={p}")
     # Such as "ring v0.17.14".
-    found = {tuple(line.split()[:2]) for line in tree.splitlines()}
-    metadata = json.loads(output("cargo", "metadata", "--locked", "--format-version=1", "--features=cli",
+    found = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
+    metadata = json.loads(output("cargo", "metadata", "--locked", "--format-version=1",
                                  f"--filter-platform={TARGETS[architecture]}"))
     packages = {(package["name"], f"v{package['version']}"): package for package in metadata["packages"]}
-    return [packages[key] for key in sorted(found) if key[0] != "ecs-state-recorder"]
+    # The project's own come from no registry.
+    return [packages[key] for key in sorted(found) if packages[key]["source"]]
 
 
 def is_allowed(expression):
@@ -103,11 +106,11 @@ def is_allowed(expression):
     return holds(LICENSING.parse(expression.replace("/", " OR ")))
 
 
-def licences(architecture):
+def licenses(architecture):
     packages = linked(architecture)
     if forbidden := [package for package in packages if not is_allowed(package["license"] or "none")]:
         names = ", ".join(f"{package['name']} ({package['license']})" for package in forbidden)
-        sys.exit(f"error: the licence of {names} is not in the list in ops/package.py")
+        sys.exit(f"error: the license of {names} is not in the list in ops/package.py")
     texts = {}
     for package in packages:
         title = f"{package['name']} {package['version']}: {package['license']}"
@@ -117,7 +120,8 @@ def licences(architecture):
         for file in files:
             texts.setdefault(file.read_text(errors="replace").strip(), []).append(title)
         if not files:
-            texts.setdefault(f"The package contains no text of its licence. Its source: {package['repository']}", []).append(title)
+            missing = f"The package contains no text of its license. Its source: {package['repository']}"
+            texts.setdefault(missing, []).append(title)
     parts = [
         f"ecs-state-recorder\n\n{(PROJECT / 'LICENSE').read_text().strip()}",
         "It contains the Rust standard library (MIT OR Apache-2.0, https://github.com/rust-lang/rust/blob/main/COPYRIGHT),\n"
@@ -127,8 +131,7 @@ def licences(architecture):
     return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"
 
 
-def main():
-    folder, *architectures = Path(sys.argv[1]), *sys.argv[2:]
+def main(folder, architectures):
     built = [architecture for architecture in architectures if can_build(architecture)]
     for architecture in built:
         assemble(folder / architecture, architecture, build(architecture))
@@ -142,4 +145,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("architectures", nargs="+", choices=TARGETS)
+    arguments = arguments.parse_args()
+    main(arguments.folder, arguments.architectures)

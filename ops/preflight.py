@@ -1,8 +1,10 @@
-"""Reports what would make a deployment fail, before minutes of building: the stack's state, its parameters, its key's
-policy, and the tables.
+"""Reports what would make a deployment fail, before a build of several minutes: the stack's state, its parameters, its
+key's policy, the tables, and a changed package.
 
 A stack whose creation failed and was rolled back is deleted, so that it can be created again."""
 
+import argparse
+import hashlib
 import sys
 from pathlib import Path
 
@@ -13,8 +15,6 @@ from samcli.yamlhelper import yaml_parse
 
 import key_policy
 import stack
-
-KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 
 WAIT = "wait until that is finished, then deploy again"
 DELETE = "it can't be updated: run `make delete`, then deploy again"
@@ -67,13 +67,13 @@ def owned(found):
 
 
 def tables(values, owned):
-    names = {values[parameter]: (parameter, key) for parameter, key in KEYS.items()}
+    names = {values[parameter]: (parameter, key) for parameter, key in stack.KEYS.items()}
     found = {name: table for name in names if name and (table := describe(name))}
     fit = {name for name, table in found.items() if has_key(table, names[name][1])}
     if values["CreateTables"] == "false":
         for name, (parameter, key) in names.items():
             if not name:
-                yield f"CreateTables=false needs {parameter}, the name of a table that exists"
+                yield f"CreateTables=false needs {parameter}, the name of an existing table"
             elif name not in found:
                 yield f"CreateTables=false, but there is no table {name} in {stack.region()}: check {parameter}"
             elif name not in fit:
@@ -81,14 +81,15 @@ def tables(values, owned):
         return
     conflicting = [name for name in names if name in found and name not in owned]
     if conflicting:
-        other = "other names" if len(conflicting) > 1 else "another name"
-        options = [f"choose {other} with " + " ".join(f"{names[name][0]}=…" for name in conflicting)]
-        if len(fit) == len(KEYS):
+        several = len(conflicting) > 1
+        others = " ".join(f"{names[name][0]}=…" for name in conflicting)
+        options = [f"choose {'other names' if several else 'another name'} with {others}"]
+        if len(fit) == len(stack.KEYS):
             options.insert(0, "use both with CreateTables=false")
         yield (
             f"{' and '.join(conflicting)} can't be created in {stack.region()}: "
-            f"{'tables with these names exist' if len(conflicting) > 1 else 'a table with this name exists'} "
-            "that the stack does not own. "
+            f"{'tables with these names already exist' if several else 'a table with this name already exists'} "
+            "outside the stack. "
             f"In PARAMETERS, {', or '.join(options)}"
         )
 
@@ -108,12 +109,30 @@ def has_key(table, key):
     )
 
 
-def check(name, overrides, template):
+def package(folder):
+    """What is wrong with a folder that `make package` wrote."""
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        yield f"there is no file {sums}: PACKAGE must be a folder of `make package`, such as target/package/arm64"
+        return
+    for line in sums.read_text().splitlines():
+        digest, name = line.split()
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            yield f"{file} is not as `make package` wrote it: fetch the package again"
+
+
+def expect_no(problems):
+    if problems := [*problems]:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+
+
+def check(name, overrides, folder):
     try:
         given = CfnParameterOverridesType().convert((overrides,), None, None)
     except click.BadParameter as error:
         sys.exit(f"error: PARAMETERS: {error.message}")
-    template = yaml_parse(Path(template).read_text())
+    template = yaml_parse((folder / "template.yaml").read_text())
     found = stack.find(name)
     problems = [*state(found)] if found else []
     if not problems:
@@ -121,8 +140,7 @@ def check(name, overrides, template):
         key = values["KmsKeyArn"]
         problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
         problems += tables(values, owned(found))
-    if problems:
-        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+    expect_no(problems)
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
         for failure in stack.failures(found):
             print(f"stack {name}: its earlier creation failed: {failure}")
@@ -130,5 +148,17 @@ def check(name, overrides, template):
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("stack")
+    arguments.add_argument("parameters", help="the template's parameters, such as 'ArchiveDays=0 Tracing=Active'")
+    arguments.add_argument("--package", help="a folder that `make package` wrote, to deploy instead of this one")
+    arguments.add_argument("--sam-options", default="", help="what `sam deploy` will get besides")
+    arguments = arguments.parse_args()
+    # The other programs would use another account or region.
+    if any(option.startswith(("--profile", "--region")) for option in arguments.sam_options.split()):
+        sys.exit("error: SAM_OPTIONS must not contain --profile or --region: "
+                 "export AWS_PROFILE or AWS_DEFAULT_REGION instead")
+    if arguments.package:
+        expect_no(package(Path(arguments.package)))
     with stack.one_line_errors():
-        check(*sys.argv[1:])
+        check(arguments.stack, arguments.parameters, Path(arguments.package or "."))

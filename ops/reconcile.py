@@ -1,4 +1,4 @@
-"""Runs the deployed reconciler once, and shows what the run did."""
+"""Runs the deployed reconciler once, and shows the result."""
 
 import json
 import sys
@@ -40,19 +40,19 @@ def run(name, scope):
     """The run's answer. Exits if the run failed."""
     outputs = stack.outputs(name)
     if "ReconcilerName" not in outputs:
-        sys.exit(f"error: the stack {name} is of an earlier version, without the reconciler: run `make deploy`")
+        sys.exit(f"error: the stack {name} is of an earlier version, without a reconciler: run `make deploy`")
     log = f"the log group {outputs['ReconcilerLogGroupName']}"
     request = {"FunctionName": outputs["ReconcilerName"], "Payload": json.dumps({"scope": scope})}
     try:
         with progress(f"{scope} run"):
             answer = boto3.client("lambda", config=WAIT).invoke(**request)
     except KeyboardInterrupt:
-        sys.exit(f"interrupted: the run goes on in Lambda, and its line will be in {log}")
+        sys.exit(f"interrupted: the run continues in Lambda, and its result will be in {log}")
     body = json.load(answer["Payload"])
     if "FunctionError" in answer:
         # Lambda's own errors, such as a timeout, may have no type.
         kind = body.get("errorType", answer["FunctionError"])
-        sys.exit(f"error: {kind}: {body.get('errorMessage', 'no message')}\nWhat the run did is in {log}")
+        sys.exit(f"error: {kind}: {body.get('errorMessage', 'no message')}\nSee {log}")
     return body
 
 

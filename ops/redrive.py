@@ -1,6 +1,5 @@
-"""Resends the events in both queues to the function: those that EventBridge couldn't deliver, and those that Lambda
-gave up on; and those in the queues of an organization's spokes. Safe at any time: an old state never replaces a newer
-one.
+"""Resends the events in both queues to the recorder: EventBridge couldn't deliver them, or Lambda gave up on them. It
+also empties the queues of an organization's spokes. Safe at any time: an older state never replaces a newer one.
 
 Written in Python, since boto3 comes with the SAM CLI; in Rust, it would add three more AWS SDKs to every build."""
 
@@ -26,18 +25,18 @@ import stack
 # Each worker receives ten messages at a time, sends their events one by one, and deletes the messages.
 WORKERS = 32
 # How long received messages stay hidden, even if the redrive is killed. SQS allows about 120,000 messages in flight per
-# queue: at 70 per second, a dry run has seen that many before the first one becomes visible again.
+# queue: at 70 per second, a dry run reaches that before the first one becomes visible again.
 VISIBILITY_MINUTES = 30
-# At two write units each, half of what a new table takes: the other half is for the events that arrive meanwhile.
+# At two write units each, half of a new table's capacity: the other half is for the events that arrive meanwhile.
 EVENTS_PER_SECOND = 1000
 # The permanent error types: the same event always fails with them.
 ALWAYS_REFUSED = {"UnsupportedSource", "UnsupportedDetailType", "InvalidEvent"}
-# As in organisation/spoke.yaml.
+# As in organization/spoke.yaml.
 SPOKE_QUEUE = "ecs-state-recorder-spoke"
 
 
 def members(text):
-    """The members of a JSON object, each as its original text: parsing and serialising would change a number of 38
+    """The members of a JSON object, each as its original text: parsing and serializing would change a number of 38
     digits."""
     scan = json.JSONDecoder().raw_decode
     after_space = lambda at: re.compile(r"\s*").match(text, at).end()
@@ -61,10 +60,6 @@ def member(record, *path):
 def error_name(value):
     """The value, if it looks like an error name. Any other text is not shown, since it could be a secret."""
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:]{1,64}", value) else None
-
-
-def code(error):
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 class Message:
@@ -134,7 +129,7 @@ class Stop(Event):
 
 
 class Pace:
-    """Gives each event its turn, so that all workers together send no more than so many per second."""
+    """Limits the events that all workers together send per second."""
 
     def __init__(self, per_second, stop):
         self.interval, self.next, self.lock, self.stop = 1 / per_second, 0, Lock(), stop
@@ -259,7 +254,7 @@ class Redrive:
                 self.lambda_.exceptions.RequestTooLargeException,
             ) as error:
                 # Only the code, since the message can quote the event.
-                outcome, why = "left", f"{why}: refused by Lambda ({code(error)}); inspect it by hand"
+                outcome, why = "left", f"{why}: refused by Lambda ({stack.error_code(error)}); inspect it by hand"
         with self.lock:
             self.outcomes[outcome] += 1
             label = "to send" if self.dry_run and outcome == "sent" else outcome
@@ -292,7 +287,7 @@ class Redrive:
             try:
                 return self.batch(call, ids, **more)
             except (BotoCoreError, ClientError) as error:
-                return dict.fromkeys(ids, code(error))
+                return dict.fromkeys(ids, stack.error_code(error))
 
         ids = list(ids)
         tens = [pool.submit(ten, ids[at : at + 10]) for at in range(0, len(ids), 10)]
@@ -342,8 +337,8 @@ def spoke_queues(spokes, config):
             url = sqs.get_queue_url(QueueName=SPOKE_QUEUE, QueueOwnerAWSAccountId=account)["QueueUrl"]
         except ClientError as error:
             sys.exit(
-                f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({code(error)}): its stack must name a bus "
-                "of your account, and your own policies must allow the queue, too (docs/organisation.md)"
+                f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({stack.error_code(error)}): "
+                "its stack must name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"
             )
         yield sqs, f"spoke {spoke}", url, spoke
 
@@ -365,10 +360,13 @@ def show_until_done(futures, text):
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("stack")
-    arguments.add_argument("--dry-run", action="store_true", help="send nothing, only list the events")
-    arguments.add_argument("--force", action="store_true", help="also send events that are always refused or too old")
-    arguments.add_argument("--per-second", type=int, default=EVENTS_PER_SECOND, help="send at most so many events")
-    arguments.add_argument("--spokes", default="", help="also redrive the queues of these: account/region, spaces between")
+    arguments.add_argument("--dry-run", action="store_true", help="only list the events (DRY_RUN=1)")
+    arguments.add_argument("--force", action="store_true",
+                           help="also send events that are always refused or too old (FORCE=1)")
+    arguments.add_argument("--per-second", type=int, default=EVENTS_PER_SECOND,
+                           help="send at most this many events per second (PER_SECOND=…, by default %(default)s)")
+    arguments.add_argument("--spokes", default="", help="also redrive the queues of these spokes: SPOKES="
+                           "'111122223333/eu-west-1 444455556666/us-east-1'")
     arguments = arguments.parse_args()
     if arguments.per_second < 1:
         sys.exit(f"error: PER_SECOND must be at least 1, found {arguments.per_second}")
@@ -376,7 +374,7 @@ if __name__ == "__main__":
     try:
         with stack.one_line_errors():
             outputs = stack.outputs(arguments.stack)
-            function, retention_days = outputs["FunctionName"], int(outputs["RetentionDays"])
+            function, retention_days = outputs["RecorderName"], int(outputs["RetentionDays"])
             config = Config(max_pool_connections=WORKERS)
             sqs, lambda_ = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
             queues = [

@@ -1,4 +1,4 @@
-"""Prints the tables of docs/scale.md, worked out from the figures below: change one, run this, and put its output into
+"""Prints the tables of docs/scale.md, computed from the figures below: change one, run this, and put its output into
 the page."""
 
 from math import ceil
@@ -15,7 +15,7 @@ INDEX_UNITS_A_TASK, INDEX_UNITS_A_START, INDEX_KB = 3, 1, 0.5
 WARM_MS = 10  # Lambda's time for a warm event
 DAYS, RETENTION_DAYS, ARCHIVE_DAYS = 30, 30, 14
 CALLS_A_SECOND, MINUTES, RECONCILER_GB = 5, 15, 0.25
-PAUSE = 0.5  # mean seconds before the second and the third request of a write that is throttled: src/state/client.rs
+PAUSE = 0.5  # mean seconds before the second and the third request of a write that is throttled: src/state/timeouts.rs
 REDRIVE = 1_000  # events a second: ops/redrive.py
 BURST = 60  # seconds
 
@@ -36,7 +36,7 @@ WARM_WRITE_UNIT = 0.00065  # once, when WarmWriteUnits raises a table or index b
 
 DAILY = (100, 10_000, 1_000_000)
 STARTS = (1_000, 100_000)
-# Times what a new table takes, and whether Lambda holds it back.
+# Multiples of a new table's capacity, and whether the recorder's concurrency is limited.
 OVERLOADS = ((3, False), (5, False), (10, False), (5, True))
 GB = 1e6  # in KB
 
@@ -51,7 +51,7 @@ def fleet_calls(running, stopped):
 
 
 class Load:
-    """What so many tasks a day need, and cost in a month."""
+    """What a number of tasks a day needs, and costs in a month."""
 
     def __init__(self, tasks):
         self.tasks, self.events = tasks, tasks * EVENTS_A_TASK
@@ -67,7 +67,8 @@ class Load:
             "recorder": month * (REQUESTS + WARM_MS / 1000 * 0.125 * GB_SECOND),
             "writes to the table": month * ROW_KB * WRITE_UNIT,
             "writes to the index": tasks * DAYS * INDEX_UNITS_A_TASK * WRITE_UNIT,
-            "rows, index and backup": self.rows * (ROW_KB + INDEX_KB) / GB * TABLE_GB_MONTH + self.rows * ROW_KB / GB * BACKUP_GB_MONTH,
+            "rows, index and backup":
+                self.rows / GB * ((ROW_KB + INDEX_KB) * TABLE_GB_MONTH + ROW_KB * BACKUP_GB_MONTH),
             "log": month * LOG_KB / GB * LOG_GB,
             "archive": month * EVENT_KB / GB * (ARCHIVE_GB + ARCHIVE_GB_MONTH * ARCHIVE_DAYS / DAYS),
             "reconciler": runs * (REQUESTS + run_seconds * RECONCILER_GB * GB_SECOND) + read_units * READ_UNIT,
@@ -75,9 +76,9 @@ class Load:
 
 
 class Overload:
-    """What becomes of a burst of so many times what a new table takes.
+    """A burst of a multiple of a new table's capacity.
 
-    A throttled request takes nothing of the table's capacity: however often asked, the table stores what it can."""
+    A throttled request uses no capacity: the table stores what it can, however many requests arrive."""
 
     def __init__(self, times, held_back):
         self.times, self.held_back = times, held_back
@@ -85,7 +86,7 @@ class Overload:
         self.rate = times * capacity
         # The share of an event's requests that is throttled: an attempt has up to three, and fails if all are.
         if held_back:
-            # By so few instances that they can't ask for more than the table takes: the rest waits in Lambda's queue.
+            # The instances are too few to exceed the table's capacity: the rest waits in Lambda's queue.
             throttled, self.left = 0, [1, 0, 0, 0]
             self.lambdas = times * BURST
         else:

@@ -1,7 +1,7 @@
-"""Checks a deployed stack, link by link: one line each, and what to do about those that are broken.
+"""Checks a deployed stack, link by link: one line for each, with what to do if it is broken.
 
-It reads, but for three invocations with a fictional task, whose row it removes, and a replay, whose events the tables
-already have."""
+Read-only, except for three invocations with a fictional task, whose row it removes, and a replay of events that the
+tables already have."""
 
 import argparse
 import json
@@ -19,12 +19,12 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 import stack
+from key_policy import allowing, as_list
 from reconcile import progress
 
 PROJECT = Path(__file__).parents[1]
 SAMPLE = PROJECT / "events/fargate-task-stopped.json"
 DETAIL_TYPES = ("ECS Task State Change", "ECS Container Instance State Change")
-KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 # Of the fictional task. No real cluster should have this name.
 CLUSTER = "ecs-state-recorder-smoke"
 # AWS: an event takes up to ten minutes to reach the archive.
@@ -41,18 +41,10 @@ class NotThere(Exception):
     """Why there is nothing to check."""
 
 
-def code(error):
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-
-
-def as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
 def allows(policy, service, action, source):
-    """Whether a resource's policy lets a service act for a source, such as a rule. It looks at the conditions on the
-    source only, and at no denials."""
-    for statement in as_list(json.loads(policy).get("Statement", [])):
+    """Whether a resource's policy lets a service act for a source, such as a rule. Only conditions on the source are
+    evaluated."""
+    for statement in allowing(json.loads(policy), action):
         principal, condition = statement.get("Principal", {}), statement.get("Condition", {})
         sources = [
             pattern
@@ -62,9 +54,7 @@ def allows(policy, service, action, source):
             for pattern in as_list(patterns)
         ]
         if (
-            statement["Effect"] == "Allow"
-            and service in as_list(principal.get("Service", []) if isinstance(principal, dict) else principal)
-            and any(fnmatchcase(action.lower(), each.lower()) for each in as_list(statement["Action"]))
+            service in as_list(principal.get("Service", []) if isinstance(principal, dict) else principal)
             and (not sources or any(fnmatchcase(source, each) for each in sources))
         ):
             return True
@@ -72,7 +62,7 @@ def allows(policy, service, action, source):
 
 
 def poll(look, seconds, what):
-    """Looks until something is found, or until the time is over."""
+    """Looks until something is found, or the time is up."""
     ends = time.monotonic() + seconds
     with progress(what):
         while not (found := look()) and time.monotonic() < ends:
@@ -95,20 +85,19 @@ class Smoke:
     # ---- What is deployed ----
 
     def version(self):
-        """Both functions are those of this folder."""
+        """Both functions have this folder's version."""
         version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-        for output in ("FunctionName", "ReconcilerName"):
+        for output in ("RecorderName", "ReconcilerName"):
             function = self.outputs.get(output)
             if not function:
-                raise Broken(f"the stack has no output {output}, so it is of an earlier version: run `make deploy`")
+                raise Broken(f"the stack has no output {output}, so an earlier version deployed it: run `make deploy`")
             found = self.client("lambda").get_function_configuration(FunctionName=function).get("Description", "")
             if found.split()[-1:] != [version]:
-                raise Broken(f"{function} is of another version ({found or 'no description'}), this folder has {version}: "
-                             "run `make deploy`")
+                raise Broken(f"{function} must have this folder's version {version}, found {found!r}: run `make deploy`")
         return version
 
     def tables(self):
-        for output, key in KEYS.items():
+        for output, key in stack.KEYS.items():
             table = self.outputs[output]
             try:
                 found = self.client("dynamodb").describe_table(TableName=table)["Table"]
@@ -117,9 +106,9 @@ class Smoke:
                              "held nothing, delete the stack and deploy it again") from None
             if found["KeySchema"] != [{"AttributeName": key, "KeyType": "HASH"}]:
                 raise Broken(f"the key of the table {table} must be {key} alone: name the right table in {output}")
-        return " and ".join(self.outputs[output] for output in KEYS)
+        return " and ".join(self.outputs[output] for output in stack.KEYS)
 
-    # ---- From ECS to the function ----
+    # ---- From ECS to the recorder ----
 
     @cached_property
     def described_rule(self):
@@ -132,9 +121,9 @@ class Smoke:
             raise Broken(f"{rule['Name']} is {rule['State']}, so nothing arrives: run `aws events enable-rule --name "
                          f"{rule['Name']} --event-bus-name {bus}`, then replay the time since (docs/operations.md)")
         targets = self.client("events").list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
-        ours = [target for target in targets if target["Arn"].split(":")[-1] == self.outputs["FunctionName"]]
+        ours = [target for target in targets if target["Arn"].split(":")[-1] == self.outputs["RecorderName"]]
         if not ours:
-            raise Broken(f"{rule['Name']} has no target {self.outputs['FunctionName']}: run `make deploy`")
+            raise Broken(f"{rule['Name']} has no target {self.outputs['RecorderName']}: run `make deploy`")
         if "DeadLetterConfig" not in ours[0]:
             raise Broken(f"the target of {rule['Name']} has no dead-letter queue, so events can be lost: run `make deploy`")
         return f"enabled on the bus {bus}"
@@ -159,7 +148,7 @@ class Smoke:
         return f"right for all {len(paths)} sample events"
 
     def permission(self):
-        function = self.outputs["FunctionName"]
+        function = self.outputs["RecorderName"]
         try:
             policy = self.client("lambda").get_policy(FunctionName=function)["Policy"]
         except self.client("lambda").exceptions.ResourceNotFoundException:
@@ -171,13 +160,13 @@ class Smoke:
                          f"{self.outputs['RuleArn']}`, then `make redrive`")
         return "the rule may invoke the recorder"
 
-    # ---- From the function to the row ----
+    # ---- From the recorder to the row ----
 
     def event(self, version):
         event = json.loads(SAMPLE.read_text())
         event |= {
             "id": str(uuid4()), "account": self.account, "region": self.region, "resources": [self.task],
-            # Now, so that the metric of the lag does not see an old event.
+            # Now, so that the lag metric sees no old event.
             "time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
         }
         cluster = self.task.replace(":task/", ":cluster/").rpartition("/")[0]
@@ -187,14 +176,14 @@ class Smoke:
     def invoke(self, version):
         event = self.event(version)
         self.events.append(event["id"])
-        answer = self.client("lambda").invoke(FunctionName=self.outputs["FunctionName"], Payload=json.dumps(event))
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["RecorderName"], Payload=json.dumps(event))
         body = json.load(answer["Payload"])
         outcome = body.get("outcome") or body.get("errorType", "")
         # Lambda's own errors, such as Sandbox.Timedout, have no line of the recorder.
         self.outcome = outcome if outcome.isalpha() else None
         if "FunctionError" in answer:
             raise Broken(f"the recorder fails: {body.get('errorType', answer['FunctionError'])}: "
-                         f"{body.get('errorMessage', 'no message')} (README.md, Errors)")
+                         f"{body.get('errorMessage', 'no message')} (docs/reference.md, Errors)")
         return body
 
     def row(self):
@@ -230,18 +219,18 @@ class Smoke:
             with suppress(dynamodb.exceptions.ResourceNotFoundException):
                 dynamodb.delete_item(TableName=self.outputs["TaskTableName"], Key={"taskArn": {"S": self.task}})
 
-    # ---- What tells of it ----
+    # ---- Observability ----
 
     def lines(self, text):
         """The recorder's log lines since the start with this text."""
         pages = self.client("logs").get_paginator("filter_log_events").paginate(
-            logGroupName=self.outputs["LogGroupName"], filterPattern=f'"{text}"',
+            logGroupName=self.outputs["RecorderLogGroupName"], filterPattern=f'"{text}"',
             startTime=int((self.began - timedelta(minutes=1)).timestamp() * 1000),
         )
         return [event["message"] for page in pages for event in page["events"]]
 
     def log(self):
-        group = self.outputs["LogGroupName"]
+        group = self.outputs["RecorderLogGroupName"]
         found = self.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         if group not in [each["logGroupName"] for each in found]:
             raise Broken(f"there is no log group {group}, so there are no metrics and most alarms are blind: create one "
@@ -270,7 +259,7 @@ class Smoke:
                          "log group's metric filters with the template")
         return "the log's line is counted"
 
-    # ---- What catches lost events ----
+    # ---- What keeps lost events ----
 
     def queues(self):
         waiting = []
@@ -290,14 +279,14 @@ class Smoke:
         return "both accept events" + (f"; {', '.join(waiting)}: see `make redrive DRY_RUN=1`" if waiting else "")
 
     def expect_destination(self, queue):
-        function, lambda_ = self.outputs["FunctionName"], self.client("lambda")
+        function, lambda_ = self.outputs["RecorderName"], self.client("lambda")
         try:
             found = lambda_.get_function_event_invoke_config(FunctionName=function)
         except lambda_.exceptions.ResourceNotFoundException:
             found = {}
         if found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination") != queue:
-            raise Broken(f"what {function} fails on does not go to the failure queue, so it is lost: run `aws lambda "
-                         f"put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
+            raise Broken(f"events that {function} fails on do not go to the failure queue, so they are lost: run "
+                         "`aws lambda put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
 
     def alarm_topic(self):
         topic = self.outputs.get("AlarmTopicArn")
@@ -307,9 +296,9 @@ class Smoke:
             self.client("sns").get_topic_attributes(TopicArn=topic)
         except ClientError as error:
             owner = topic.split(":")[4]
-            whose = "" if owner == self.account else f", which is of the account {owner}, not of {self.account}"
-            raise Broken(f"the topic {topic}{whose}, can't be read ({code(error)}), so alarms may notify nobody: deploy "
-                         "with the AlarmTopicArn of a topic that exists in the stack's account and region") from None
+            whose = "" if owner == self.account else f" of another account, {owner},"
+            raise Broken(f"the topic {topic}{whose} can't be read ({stack.error_code(error)}), so alarms may notify "
+                         "nobody: deploy with the AlarmTopicArn of a topic in the stack's account and region") from None
         return topic
 
     def archive(self):
@@ -320,18 +309,18 @@ class Smoke:
         try:
             found = events.describe_archive(ArchiveName=name)
         except events.exceptions.ResourceNotFoundException:
-            raise Broken(f"there is no archive {name}: `make deploy PARAMETERS='ArchiveDays=0'`, then deploy with "
-                         "ArchiveDays as before, creates one") from None
+            raise Broken(f"there is no archive {name}: run `make deploy PARAMETERS='ArchiveDays=0'`, then deploy with "
+                         "ArchiveDays as before") from None
         if found["State"] not in ("ENABLED", "UPDATING"):
             raise Broken(f"the archive {name} is {found['State']} ({found.get('StateReason', 'no reason given')}), so no "
                          "event is kept: see docs/deploy.md, Encrypt with your own key")
         if found["EventSourceArn"] != self.outputs["EventBusArn"]:
-            raise Broken(f"the archive {name} is of another bus, {found['EventSourceArn']}")
+            raise Broken(f"the archive {name} must be of the stack's bus, found {found['EventSourceArn']}")
         self.archived = True
         return f"keeps {found.get('RetentionDays')} days"
 
     def replay(self):
-        """A replay's events go the whole way, and are duplicates by nature."""
+        """A replay exercises the whole path. Its events are duplicates by nature."""
         if not self.archived:
             raise NotThere("there is no archive")
         events, name = self.client("events"), f"smoke-{self.began:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
@@ -361,7 +350,8 @@ class Smoke:
                          "at the dead-letter queue")
         outcomes = {json.loads(line).get("outcome") for line in lines} - {None}
         if not outcomes <= {"stored", "stale", "duplicate"}:
-            raise Broken(f"the recorder refused events of {name}: {', '.join(sorted(outcomes))} (README.md, Errors)")
+            raise Broken(f"the recorder refused events of {name}: {', '.join(sorted(outcomes))} (docs/reference.md, "
+                         "Errors)")
         return f"{len(lines)} events went from the archive through the rule to the recorder"
 
 
@@ -374,9 +364,9 @@ SHOWN = {"ok": ("✓", "32"), "broken": ("✗", "31"), "not there": ("-", "2")}
 
 
 def say(kind, name, text):
-    mark, colour = SHOWN[kind]
+    mark, color = SHOWN[kind]
     line = f"{mark} {name.replace('_', ' ')}: {text}"
-    print(f"\x1b[{colour}m{line}\x1b[0m" if sys.stdout.isatty() else line, flush=True)
+    print(f"\x1b[{color}m{line}\x1b[0m" if sys.stdout.isatty() else line, flush=True)
 
 
 def main(name, checks, patience):

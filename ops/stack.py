@@ -1,4 +1,4 @@
-"""The deployed stack, whatever its state, and one-line errors for whatever is missing.
+"""Finds, protects and deletes the deployed stack in any state, and turns errors of AWS into one line.
 
 Run without arguments, it checks the credentials; `stack.py delete NAME`, `protect NAME` and `next-step NAME` work
 on a stack."""
@@ -13,6 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 # The beginning of template.yaml's Description, which CloudFormation keeps in every state, with or without outputs.
 OURS = "ecs-state-recorder:"
 POLL_SECONDS = 5
+# The tables' keys, by the parameters and outputs with the tables' names.
+KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 
 
 @contextmanager
@@ -26,6 +28,10 @@ def one_line_errors():
         sys.exit("error: no AWS credentials were found: sign in (aws login, aws sso login), or export AWS_PROFILE")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"error: AWS: {error}")
+
+
+def error_code(error):
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 def region():
@@ -71,8 +77,8 @@ def outputs(name):
     found = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
     # An output takes precedence: it has the actual name.
     found |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    if "FunctionName" not in found:
-        sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no function: run `make deploy`")
+    if "RecorderName" not in found:
+        sys.exit(f"error: the stack {name} is {stack['StackStatus']} and has no output RecorderName: run `make deploy`")
     return found
 
 
@@ -124,7 +130,7 @@ def delete(stack):
             for event in reversed(events(stack)):
                 if event["EventId"] not in seen and event["ResourceStatus"] in ("DELETE_COMPLETE", "DELETE_FAILED"):
                     print(f"  {event['LogicalResourceId']}: {event['ResourceStatus']}", flush=True)
-                    # From the event: right after the request, the status may still be that of an earlier failure.
+                    # From the event: right after the request, the status may still be from an earlier failure.
                     failed |= event["PhysicalResourceId"] == event["StackId"] and "FAILED" in event["ResourceStatus"]
                 seen.add(event["EventId"])
             if now["StackStatus"] == "DELETE_COMPLETE":
@@ -152,9 +158,9 @@ def protect(stack):
 
 
 def next_step(stack):
-    """Says after a creation how to add what ran before it. Nothing fails if nobody does: the schedule does it, too."""
+    """After a creation, shows how to record what is already running. The schedule would do it, too."""
     if stack["StackStatus"] == "CREATE_COMPLETE":
-        print(f"To record now what was running before: make reconcile SCOPE=fleet STACK={stack['StackName']}")
+        print(f"To record what is already running: make reconcile SCOPE=fleet STACK={stack['StackName']}")
 
 
 if __name__ == "__main__":

@@ -63,10 +63,18 @@ class Aws:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": os.environ["HOME"], **ENVIRONMENT, "AWS_ENDPOINT_URL": self.url, **more}
 
+    def sams_environment(self, folder, **more):
+        """The environment of `sam deploy`. moto finds a template that SAM put into its S3 only under the name localhost,
+        where the SDK needs path-style buckets."""
+        configuration = folder / "config"
+        configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
+        url = self.url.replace("127.0.0.1", "localhost")
+        return self.environment(AWS_ENDPOINT_URL=url, AWS_CONFIG_FILE=str(configuration), **more)
+
 
 @contextmanager
 def account(account, region):
-    """Makes boto3's clients those of another account and region."""
+    """Makes boto3 use another account and region."""
     given = boto3.client("sts").assume_role(RoleArn=f"arn:aws:iam::{account}:role/tester", RoleSessionName="test")
     keys = given["Credentials"]
     before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, boto3.Session(
@@ -275,10 +283,9 @@ parsing.ResourceMap.load_conditions = load_conditions_of_partition
 
 
 class Created:
-    """A resource that moto's services support but its CloudFormation does not. It is created by the service's own API
-    call, so that the SDK validates the properties."""
+    """A resource that moto's services support but its CloudFormation does not."""
 
-    def __init__(self, name, **attributes):
+    def __init__(self, name, attributes):
         self.physical_resource_id, self.attributes = name, attributes
 
     def get_cfn_attribute(self, attribute):
@@ -289,147 +296,102 @@ class Created:
         return ""
 
     @classmethod
+    def cloudformation_type(cls):
+        return cls.kind
+
+    @classmethod
     def create_from_cloudformation_json(cls, name, resource, account_id, region, **_):
         if (account_id, region) == (ACCOUNT, boto3.client("sts").meta.region_name):
-            return cls.make(name, resource["Properties"])
+            return cls(name, cls.create(name, resource["Properties"]) or {})
         with account(account_id, region):
-            return cls.make(name, resource["Properties"])
+            return cls(name, cls.create(name, resource["Properties"]) or {})
 
 
-class QueuePolicy(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::SQS::QueuePolicy"
-
-    @classmethod
-    def make(cls, name, properties):
-        for queue in properties["Queues"]:
-            policy = json.dumps(properties["PolicyDocument"])
-            boto3.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
-        return cls(name)
+# moto finds subclasses, which Python would otherwise forget.
+kinds = []
 
 
-class BucketPolicy(Created, CloudFormationModel):
-    """The policy of the bucket that `sam deploy` creates for the code. It is not applied: it requires TLS, which is not
-    used here."""
+def creates(kind):
+    """Makes a function create the resources of a type, by the service's own API call, so that the SDK validates the
+    properties. It returns the resource's attributes, if there are any."""
 
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::S3::BucketPolicy"
+    def register(create):
+        kinds.append(type(create.__name__, (Created, CloudFormationModel), {"kind": kind, "create": staticmethod(create)}))
+        return create
 
-    @classmethod
-    def make(cls, name, properties):
-        return cls(name)
+    return register
+
+
+@creates("AWS::SQS::QueuePolicy")
+def queue_policy(name, properties):
+    for queue in properties["Queues"]:
+        policy = json.dumps(properties["PolicyDocument"])
+        boto3.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+
+
+@creates("AWS::S3::BucketPolicy")
+def bucket_policy(name, properties):
+    """The policy of the bucket that `sam deploy` creates for the code. It requires TLS, which is not used here."""
 
 
 # In moto, !Ref of an event bus is no name.
 EventBus.physical_resource_id = property(lambda bus: bus.name)
 
 
-class EventBusPolicy(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Events::EventBusPolicy"
-
-    @classmethod
-    def make(cls, name, properties):
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [properties["Statement"]]})
-        boto3.client("events").put_permission(EventBusName=properties["EventBusName"], Policy=policy)
-        return cls(name)
+@creates("AWS::Events::EventBusPolicy")
+def event_bus_policy(name, properties):
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [properties["Statement"]]})
+    boto3.client("events").put_permission(EventBusName=properties["EventBusName"], Policy=policy)
 
 
-class DeliverySource(Created, CloudFormationModel):
+@creates("AWS::Logs::DeliverySource")
+def delivery_source(name, properties):
     """moto's CloudWatch Logs does not know the logs of an event bus."""
 
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Logs::DeliverySource"
 
-    @classmethod
-    def make(cls, name, properties):
-        return cls(name)
-
-
-class DeliveryDestination(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Logs::DeliveryDestination"
-
-    @classmethod
-    def make(cls, name, properties):
-        created = boto3.client("logs").put_delivery_destination(
-            name=properties["Name"],
-            deliveryDestinationConfiguration={"destinationResourceArn": properties["DestinationResourceArn"]},
-        )
-        return cls(name, Arn=created["deliveryDestination"]["arn"])
+@creates("AWS::Logs::DeliveryDestination")
+def delivery_destination(name, properties):
+    created = boto3.client("logs").put_delivery_destination(
+        name=properties["Name"],
+        deliveryDestinationConfiguration={"destinationResourceArn": properties["DestinationResourceArn"]},
+    )
+    return {"Arn": created["deliveryDestination"]["arn"]}
 
 
-class Delivery(Created, CloudFormationModel):
+@creates("AWS::Logs::Delivery")
+def delivery(name, properties):
     """Without a source, moto has no delivery."""
 
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Logs::Delivery"
 
-    @classmethod
-    def make(cls, name, properties):
-        return cls(name)
-
-
-class EventInvokeConfig(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Lambda::EventInvokeConfig"
-
-    @classmethod
-    def make(cls, name, properties):
-        # moto does not accept a qualifier here.
-        properties = {key: value for key, value in properties.items() if key != "Qualifier"}
-        boto3.client("lambda").put_function_event_invoke_config(**properties)
-        return cls(name)
+@creates("AWS::Lambda::EventInvokeConfig")
+def event_invoke_config(name, properties):
+    # moto does not accept a qualifier here.
+    properties = {key: value for key, value in properties.items() if key != "Qualifier"}
+    boto3.client("lambda").put_function_event_invoke_config(**properties)
 
 
-class MetricFilter(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Logs::MetricFilter"
-
-    @classmethod
-    def make(cls, name, properties):
-        [metric] = properties["MetricTransformations"]
-        metric = {key[0].lower() + key[1:]: value for key, value in metric.items()}
-        if "dimensions" in metric:
-            metric["dimensions"] = {dimension["Key"]: dimension["Value"] for dimension in metric["dimensions"]}
-        boto3.client("logs").put_metric_filter(
-            filterName=name,
-            logGroupName=properties["LogGroupName"],
-            filterPattern=properties["FilterPattern"],
-            metricTransformations=[metric],
-        )
-        return cls(name)
+@creates("AWS::Logs::MetricFilter")
+def metric_filter(name, properties):
+    [metric] = properties["MetricTransformations"]
+    metric = {key[0].lower() + key[1:]: value for key, value in metric.items()}
+    if "dimensions" in metric:
+        metric["dimensions"] = {dimension["Key"]: dimension["Value"] for dimension in metric["dimensions"]}
+    boto3.client("logs").put_metric_filter(
+        filterName=name, logGroupName=properties["LogGroupName"], filterPattern=properties["FilterPattern"],
+        metricTransformations=[metric],
+    )
 
 
-class Alarm(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::CloudWatch::Alarm"
-
-    @classmethod
-    def make(cls, name, properties):
-        properties = {**properties, "Threshold": float(properties["Threshold"])}
-        boto3.client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
-        return cls(name, Arn=f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}")
+@creates("AWS::CloudWatch::Alarm")
+def alarm(name, properties):
+    properties = {**properties, "Threshold": float(properties["Threshold"])}
+    boto3.client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
+    return {"Arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"}
 
 
-class Schedule(Created, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type():
-        return "AWS::Scheduler::Schedule"
-
-    @classmethod
-    def make(cls, name, properties):
-        boto3.client("scheduler").create_schedule(Name=name, **properties)
-        return cls(name)
+@creates("AWS::Scheduler::Schedule")
+def schedule(name, properties):
+    boto3.client("scheduler").create_schedule(Name=name, **properties)
 
 
 create_table = Table.create_from_cloudformation_json.__func__

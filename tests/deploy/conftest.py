@@ -27,7 +27,7 @@ def stack(aws):
 @pytest.fixture
 def function(aws, stack):
     """The built function, with the environment that the template gives it."""
-    configuration = boto3.client("lambda").get_function_configuration(FunctionName=stack.outputs["FunctionName"])
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=stack.outputs["RecorderName"])
     variables = {name: str(value) for name, value in configuration["Environment"]["Variables"].items()}
     function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})
     yield function

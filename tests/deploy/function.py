@@ -1,4 +1,4 @@
-"""The built function under a Runtime API, behind Lambda's Invoke API."""
+"""A built function under a Runtime API, behind Lambda's Invoke API."""
 
 import json
 import os
@@ -22,12 +22,12 @@ def binary():
 
 
 def reconciler():
-    """RECONCILER_BINARY, or the one beside the function."""
+    """RECONCILER_BINARY, or the one beside the recorder."""
     return os.environ.get("RECONCILER_BINARY", str(Path(binary()).with_name("ecs-state-reconciler")))
 
 
 class Function:
-    """One instance of a function, of the recorder if not told otherwise. It serves until stopped."""
+    """One instance of a function, by default the recorder. It serves until stopped."""
 
     def __init__(self, environment, program=None):
         self.events, self.answers = Queue(), Queue()

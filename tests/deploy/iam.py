@@ -1,4 +1,4 @@
-"""What IAM would say to a policy: only of what the project's policies use. Anything else is an error."""
+"""Evaluates policies as IAM does, as far as the project's policies need. Anything else is an error."""
 
 import re
 from fnmatch import fnmatchcase

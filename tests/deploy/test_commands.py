@@ -17,7 +17,7 @@ def test_invoke_remote_shows_the_answer_and_the_row(stack, environment):
     code, lines, errors = ops("invoke.py", "recorder", "events/refused/wrong-source.json", **environment)
     assert (code, errors, json.loads("".join(lines))["errorType"]) == (1, [], "UnsupportedSource")
     assert ops("invoke.py", "recorder", "events/none.json", **environment) == (
-        1, [], ["error: there is no file events/none.json"],
+        1, [], ["error: EVENT must be a file such as events/fargate-task-running.json, found 'events/none.json'"],
     )
 
 

@@ -20,7 +20,7 @@ EVERYBODY = {
     f"logs.{REGION}.amazonaws.com (for the log": (
         "kms:Decrypt, kms:GenerateDataKey, kms:DescribeKey, kms:ReEncryptFrom, kms:ReEncryptTo, kms:Encrypt"
     ),
-    f"the account {ACCOUNT} (for the function's role, by its IAM policy": (
+    f"the account {ACCOUNT} (for the functions' roles, by their IAM policies": (
         "kms:Decrypt, kms:GenerateDataKey, kms:DescribeKey, kms:ReEncryptFrom, kms:ReEncryptTo, kms:Encrypt"
     ),
 }

@@ -18,15 +18,8 @@ ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 @pytest.mark.skipif("FUNCTION_BINARY" not in os.environ, reason="it needs a build by SAM, as in .ci/run")
 def test_from_deploy_to_delete(aws, tmp_path):
-    # moto finds a template that SAM put into its S3 only under the name localhost, where the SDK needs path-style
-    # buckets.
-    configuration = tmp_path / "config"
-    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
-    environment = aws.environment(
-        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"),
-        AWS_CONFIG_FILE=str(configuration),
-        **{name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))},
-    )
+    rust = {name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))}
+    environment = aws.sams_environment(tmp_path, **rust)
 
     def make(*words, **more):
         command = ["make", *words, "STACK=journey", f"ARCHITECTURE={ARCHITECTURE}"]
@@ -47,7 +40,7 @@ def test_from_deploy_to_delete(aws, tmp_path):
     [stack] = boto3.client("cloudformation").describe_stacks(StackName="journey")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     assert "ArchiveArn" not in outputs and outputs["TaskTableName"].startswith("journey-TaskTable-")
-    configuration = boto3.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=outputs["RecorderName"])
 
     variables = {name: str(value) for name, value in configuration["Environment"]["Variables"].items()}
     function = Function({"AWS_ENDPOINT_URL": aws.url, **variables})

@@ -18,6 +18,7 @@ from samcli.yamlhelper import yaml_parse
 from .aws import PROJECT
 
 sys.path.insert(0, str(PROJECT / "ops"))
+import check_package  # noqa: E402
 import package as packages  # noqa: E402
 
 FILES = ["LICENSES.txt", "SHA256SUMS", "ecs-state", "reconciler.zip", "recorder.zip", "template.yaml"]
@@ -44,7 +45,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_package_has_both_functions_the_command_line_the_template_the_licences_and_their_checksums(package):
+def test_a_package_has_both_functions_the_command_line_the_template_the_licenses_and_their_checksums(package):
     files = contents(package)
     assert sorted(files) == FILES
     sums = [line.split() for line in files.pop("SHA256SUMS").decode().splitlines()]
@@ -79,8 +80,8 @@ def test_its_template_is_the_projects_with_the_built_functions_for_one_architect
     assert packaged == expected
 
 
-def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is_not_allowed_is_refused(monkeypatch):
-    text = packages.licences("x86_64")
+def test_exactly_what_is_linked_is_listed_with_its_license_and_a_license_that_is_not_allowed_is_refused(monkeypatch):
+    text = packages.licenses("x86_64")
     listed = set(re.findall(r"(?m)^([\w-]+) [\w.+-]+: ", text))
     assert {"aws-sdk-dynamodb", "clap", "lambda_runtime", "ring", "tokio"} <= listed and len(listed) > 100
     # Of the tests and the benchmark; of build scripts and procedural macros.
@@ -88,8 +89,8 @@ def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is
     assert "Permission to use, copy, modify, and/or distribute this software" in text
 
     monkeypatch.setattr(packages, "ALLOWED", packages.ALLOWED - {"ISC"})
-    with pytest.raises(SystemExit, match=r"error: the licence of .*ring \(Apache-2.0 AND ISC\).* is not in the list"):
-        packages.licences("x86_64")
+    with pytest.raises(SystemExit, match=r"error: the license of .*ring \(Apache-2.0 AND ISC\).* is not in the list"):
+        packages.licenses("x86_64")
 
 
 @pytest.mark.parametrize("expression, allowed", [
@@ -97,7 +98,7 @@ def test_exactly_what_is_linked_is_listed_with_its_licence_and_a_licence_that_is
     ("Apache-2.0 AND GPL-3.0-only", False), ("(MIT OR GPL-3.0-only) AND ISC", True), ("none", False),
     ("Apache-2.0 WITH LLVM-exception", False), ("Apache-2.0 WITH LLVM-exception OR MIT", True),
 ])
-def test_a_licence_is_allowed_if_one_alternative_is(expression, allowed):
+def test_a_license_is_allowed_if_one_alternative_is(expression, allowed):
     assert packages.is_allowed(expression) == allowed
 
 
@@ -106,15 +107,10 @@ def run(aws, tmp_path):
     """Runs a program on a machine with neither Rust nor a compiler."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("bash", "cat", "env", "git", "head", "make", "python3", "sed", "sha256sum", "test", "touch", "uname"):
+    for name in ("bash", "cat", "env", "git", "head", "make", "python3", "sed", "test", "touch", "uname"):
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
-    configuration = tmp_path / "config"
-    # See test_make.py.
-    configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
-    environment = aws.environment(
-        AWS_ENDPOINT_URL=aws.url.replace("127.0.0.1", "localhost"), AWS_CONFIG_FILE=str(configuration), PATH=str(tools)
-    )
+    environment = aws.sams_environment(tmp_path, PATH=str(tools))
     assert not any(shutil.which(name, path=str(tools)) for name in ("cargo", "rustc", "cc", "zig"))
 
     def run(program, *words, folder=PROJECT):
@@ -129,7 +125,7 @@ def run(aws, tmp_path):
 def expect_deployed(name, package):
     [stack] = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    for name, zipped in (("FunctionName", "recorder.zip"), ("ReconcilerName", "reconciler.zip")):
+    for name, zipped in (("RecorderName", "recorder.zip"), ("ReconcilerName", "reconciler.zip")):
         function = boto3.client("lambda").get_function(FunctionName=outputs[name])
         assert function["Configuration"]["Architectures"] == [package.name]
         digest = base64.b64encode(hashlib.sha256((package / zipped).read_bytes()).digest()).decode()
@@ -151,13 +147,22 @@ def test_the_sam_cli_alone_deploys_a_package_from_its_folder(run, package):
     expect_deployed("ecs-state-recorder", package)
 
 
-def test_a_package_that_was_changed_or_is_none_is_not_deployed(run, package, tmp_path):
+def test_a_changed_package_or_another_folder_is_not_deployed(run, package, tmp_path):
     (package / "recorder.zip").write_bytes(b"something else")
     code, _, errors = run("make", "deploy", f"PACKAGE={package}", "STACK=packaged")
-    assert code == 2 and f"error: {package} is not as `make package` wrote it: fetch it again" in errors
+    assert code == 2 and (
+        f"error: {package}/recorder.zip is not as `make package` wrote it: fetch the package again\n" in errors
+    )
     code, _, errors = run("make", "deploy", f"PACKAGE={tmp_path}", "STACK=packaged")
-    assert code == 2 and f"error: there is no file {tmp_path}/template.yaml: PACKAGE is a folder that" in errors
+    assert code == 2 and f"error: there is no file {tmp_path}/SHA256SUMS: PACKAGE must be a folder of" in errors
     assert boto3.client("cloudformation").describe_stacks()["Stacks"] == []
+
+
+def test_a_package_for_another_architecture_is_tested_with_an_emulator(tmp_path):
+    packages.assemble(tmp_path / "arm64", "arm64", STAND_INS | {"ecs-state-recorder": b"echo recorded $1"})
+    # For a script, a shell is what qemu is for a binary.
+    program = check_package.unpack(tmp_path / "arm64/recorder.zip", tmp_path / "recorder", "/bin/sh")
+    assert subprocess.run([program, "an event"], capture_output=True, text=True).stdout == "recorded an event\n"
 
 
 def test_parameters_are_those_of_the_packages_own_template(run, package):

@@ -1,8 +1,8 @@
 """ops/policies: enough for the documented commands, and no more.
 
 moto's own enforcement of policies looks at no resource of most services, so each call of the program under test is
-evaluated here, with its action and its resource. What CloudFormation calls on behalf of whoever deploys is not seen in
-moto: for that, CloudFormation's own schemas list the actions of each resource's handlers."""
+evaluated here, with its action and its resource. moto does not show what CloudFormation calls on a
+deployer's behalf: for that, CloudFormation's own schemas list the actions of each resource's handlers."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ from .test_smoke import Lambda, deployed, task_stops  # noqa: F401, a fixture
 NAME = "ecs-state-recorder"
 FILES = sorted((PROJECT / "ops/policies").glob("*.json"))
 KEY = "AKIATHEPROGRAMUNDERT"
-# Of signatures, and operations, whose name in policies is another one. Batches need the same action as single calls.
+# Services in signatures, and operations, that have another name in policies. Batches need the action of single calls.
 SERVICES = {"monitoring": "cloudwatch"}
 ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
 
@@ -125,7 +125,7 @@ def test_a_policy_passes_cfn_lints_checks_of_its_grammar_actions_and_resources_a
     lint = [Path(sys.executable).parent / "cfn-lint", "--include-checks", "I", "--", template]
     ended = subprocess.run(lint, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "")
-    # Of a managed policy, without whitespace.
+    # The limit of a managed policy, which counts no whitespace.
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144
     assert "*" not in actions(document) and not [action for action in actions(document) if "*" in action]
 
@@ -135,7 +135,7 @@ def test_there_is_a_policy_for_each_purpose():
 
 
 def operate(aws, stack):
-    """The documented commands of whoever operates the stack."""
+    """The documented commands of an operator."""
     environment = aws.environment(AWS_ACCESS_KEY_ID=KEY, AWS_MAX_ATTEMPTS="2")
     boto3.client("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=task_event(1))
     ended = {"dry run": ops("redrive.py", NAME, "--dry-run", **environment)}
@@ -150,7 +150,7 @@ def operate(aws, stack):
 BESIDE = {"events:CancelReplay", "sqs:GetQueueUrl"}
 
 
-def test_whoever_operates_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack, deployed, enforce):
+def test_an_operator_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack, deployed, enforce):
     deployed.name = NAME
     with enforce(policy("operate"), deployed) as (asked, denied):
         assert operate(aws, stack) == {}
@@ -170,7 +170,7 @@ def test_without_one_of_its_actions_a_command_fails(aws, stack, deployed, enforc
     assert denied == {action}
 
 
-def test_nobody_but_the_stacks_own_resources_are_reached(aws, enforce):
+def test_no_resources_but_the_stacks_own_are_reached(aws, enforce):
     """Another stack's name is another set of resources."""
     aws.deploy("other")
     with enforce(policy("operate")) as (asked, denied):
@@ -178,9 +178,9 @@ def test_nobody_but_the_stacks_own_resources_are_reached(aws, enforce):
     assert code == 1 and "not authorized to perform: cloudformation:DescribeStacks" in error
 
 
-def test_whoever_reads_can_read_rows_log_and_metrics_and_change_nothing(aws, stack, enforce):
+def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(aws, stack, enforce):
     client = lambda service: boto3.client(service, aws_access_key_id=KEY, aws_secret_access_key="testing")
-    tasks, log = stack.outputs["TaskTableName"], stack.outputs["LogGroupName"]
+    tasks, log = stack.outputs["TaskTableName"], stack.outputs["RecorderLogGroupName"]
     with enforce(policy("read")) as (asked, denied):
         client("cloudformation").describe_stacks(StackName=NAME)
         client("dynamodb").scan(TableName=tasks)
@@ -191,7 +191,7 @@ def test_whoever_reads_can_read_rows_log_and_metrics_and_change_nothing(aws, sta
         for change in (
             lambda: client("dynamodb").put_item(TableName=tasks, Item={"taskArn": {"S": "arn"}}),
             lambda: client("dynamodb").delete_item(TableName=tasks, Key={"taskArn": {"S": "arn"}}),
-            lambda: client("lambda").invoke(FunctionName=stack.outputs["FunctionName"]),
+            lambda: client("lambda").invoke(FunctionName=stack.outputs["RecorderName"]),
             lambda: client("sqs").receive_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"]),
         ):
             with pytest.raises(client("dynamodb").exceptions.ClientError, match="not authorized"):
@@ -200,7 +200,7 @@ def test_whoever_reads_can_read_rows_log_and_metrics_and_change_nothing(aws, sta
     assert not [action for action in actions(policy("read")) if action.split(":")[1].startswith(writes)]
 
 
-# What the handlers could also need, for what the template does not use.
+# Actions that the handlers need only for what the template does not use.
 UNUSED_SERVICES = ("ec2", "elasticfilesystem", "s3files", "firehose", "kinesis", "kms")
 UNUSED = {
     # Code signing, layers, versions, runtime management and capacity providers of functions.
@@ -229,7 +229,7 @@ SAMS = {
     "s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "cloudformation:DeleteChangeSet",
     "cloudformation:GetTemplateSummary", "lambda:GetFunctionConfiguration", "lambda:ListTags",
 }
-# Of CloudFormation's own commands, in states that these two do not reach.
+# Actions for stack states that these two commands do not reach.
 STATES = {"cloudformation:GetTemplate", "cloudformation:ListChangeSets"}
 
 
@@ -242,7 +242,7 @@ def of_handlers(stack):
     return {action for action in found if action.split(":")[0] not in UNUSED_SERVICES} - UNUSED
 
 
-def test_whoever_deploys_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more(stack):
+def test_a_deployer_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more(stack):
     granted, needed = actions(policy("deploy")), of_handlers(stack)
     assert needed - granted == set()
     commands = {action for action in granted if action.startswith("cloudformation:")}

@@ -113,7 +113,7 @@ def test_a_run_that_stopped_early_is_a_success_and_says_so(fake, environment):
 ])
 def test_a_failed_run_exits_with_its_error_and_names_the_log(stack, fake, environment, body, message):
     fake.fail(body)
-    log = f"What the run did is in the log group {stack.names['ReconcilerLogs']}"
+    log = f"See the log group {stack.names['ReconcilerLogs']}"
     assert reconcile(environment) == (1, [], [f"error: {message}", log])
 
 
@@ -149,7 +149,7 @@ def test_a_long_run_is_reported_every_30_seconds_and_waited_for_until_lambda_giv
     assert timeout < reconcile.WAIT.read_timeout < timeout + 60
 
 
-def test_ctrl_c_ends_the_command_and_says_that_the_run_goes_on(stack, fake, environment):
+def test_ctrl_c_ends_the_command_and_says_that_the_run_continues(stack, fake, environment):
     fake.released.clear()
     running = subprocess.Popen(
         command("reconcile.py", "recorder", "fleet"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_command_and_says_that_the_run_goes_on(stack, fake, envi
     running.send_signal(signal.SIGINT)
     output, errors = running.communicate(timeout=SECONDS)
     log = stack.names["ReconcilerLogs"]
-    said = f"interrupted: the run goes on in Lambda, and its line will be in the log group {log}\n"
+    said = f"interrupted: the run continues in Lambda, and its result will be in the log group {log}\n"
     assert (running.returncode, output, errors) == (1, "", said)
     assert len(fake.requests) == 1
 
@@ -181,13 +181,13 @@ def test_make_runs_the_reconciler_of_the_stack(fake, environment):
     assert (ended.returncode, ended.stdout.splitlines(), ended.stderr) == (0, SHOWN, "")
 
 
-def test_a_stack_of_an_earlier_version_is_told_from_a_broken_one(aws):
+def test_a_stack_of_an_earlier_version_is_reported_as_such(aws):
     template = {
         "Description": "ecs-state-recorder: all of it",
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {"FunctionName": {"Value": "recorder"}},
+        "Outputs": {"RecorderName": {"Value": "recorder"}},
     }
     boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=json.dumps(template))
     assert reconcile(aws.environment()) == (1, [], [
-        "error: the stack recorder is of an earlier version, without the reconciler: run `make deploy`",
+        "error: the stack recorder is of an earlier version, without a reconciler: run `make deploy`",
     ])

@@ -1,4 +1,4 @@
-"""make smoke: all green on a stack as deployed, and the right line in red for each thing that is broken.
+"""make smoke: all green on a stack as deployed, and the right line in red for each broken link.
 
 moto's EventBridge delivers nothing to Lambda, and its Lambda runs nothing: here, the built function runs in their place,
 and its log lines go to moto's log group, and are counted in moto's metric, as CloudWatch's metric filters would."""
@@ -65,7 +65,7 @@ class Lambda:
         answer = self.function.invoke(event)
         lines, logs = self.function.log(), boto3.client("logs")
         new, self.seen = lines[self.seen :], len(lines)
-        at, group = int(time.time() * 1000), self.stack.outputs["LogGroupName"]
+        at, group = int(time.time() * 1000), self.stack.outputs["RecorderLogGroupName"]
         if not new or group not in [each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]]:
             return answer
         stream = f"2026/{at}/{self.seen}"
@@ -145,7 +145,7 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
         "✓ permission: the rule may invoke the recorder",
         "✓ invocation: stored, and the row is in ECSTaskState",
         "✓ order: an older state is stale, the same one a duplicate, and the row is as it was",
-        f"✓ log: the invocation's line is in {stack.outputs['LogGroupName']}",
+        f"✓ log: the invocation's line is in {stack.outputs['RecorderLogGroupName']}",
         "✓ metric: the log's line is counted",
         "✓ queues: both accept events",
         f"✓ alarm topic: {TOPIC}",
@@ -155,7 +155,7 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
     assert rows() == before
 
 
-def test_what_there_is_nothing_to_check_of_is_said_and_is_not_red(aws, deployed):
+def test_a_link_that_the_stack_does_not_have_is_reported_and_is_not_red(aws, deployed):
     boto3.client("cloudformation").update_stack(StackName="recorder", UsePreviousTemplate=True, Parameters=[
         {"ParameterKey": "AlarmTopicArn", "ParameterValue": ""}, {"ParameterKey": "ArchiveDays", "ParameterValue": "0"},
     ])
@@ -178,7 +178,7 @@ def test_an_hour_without_events_is_no_failure_and_waiting_events_are_mentioned(a
     )
 
 
-# Ten things broken on purpose, and what each turns red.
+# Ten links broken on purpose, and the lines that turn red.
 
 
 def disabled(stack, deployed):
@@ -191,7 +191,7 @@ def other_pattern(stack, deployed):
 
 
 def no_permission(stack, deployed):
-    client, function = boto3.client("lambda"), stack.outputs["FunctionName"]
+    client, function = boto3.client("lambda"), stack.outputs["RecorderName"]
     for statement in json.loads(client.get_policy(FunctionName=function)["Policy"])["Statement"]:
         client.remove_permission(FunctionName=function, StatementId=statement["Sid"])
 
@@ -222,7 +222,7 @@ def another_accounts_topic(stack, deployed):
 
 
 def no_log_group(stack, deployed):
-    boto3.client("logs").delete_log_group(logGroupName=stack.outputs["LogGroupName"])
+    boto3.client("logs").delete_log_group(logGroupName=stack.outputs["RecorderLogGroupName"])
 
 
 def archive_off(stack, deployed):
@@ -242,10 +242,10 @@ def old_version(stack, deployed):
     (no_table, ["tables", "invocation"], "there is no table ECSTaskState: restore it"),
     (no_put_item, ["invocation"], "the recorder fails: StoreRejected: "),
     (no_queue_policy, ["queues"], "the dead-letter queue's policy does not let EventBridge send"),
-    (another_accounts_topic, ["alarm topic"], "which is of the account 999900001111, not of 123456789012, can't be read"),
+    (another_accounts_topic, ["alarm topic"], "of another account, 999900001111, can't be read"),
     (no_log_group, ["log", "metric"], "there is no log group"),
     (archive_off, ["archive"], "is DISABLED (no reason given), so no event is kept"),
-    (old_version, ["version"], "is of another version (Compares the tables with the ECS API; version 0.0.9), this folder"),
+    (old_version, ["version"], "this folder's version 0.1.0, found 'Compares the tables with the ECS API; version 0.0.9'"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_what_is_broken_is_red_with_what_to_do(aws, stack, deployed, break_it, red, says):
     break_it(stack, deployed)
@@ -258,7 +258,7 @@ def test_what_is_broken_is_red_with_what_to_do(aws, stack, deployed, break_it, r
 
 
 def test_more_that_can_be_broken(aws, stack, deployed):
-    function = stack.outputs["FunctionName"]
+    function = stack.outputs["RecorderName"]
     boto3.client("lambda").delete_function_event_invoke_config(FunctionName=function)
     boto3.client("events").remove_targets(
         Rule=stack.names["RecorderStateChanges"], Ids=["RecorderStateChangesLambdaTarget"])
@@ -267,7 +267,7 @@ def test_more_that_can_be_broken(aws, stack, deployed):
     code, lines, red = smoke(aws)
     assert (code, red) == (1, ["rule", "queues", "archive"])
     assert f"has no target {function}: run `make deploy`" in lines["rule"]
-    assert "does not go to the failure queue" in lines["queues"] and "there is no archive" in lines["archive"]
+    assert "do not go to the failure queue" in lines["queues"] and "there is no archive" in lines["archive"]
     assert lines["replay"] == "- replay: not checked: there is no archive"
 
 
@@ -279,10 +279,10 @@ def test_a_stack_that_was_rolled_back_or_is_of_an_earlier_version_is_red(aws, st
     code, lines, red = smoke(aws, "--no-replay")
     assert (code, red) == (1, ["stack", "version"])
     assert lines["stack"].startswith("✗ stack: recorder is UPDATE_ROLLBACK_COMPLETE: ")
-    assert "the stack has no output ReconcilerName, so it is of an earlier version" in lines["version"]
+    assert "the stack has no output ReconcilerName, so an earlier version deployed it" in lines["version"]
 
 
-def test_lines_are_coloured_on_a_terminal_only(aws, stack, deployed):
+def test_lines_are_colored_on_a_terminal_only(aws, stack, deployed):
     ours, theirs = os.openpty()
     ended = subprocess.Popen(
         command("smoke.py", "recorder", "--no-replay", "--patience", "0"), env=aws.environment(), stdout=theirs,

@@ -1,4 +1,4 @@
-"""What template.yaml creates, completely."""
+"""Everything that template.yaml creates."""
 
 import json
 import re
@@ -124,7 +124,7 @@ def test_no_resource_depends_on_one_that_a_condition_may_omit(aws, stack):
     assert described == f"Sends ECS state changes to {function}."
 
 
-def test_the_function_is_small_logs_json_and_knows_its_tables(stack):
+def test_the_recorder_is_small_logs_json_and_knows_its_tables(stack):
     function = stack.properties["Recorder"]
     assert function == {
         "Architectures": ["arm64"],
@@ -162,7 +162,7 @@ def test_the_templates_and_both_functions_descriptions_name_the_version_of_the_c
     for function in ("Recorder", "Reconciler"):
         assert stack.properties[function]["Description"].endswith(f"; version {version}")
     assert stack.template["Metadata"]["Version"] == version
-    assert f"; version {version}\n" in (PROJECT / "organisation/reconciler.yaml").read_text()
+    assert f"; version {version}\n" in (PROJECT / "organization/reconciler.yaml").read_text()
 
 
 def test_what_lambda_gives_up_on_is_kept(stack):
@@ -255,7 +255,7 @@ def test_the_schedules_role_may_only_invoke_the_reconciler_and_only_the_accounts
             "StringEquals": {"aws:SourceAccount": ACCOUNT},
         },
     }]
-    # moto's double of Scheduler checks no role: the group of the condition is that of the schedules.
+    # moto's Scheduler checks no role: the condition names the group of the schedules.
     for name in ("FleetSchedule", "TableSchedule"):
         assert boto3.client("scheduler").get_schedule(Name=stack.names[name])["GroupName"] == "default"
 
@@ -332,7 +332,7 @@ def test_the_rule_matches_state_changes_of_tasks_and_container_instances_and_not
         "detail-type": ["ECS Task State Change", "ECS Container Instance State Change"],
     }
     matching = [path.name for path in [*EVENTS, *REFUSED] if matches(pattern, json.loads(path.read_text()))]
-    # By its envelope, the last one is a task state change. The function refuses it with an error; a stricter pattern
+    # By its envelope, the last one is a task state change. The recorder refuses it with an error; a stricter pattern
     # would drop it silently.
     assert matching == [path.name for path in EVENTS] + ["missing-version.json"]
     assert len(EVENTS) >= 9 and len(REFUSED) >= 3
@@ -371,7 +371,7 @@ def test_the_archive_keeps_the_same_events(stack):
     assert pattern == stack.properties["RecorderStateChanges"]["EventPattern"]
 
 
-def test_the_functions_role_may_only_write_rows_its_log_and_its_failures(stack):
+def test_the_recorders_role_may_only_write_rows_its_log_and_its_failures(stack):
     tables = [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in (TASKS, CONTAINER_INSTANCES)]
     log = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{stack.names['RecorderLogs']}:*"
     expected = [
@@ -383,7 +383,7 @@ def test_the_functions_role_may_only_write_rows_its_log_and_its_failures(stack):
             "Resource": log,
         },
         {
-            "Sid": "KeepWhatFailed",
+            "Sid": "KeepFailedEvents",
             "Effect": "Allow",
             "Action": "sqs:SendMessage",
             "Resource": queue_arn(stack, "FailureQueue"),
@@ -437,8 +437,8 @@ def test_the_reconcilers_role_may_only_read_ecs_read_and_write_rows_and_write_it
     ]
 
 
-# The actions of a policy that the documentation of ECS doesn't let name a resource: ListClusters has none, and ListTasks
-# is authorized on * (github.com/cdklabs/construct-hub/pull/1207).
+# Actions for which ECS's documentation allows no resource: ListClusters has none, and ListTasks is authorized on *
+# (github.com/cdklabs/construct-hub/pull/1207).
 ON_EVERYTHING = {"ecs:ListClusters", "ecs:ListTasks"}
 
 
@@ -682,7 +682,7 @@ def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_recon
     ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
     ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
 ])
-def test_the_dashboards_url_is_that_of_the_partitions_console(aws, monkeypatch, region, console):
+def test_the_dashboards_url_is_on_the_partitions_console(aws, monkeypatch, region, console):
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
     stack = aws.deploy("recorder")
     assert stack.outputs["DashboardUrl"] == (
@@ -786,7 +786,7 @@ def test_a_key_encrypts_everything_that_stores_events_and_the_role_may_use_it_th
     for table in ("ContainerInstanceTable", "TaskTable"):
         assert encrypted[table]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
     assert [statement["Sid"] for statement in role_statements(stack)] == [
-        "WriteRows", "WriteItsLog", "KeepWhatFailed", "UseTheKey",
+        "WriteRows", "WriteItsLog", "KeepFailedEvents", "UseTheKey",
     ]
     dynamodb, sqs = f"dynamodb.{REGION}.amazonaws.com", f"sqs.{REGION}.amazonaws.com"
     for role, services in [("RecorderRole", [dynamodb, sqs]), ("ReconcilerRole", dynamodb)]:
@@ -853,7 +853,7 @@ def test_the_docs_say_which_parameters_replace_what(stack):
     assert listed == set(replaced_by(stack))
 
 
-# The documented AWS CLI commands. The AWS CLI is not installed here, but its operations and options are those of the SDK.
+# The documented AWS CLI commands. The AWS CLI is not installed here, but it has the SDK's operations and options.
 
 
 def commands(page, heading):
@@ -995,10 +995,10 @@ def test_tables_and_index_are_warm_on_request_only(aws, stack):
     assert "GlobalSecondaryIndexes" not in without.properties["TaskTable"]
 
 
-# The built function in the stack.
+# The built recorder in the stack.
 
 
-def test_the_built_function_writes_rows_to_the_tables_of_the_template(function, stack):
+def test_the_built_recorder_writes_rows_to_the_tables_of_the_template(function, stack):
     sent = {}
     for path in EVENTS:
         event = json.loads(path.read_text())
@@ -1012,7 +1012,7 @@ def test_the_built_function_writes_rows_to_the_tables_of_the_template(function, 
     for table, key in [(TASKS, "taskArn"), (CONTAINER_INSTANCES, "containerInstanceArn")]:
         for row in boto3.resource("dynamodb").Table(table).scan()["Items"]:
             rows[row[key]] = row
-    # Attribute values are tested in rules.rs; this checks that the right row is in the right table.
+    # tests/recorder.rs tests the attributes' values; this checks that the right row is in the right table.
     assert {arn: (row["version"], row["event_id"]) for arn, row in rows.items()} == {
         arn: (detail["version"], detail["event_id"]) for arn, detail in sent.items()
     }

@@ -1,4 +1,4 @@
-"""What the documentation names is there, and what others build on is documented."""
+"""Whatever the documentation names exists, and every interface is documented."""
 
 import re
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ FILES = files_of(PROJECT)
 PAGES = {path: Page((PROJECT / path).read_text()) for path in FILES if path.endswith(".md")}
 MAKEFILE = (PROJECT / "Makefile").read_text()
 TEMPLATE = yaml_parse((PROJECT / "template.yaml").read_text())
-INVOCATION, RUN, ROW = "src/recorder/invocation.rs", "src/reconciler/run.rs", "src/state/row.rs"
+RECORDER, RECONCILER, ATTRIBUTES = "src/recorder.rs", "src/reconciler.rs", "src/attributes.rs"
 
 # Set by Lambda, for its own client.
 LAMBDAS_VARIABLES = {"AWS_LAMBDA_RUNTIME_API"}
@@ -22,9 +22,10 @@ DETAILS_ATTRIBUTES = {"version"}
 # Of every line of the log, not only the invocation's.
 EVERY_LINES_FIELDS = {"timestamp", "level", "message", "span.requestId"}
 
-# As the table of permissions calls them.
+# Their names in the table of permissions.
 ROLES = {
-    "RecorderRole": "the recorder's role", "ReconcilerRole": "the reconciler's role", "ScheduleRole": "the schedules' role",
+    "RecorderRole": "the recorder's role", "ReconcilerRole": "the reconciler's role",
+    "ScheduleRole": "the schedules' role",
 }
 
 
@@ -43,89 +44,84 @@ def found_in(path, pattern):
     return found[1]
 
 
-def rows(path, first, *others):
-    """The rows of a page's tables that have these columns, the first one first."""
-    assert path in PAGES, f"there is no {path}"
+def rows(first, *others):
+    """The rows of all pages' tables that have these columns, the first one first."""
     found = []
-    for header, *body in PAGES[path].tables:
-        columns = [cell.text.lower() for cell in header]
-        if columns[0] == first and set(others) <= set(columns):
-            found += [dict(zip(columns, row)) for row in body]
-    assert found, f"{path} has no table with the columns {', '.join((first, *others))}"
+    for page in PAGES.values():
+        for header, *body in page.tables:
+            columns = [cell.text.lower() for cell in header]
+            if columns[0] == first and set(others) <= set(columns):
+                found += [dict(zip(columns, row)) for row in body]
+    assert found, f"no page has a table with the columns {', '.join((first, *others))}"
     return found
 
 
-def names(path, first):
-    """The code in the first column of a page's tables."""
-    listed = [name for row in rows(path, first) for name in row[first].code]
-    assert len(listed) == len(set(listed)), f"{path} lists a {first} twice: {listed}"
+def names(first):
+    """The code in the first column of these tables."""
+    listed = [name for row in rows(first) for name in row[first].code]
+    assert len(listed) == len(set(listed)), f"a {first} is listed twice: {listed}"
     return set(listed)
 
 
-def differences(path, documented, where, there):
-    return [f"{path} does not list `{name}`, which is in {where}" for name in sorted(there - documented)] + [
-        f"{path} lists `{name}`, which is not in {where}" for name in sorted(documented - there)
+def differences(documented, where, there):
+    return [f"no page lists `{name}`, which is in {where}" for name in sorted(there - documented)] + [
+        f"a page lists `{name}`, which is not in {where}" for name in sorted(documented - there)
     ]
 
 
 def test_every_parameter_is_listed_with_its_default():
-    path = "docs/deploy.md"
-    documented = {row["parameter"].text: row["default"].text for row in rows(path, "parameter", "default")}
+    documented = {row["parameter"].text: row["default"].text for row in rows("parameter", "default")}
     defaults = {name: str(parameter["Default"]) for name, parameter in TEMPLATE["Parameters"].items()}
     expect_no(
-        differences(path, set(documented), "template.yaml", set(defaults))
-        + [f"{path} gives `{name}` the default {documented[name]!r}, and template.yaml {default!r}"
+        differences(set(documented), "template.yaml", set(defaults))
+        + [f"the default of `{name}` is {documented[name]!r} in the docs, and {default!r} in template.yaml"
            for name, default in defaults.items() if documented.get(name, default) != default]
     )
 
 
 def test_every_environment_variable_is_listed():
-    # The reader's constants are ECS's statuses.
-    files = [path for path in FILES if fnmatchcase(path, "src/*.rs") and not path.startswith("src/reader/")]
+    files = [path for path in FILES if fnmatchcase(path, "src/*.rs")]
     read = {name for path in files for name in re.findall(r'(?<!env!\()"([A-Z]+(?:_[A-Z]+)+)"', code(path))}
-    expect_no(differences("README.md", names("README.md", "variable"), "src/", read - LAMBDAS_VARIABLES))
+    expect_no(differences(names("variable"), "src/", read - LAMBDAS_VARIABLES))
 
 
 def test_every_error_is_listed():
-    found = [found_in(path, r"fn error_type\((.*?)\n    }\n") for path in (INVOCATION, RUN)]
+    found = [found_in(path, r"fn error_type\((.*?)\n    }\n") for path in (RECORDER, RECONCILER)]
     types = {name for text in found for name in re.findall(r'=> "(\w+)"', text)}
-    expect_no(differences("README.md", names("README.md", "errortype"), "src/", types))
+    expect_no(differences(names("errortype"), "src/", types))
 
 
 @pytest.mark.parametrize(("source", "message", "header"), [
-    (INVOCATION, "invocation", "field"), (RUN, "run", "field of a run"),
+    (RECORDER, "invocation", "field"), (RECONCILER, "run", "field of a run"),
 ])
 def test_every_field_of_the_log_is_listed(source, message, header):
     fields = found_in(source, rf'\binfo!\((.*?),\s*"{message}"\s*\)')
     while (shorter := re.sub(r"\([^()]*\)|\{[^{}]*\}", "", fields)) != fields:
         fields = shorter
     fields = {field.split("=")[0].strip(" \n%?") for field in fields.split(",")}
-    path = "docs/operations.md"
-    expect_no(differences(path, names(path, header) - EVERY_LINES_FIELDS, source, fields))
+    expect_no(differences(names(header) - EVERY_LINES_FIELDS, source, fields))
 
 
 def test_every_alarm_is_listed():
     kind = "AWS::CloudWatch::Alarm"
     alarms = {name.removesuffix("Alarm") for name, it in TEMPLATE["Resources"].items() if it["Type"] == kind}
-    path = "docs/operations.md"
-    expect_no(differences(path, names(path, "alarm"), "template.yaml", alarms))
+    expect_no(differences(names("alarm"), "template.yaml", alarms))
 
 
 def test_every_field_of_a_run_is_listed_and_nothing_reads_another():
-    path, resources = "docs/operations.md", TEMPLATE["Resources"]
-    documented = names(path, "field of a run")
+    documented, resources = names("field of a run"), TEMPLATE["Resources"]
     shown = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][1]["LastRuns"]["Fn::Sub"]
     shown = {name.strip() for name in re.search(r"fields @timestamp, (.*?) \|", shown)[1].split(",")}
     filters = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::Logs::MetricFilter"]
     read = {name for each in filters if each["LogGroupName"] == {"Ref": "ReconcilerLogs"}
             for name in re.findall(r"\$\.(\w+)", str(each))} - EVERY_LINES_FIELDS
     assert read
-    expect_no(differences(path, documented, "the dashboard", shown)
-              + [f"{path} does not list `{name}`, which a metric filter reads" for name in sorted(read - documented)])
+    expect_no(differences(documented, "the dashboard", shown)
+              + [f"no page lists `{name}`, which a metric filter reads" for name in sorted(read - documented)])
 
 
 def granted(statements):
-    """The actions that a role's statements allow, those of conditions included."""
+    """The actions that a role's statements allow under any condition of the template."""
     if isinstance(statements, list):
         return set().union(*map(granted, statements))
     if not isinstance(statements, dict):
@@ -136,19 +132,19 @@ def granted(statements):
 
 
 def test_every_action_that_a_role_may_call_is_listed():
-    path, documented, who = "docs/deploy.md", {}, None
-    for row in rows(path, "who", "action", "resource"):
+    documented, who = {}, None
+    for row in rows("who", "action", "resource"):
         who = row["who"].text or who
         documented.setdefault(who, set()).update(name for name in row["action"].code if ":" in name)
     roles = {name: each for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::IAM::Role"}
     assert set(roles) == set(ROLES)
     expect_no([problem for name, who in ROLES.items() for problem in differences(
-        f"{path}, {who},", documented[who], "template.yaml", granted(roles[name]["Properties"]["Policies"]))])
+        documented[who], f"template.yaml for {who}", granted(roles[name]["Properties"]["Policies"]))])
 
 
 def test_the_costs_of_reconciliation_add_up():
     fleets = ["100 tasks", "1,000 tasks", "10,000 tasks"]
-    *items, total = rows("docs/operations.md", "item", "price", *fleets)
+    *items, total = rows("item", "price", *fleets)
     problems = []
     for fleet in fleets:
         whole = 0
@@ -168,9 +164,8 @@ def test_the_costs_of_reconciliation_add_up():
 
 
 def test_every_attribute_of_a_row_is_listed():
-    attributes = set(re.findall(r'pub const \w+: &str = "(\w+)"', code(ROW))) - DETAILS_ATTRIBUTES
-    attributes |= set(re.findall(r'pub const \w+: &str = "(index_\w+)"', code("src/state/index.rs")))
-    expect_no(differences("docs/row.md", names("docs/row.md", "attribute"), ROW, attributes))
+    attributes = set(re.findall(r'pub const \w+: &str = "(\w+)"', code(ATTRIBUTES))) - DETAILS_ATTRIBUTES
+    expect_no(differences(names("attribute"), ATTRIBUTES, attributes))
 
 
 def calls_of_make(page):
@@ -218,6 +213,6 @@ def test_the_changelog_has_a_section_for_the_version_of_cargo_toml():
     assert re.search(rf"(?m)^## \[{re.escape(version)}\]", (PROJECT / "CHANGELOG.md").read_text()), version
 
 
-def test_the_readme_has_at_most_200_lines():
+def test_the_readme_has_at_most_170_lines():
     lines = len((PROJECT / "README.md").read_text().splitlines())
-    assert lines <= 200
+    assert lines <= 170

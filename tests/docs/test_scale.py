@@ -1,4 +1,4 @@
-"""docs/scale.md is what its program prints, and the program's prices are those of docs/operations.md."""
+"""docs/scale.md is what its program prints, at the prices of docs/operations.md."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def test_the_tables_are_the_programs_output():
     assert "\n\n".join(table.strip() for table in tables) == printed
 
 
-def test_the_prices_are_those_of_the_page_on_operation():
+def test_the_prices_are_the_same_as_on_the_page_on_operation():
     prices = {
         "Lambda, requests": "REQUESTS, GB_SECOND = {} / 1e6",
         "Lambda, arm64, 128 MB, at 10 ms each": "REQUESTS, GB_SECOND = 0.20 / 1e6, {}",
@@ -58,9 +58,9 @@ def test_what_the_text_says_of_the_assumptions_is_what_the_program_assumes():
 def test_what_the_program_says_of_retries_and_redrives_is_what_they_are():
     values = {}
     exec(PROGRAM.split("DAILY =")[0].split("import ceil")[1], values)
-    backoff = int(stated("src/state/client.rs", r"MAX_BACKOFF: Duration = Duration::from_secs\((\d+)\)"))
+    backoff = int(stated("src/state/timeouts.rs", r"MAX_BACKOFF: Duration = Duration::from_secs\((\d+)\)"))
     assert values["PAUSE"] == backoff / 2
-    assert int(stated("src/state/client.rs", r"ATTEMPTS: u32 = (\d+)")) == 3
+    assert int(stated("src/state/timeouts.rs", r"ATTEMPTS: u32 = (\d+)")) == 3
     redrive = int(stated("ops/redrive.py", r"EVENTS_PER_SECOND = (\d+)"))
     assert values["REDRIVE"] == redrive == values["NEW_TABLE_UNITS"] / values["ROW_KB"] / 2
     in_words = f"at most {redrive:,} events a second, {redrive * values['ROW_KB']:,} write units: half"
@@ -70,7 +70,7 @@ def test_what_the_program_says_of_retries_and_redrives_is_what_they_are():
     in_words = f"to 1 for each {units} write units a second that the table takes: {new} for a new one"
     assert in_words in " ".join(PAGE.split())
     # The storm plays Lambda, the redrive and the table with the same figures.
-    storm = "tests/overload.rs"
+    storm = "tests/storms/overload.rs"
     assert float(stated(storm, r"REDRIVE: f64 = ([\d.]+) \* SCALE")) == redrive
     assert float(stated(storm, r"SCALE: f64 = CAPACITY / ([\d.]+)")) == values["NEW_TABLE_UNITS"]
     assert float(stated(storm, r"ROW: f64 = ([\d.]+)")) == values["ROW_KB"]

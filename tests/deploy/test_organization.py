@@ -1,9 +1,9 @@
 """The hub and the spokes of an organization, in two accounts and two regions.
 
 moto itself matches the events with the patterns of both rules, carries them from the spoke's bus to the hub's in the
-other account and region, and archives them there. It asks no policy, knows no Lambda target and no dead-letter queue, and
-drops most of the envelope on the way. So this file evaluates the policies, gives what moto matched to the built function,
-and puts what EventBridge could not deliver into the queue."""
+other account and region, and archives them there. It evaluates no policies, has no Lambda targets and no dead-letter
+queues, and drops most of the envelope. So this file evaluates the policies, sends what moto matched to the built
+recorder, and puts what EventBridge could not deliver into the queue."""
 
 import json
 import re
@@ -35,7 +35,7 @@ QUEUE = "ecs-state-recorder-spoke"
 DETAIL_TYPES = ["ECS Task State Change", "ECS Container Instance State Change"]
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
-PAGE = (PROJECT / "docs/organisation.md").read_text()
+PAGE = (PROJECT / "docs/organization.md").read_text()
 
 
 def may_put(rule, target, event):
@@ -54,7 +54,7 @@ def may_put(rule, target, event):
 
 @pytest.fixture
 def hub(aws):
-    return aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION, SpokesReconcile="true")
+    return aws.create("hub", "organization/hub.yaml", OrganizationId=ORGANIZATION, SpokesReconcile="true")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def spoke(aws, hub, stack):
 
     def deploy(place, **parameters):
         with account(*place):
-            return aws.create("spoke", "organisation/spoke.yaml", HubBusArn=hub.outputs["EventBusArn"], **parameters)
+            return aws.create("spoke", "organization/spoke.yaml", HubBusArn=hub.outputs["EventBusArn"], **parameters)
 
     return deploy
 
@@ -137,7 +137,7 @@ def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, 
     assert archived() == [json.loads(text)["detail"]]
     [forwarded] = rows().values()
 
-    # The same row as of an event that took no detour, but for the envelope.
+    # The same row as without the detour, except for the envelope.
     boto3.client("dynamodb").delete_item(TableName=TASKS, Key={"taskArn": forwarded["taskArn"]})
     function.invoke(text.encode())
     [direct] = rows().values()
@@ -148,7 +148,7 @@ def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, 
     }
 
 
-def test_every_state_change_takes_the_way_and_nothing_else_does(spoke, delivered):
+def test_every_state_change_reaches_the_recorder_and_nothing_else_does(spoke, delivered):
     spoke(OTHER)
     for path in [*EVENTS, *REFUSED]:
         happens(sample(path, OTHER), OTHER)
@@ -234,7 +234,7 @@ def test_a_spoke_keeps_what_it_cannot_deliver_and_reports_it(spoke):
         assert 100 < len(alarm["AlarmDescription"]) <= 1024
     assert queue["MessageRetentionPeriod"] == str(14 * 24 * 60 * 60) and queue["SqsManagedSseEnabled"] == "true"
     # The queue takes messages before there is a rule.
-    assert yaml_parse((PROJECT / "organisation/spoke.yaml").read_text())["Resources"]["StateChanges"]["DependsOn"] == (
+    assert yaml_parse((PROJECT / "organization/spoke.yaml").read_text())["Resources"]["StateChanges"]["DependsOn"] == (
         "DeadLetterQueuePolicy"
     )
     trust = deployed.properties["SendRole"]["AssumeRolePolicyDocument"]
@@ -325,7 +325,7 @@ def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, s
         ("111122223333", "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"),
         ("111122223333/us-east-1 444455556666/us-east-1",
          f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
-         "name a bus of your account, and your own policies must allow the queue, too (docs/organisation.md)"),
+         "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"),
     ]:
         assert ops("redrive.py", "recorder", "--spokes", spokes, **environment) == (1, [], [error])
 
@@ -359,7 +359,7 @@ def deployed_reconciler(aws, hub):
         boto3.client("s3").create_bucket(Bucket=f"code-{OTHER[1]}")
         boto3.client("s3").put_object(Bucket=f"code-{OTHER[1]}", Key="0.1.0/reconciler.zip", Body=b"the built function")
         return aws.create(
-            "spoke-reconciler", "organisation/reconciler.yaml", CodeBucketPrefix="code", CodeKey="0.1.0/reconciler.zip",
+            "spoke-reconciler", "organization/reconciler.yaml", CodeBucketPrefix="code", CodeKey="0.1.0/reconciler.zip",
             TableRoleArn=hub.outputs["TableRoleArn"], TableRegion=REGION,
         )
 
@@ -432,10 +432,10 @@ def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_
 
 
 def test_without_reconcilers_in_the_spokes_there_is_no_role(aws):
-    assert "TableRole" not in aws.create("hub", "organisation/hub.yaml", OrganizationId=ORGANIZATION).names
+    assert "TableRole" not in aws.create("hub", "organization/hub.yaml", OrganizationId=ORGANIZATION).names
 
 
-def test_a_spokes_reconciler_is_the_stacks_but_for_the_tables_and_the_daily_run(aws, deployed_reconciler):
+def test_a_spokes_reconciler_is_the_stacks_except_for_the_tables_and_the_daily_run(aws, deployed_reconciler):
     stack = aws.deploy("recorder")
 
     def of(stack, logical):
@@ -465,7 +465,7 @@ def test_a_spokes_reconciler_is_the_stacks_but_for_the_tables_and_the_daily_run(
     assert alarm == theirs
 
 
-def test_a_spokes_reconcilers_policy_is_the_stacks_but_for_the_tables(stack, deployed_reconciler):
+def test_a_spokes_reconcilers_policy_is_the_stacks_except_for_the_tables(stack, deployed_reconciler):
     def asks(stack, place):
         [policy] = [policy["PolicyDocument"] for policy in stack.properties["ReconcilerRole"]["Policies"]]
         return {
@@ -489,7 +489,7 @@ def test_a_spokes_reconcilers_policy_is_the_stacks_but_for_the_tables(stack, dep
 
 def test_the_templates_are_plain_cloudformation_as_stacksets_require():
     for name in ("hub", "spoke", "reconciler"):
-        text = (PROJECT / f"organisation/{name}.yaml").read_text()
+        text = (PROJECT / f"organization/{name}.yaml").read_text()
         template = yaml_parse(text)
         assert "Transform" not in template and "Fn::Transform" not in text and "AWS::Serverless" not in text
         # `make delete` deletes only the recorder's stacks.
@@ -507,7 +507,7 @@ def test_a_documented_stackset_reaches_the_spokes_accounts(aws, name):
     create, instances = [shlex.split(line[2:]) for line in block.replace("\\\n", " ").splitlines()]
     given = options(create)
     parameters = [dict(each.split("=") for each in one.split(",")) for one in given["parameters"]]
-    template = yaml_parse((PROJECT / f"organisation/{name}.yaml").read_text())
+    template = yaml_parse((PROJECT / f"organization/{name}.yaml").read_text())
     required = {key for key, parameter in template["Parameters"].items() if "Default" not in parameter}
     assert {parameter["ParameterKey"] for parameter in parameters} == required
     for parameter in parameters:
@@ -543,4 +543,5 @@ def options(words):
 
 def test_make_passes_the_spokes_on():
     shown = subprocess.run(["make", "--dry-run", "redrive", "SPOKES=1/a 2/b"], cwd=PROJECT, capture_output=True, text=True)
-    assert "redrive.py 'ecs-state-recorder' --spokes '1/a 2/b'" in " ".join(shown.stdout.split())
+    shown = " ".join(shown.stdout.replace("\\\n", " ").split())
+    assert "redrive.py 'ecs-state-recorder' --spokes '1/a 2/b'" in shown
