@@ -66,7 +66,7 @@ check: ## Check formatting, lints and docs; warnings are errors
 TEST_THREADS ?= 8
 TEST := RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --package ecs-model \
 	--package ecs-state-recorder --package harness --package ecs-state --
-test_in = FUNCTION_BINARY=$(1)/ecs-state-recorder \
+test_in = RECORDER_BINARY=$(1)/ecs-state-recorder \
 	RECONCILER_BINARY=$(1)/ecs-state-reconciler $(TEST)
 TEST_DEPLOYMENT := .tools/aws/bin/python -B -m pytest -q -p no:cacheprovider --numprocesses 4
 
@@ -78,7 +78,7 @@ test: .tools/aws/all ## Run every test
 	$(call test_in,$(TARGET)/shipped)
 	@$(TEST_DEPLOYMENT) tests/deploy tests/docs
 
-# The Rust tests TESTS with the functions FUNCTION_BINARY and RECONCILER_BINARY.
+# The Rust tests TESTS with the functions RECORDER_BINARY and RECONCILER_BINARY.
 test-functions:
 	$(TEST) $(TESTS)
 

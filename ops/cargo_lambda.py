@@ -135,7 +135,7 @@ class Deployment:
         name, properties = self.functions[resource], TEMPLATE["Resources"][resource]["Properties"]
         binary = TEMPLATE["Resources"][resource]["Metadata"]["BuildProperties"]["Binary"]
         # Set by the tests, which deploy any file.
-        built = os.environ.get("FUNCTION_BINARY")
+        built = os.environ.get("RECORDER_BINARY")
         command = ["cargo", "lambda", "deploy", "--role", self.values[f"{resource}Role.Arn"],
                    "--memory", str(properties["MemorySize"]), "--timeout", str(properties["Timeout"]),
                    *(["--binary-path", built] if built else ["--binary-name", binary]), name]

@@ -59,7 +59,7 @@ def main(folder):
     with TemporaryDirectory() as unpacked:
         functions = {
             variable: str(unpack(folder / f"{name}.zip", Path(unpacked) / name, emulated))
-            for variable, name in (("FUNCTION_BINARY", "recorder"), ("RECONCILER_BINARY", "reconciler"))
+            for variable, name in (("RECORDER_BINARY", "recorder"), ("RECONCILER_BINARY", "reconciler"))
         }
         run("make", "--no-print-directory", "test-functions", f"TESTS={TESTS}", **functions)
         # Of the deployment's tests, those that run a function; and one that builds with SAM, for this machine.

@@ -16,9 +16,9 @@ DEADLINE_SECONDS = 30
 
 
 def binary():
-    """FUNCTION_BINARY, or what `cargo build` or `cargo test` has built."""
+    """RECORDER_BINARY, or what `cargo build` or `cargo test` has built."""
     target = os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")
-    return os.environ.get("FUNCTION_BINARY", f"{target}/debug/ecs-state-recorder")
+    return os.environ.get("RECORDER_BINARY", f"{target}/debug/ecs-state-recorder")
 
 
 def reconciler():

@@ -382,7 +382,7 @@ ALONE = {
 
 def test_deploy_cargo_lambda_creates_what_the_template_does_except_for_its_queues(aws):
     stack = aws.deploy("recorder", TaskTableName="TheTasks", ContainerInstanceTableName="TheContainerInstances")
-    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **aws.environment(FUNCTION_BINARY=binary()))
+    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **aws.environment(RECORDER_BINARY=binary()))
     assert code == 0, (lines, errors)
 
     def wanted(resource):
@@ -435,7 +435,7 @@ def test_deploy_cargo_lambda_creates_what_the_template_does_except_for_its_queue
 
 
 def test_deploy_cargo_lambda_can_be_repeated_and_delete_removes_all_but_the_tables(aws, tmp_path, monkeypatch):
-    environment = aws.environment(FUNCTION_BINARY=binary())
+    environment = aws.environment(RECORDER_BINARY=binary())
     # Lambda and Scheduler refuse a new role for a few seconds. moto does not, so a fake cargo and this do, once each.
     refused = tmp_path / "refused"
     cargo(tmp_path, f"[ -f {refused} ] && exec REAL \"$@\"\ntouch {refused}\n"
@@ -488,7 +488,7 @@ def test_deploy_cargo_lambda_deploys_each_function_with_its_own_binary(aws, tmp_
 
 def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
     regions = {
-        region: aws.environment(FUNCTION_BINARY=binary(), AWS_REGION=region, AWS_DEFAULT_REGION=region)
+        region: aws.environment(RECORDER_BINARY=binary(), AWS_REGION=region, AWS_DEFAULT_REGION=region)
         for region in (REGION, "us-east-1")
     }
     for environment in regions.values():
@@ -540,7 +540,7 @@ def test_a_role_of_an_earlier_version_is_no_longer_used_but_kept_for_other_regio
         "role alone: left by an earlier version of this command. Once no region's function uses it, delete it: "
         "aws iam delete-role-policy --role-name alone --policy-name record && aws iam delete-role --role-name alone"
     )
-    environment = aws.environment(FUNCTION_BINARY=binary())
+    environment = aws.environment(RECORDER_BINARY=binary())
     code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
     assert (code, lines[-1]) == (0, left), (lines, errors)
     function = boto3.client("lambda").get_function_configuration(FunctionName="alone")

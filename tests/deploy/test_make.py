@@ -16,7 +16,7 @@ from .function import Function
 ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-@pytest.mark.skipif("FUNCTION_BINARY" not in os.environ, reason="it needs a build by SAM, as in .ci/run")
+@pytest.mark.skipif("RECORDER_BINARY" not in os.environ, reason="it needs a build by SAM, as in .ci/run")
 def test_from_deploy_to_delete(aws, tmp_path):
     rust = {name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))}
     environment = aws.sams_environment(tmp_path, **rust)
