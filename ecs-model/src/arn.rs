@@ -6,7 +6,7 @@ pub fn last_part(arn: &str) -> &str {
     arn.rsplit_once('/').map_or(arn, |(_, last)| last)
 }
 
-/// The cluster's name: from its ARN, else from the resource's, which contains it unless it has the old short form.
+/// The cluster's name: from its ARN, or else from the resource's ARN, unless that has the old short form.
 #[must_use]
 pub fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'a str> {
     cluster_arn.map(last_part).or_else(|| match *arn.split('/').collect::<Vec<_>>() {

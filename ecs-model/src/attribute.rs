@@ -6,22 +6,20 @@ object! {
         /// The name, such as `ecs.instance-type`.
         name: Option<String>,
         value: Option<String>,
-        /// The kind of resource that it belongs to.
         target_type: Option<TargetType>,
-        /// The ARN of that resource.
+        /// The ARN of the resource that it belongs to.
         target_id: Option<String>,
     }
 }
 
 names! {
-    /// The kind of resource that an attribute belongs to.
     TargetType {
         ContainerInstance = "container-instance",
     }
 }
 
 object! {
-    /// A tag. Events have none.
+    /// Not in events.
     Tag {
         key: Option<String>,
         value: Option<String>,

@@ -6,41 +6,37 @@ use crate::arn::{cluster_name, last_part};
 use crate::{Attachment, Attribute, List, Tag, time};
 
 object! {
-    /// An instance that tasks run on, in the last state that ECS reported.
+    /// An instance that tasks run on, in the last state reported by ECS.
     ContainerInstance {
         /// The ARN, which is the key of its row.
         container_instance_arn: String,
-        /// The cluster's ARN. Not in the API's objects.
+        /// Not in the API.
         cluster_arn: Option<String>,
-        /// Its id in EC2, or the managed one of an external instance.
+        /// Its EC2 instance id, or for an external instance its managed instance id.
         ec2_instance_id: Option<String>,
         /// The capacity provider that launched it.
         capacity_provider_name: Option<String>,
-        /// How often it has changed: a state with a higher version is a later one.
+        /// A state with a higher version is newer.
         version: Option<u64>,
         status: Option<ContainerInstanceStatus>,
         status_reason: Option<String>,
-        /// Whether its agent is connected. Agents disconnect several times an hour as a matter of course.
+        /// Agents routinely disconnect several times an hour.
         agent_connected: Option<bool>,
-        /// How far an update of its agent has got.
         agent_update_status: Option<AgentUpdateStatus>,
-        /// The versions of its agent and its container runtime.
         version_info: Option<VersionInfo>,
         running_tasks_count: Option<i64>,
-        /// How many tasks are about to run.
         pending_tasks_count: Option<i64>,
         registered_resources: List<InstanceResource>,
-        /// What no task has taken of that.
+        /// The part of `registered_resources` that no task uses.
         remaining_resources: List<InstanceResource>,
         gpu_devices: List<GpuDevice>,
         attributes: List<Attribute>,
-        /// Its network interfaces and more.
         attachments: List<Attachment>,
-        /// Its tags. Not in events.
+        /// Not in events.
         tags: List<Tag>,
-        /// What its health checks say. Not in events.
+        /// Not in events.
         health_status: Option<InstanceHealth>,
-        /// The kind of account. Only in events.
+        /// Only in events.
         account_type: Option<String>,
         #[serde(default, deserialize_with = "time::deserialize")]
         registered_at: Option<DateTime<Utc>>,
@@ -71,7 +67,6 @@ impl ContainerInstance {
 }
 
 names! {
-    /// The status of a container instance.
     ContainerInstanceStatus {
         Registering = "REGISTERING",
         RegistrationFailed = "REGISTRATION_FAILED",
@@ -83,7 +78,7 @@ names! {
 }
 
 names! {
-    /// How far an update of the agent has got.
+    /// The progress of an update of the agent.
     AgentUpdateStatus {
         Pending = "PENDING",
         Staging = "STAGING",
@@ -95,7 +90,6 @@ names! {
 }
 
 object! {
-    /// The versions of an agent and its container runtime.
     VersionInfo {
         agent_version: Option<String>,
         /// The commit that the agent was built from.
@@ -108,21 +102,16 @@ object! {
     /// A resource of an instance, such as CPU, memory or ports.
     InstanceResource {
         name: Option<String>,
-        /// Which of the values counts. The API has zeroes in the others.
+        /// Which of the values applies. The API sets the others to 0.
         r#type: Option<ResourceType>,
-        /// The value of an `INTEGER`.
         integer_value: Option<i64>,
-        /// The value of a `LONG`.
         long_value: Option<i64>,
-        /// The value of a `DOUBLE`.
         double_value: Option<f64>,
-        /// The values of a `STRINGSET`.
         string_set_value: List<String>,
     }
 }
 
 names! {
-    /// The type of a resource's value.
     ResourceType {
         Integer = "INTEGER",
         Long = "LONG",
@@ -132,22 +121,18 @@ names! {
 }
 
 object! {
-    /// A GPU of an instance.
     GpuDevice {
         gpu_id: Option<String>,
         sharing_mode: Option<GpuSharingMode>,
         #[serde(rename = "totalMemoryInMiB")]
         total_memory_in_mib: Option<i64>,
-        /// What no container has taken of that.
         #[serde(rename = "remainingMemoryInMiB")]
         remaining_memory_in_mib: Option<i64>,
-        /// How many containers use it.
         container_count: Option<i64>,
     }
 }
 
 names! {
-    /// How a GPU is shared.
     GpuSharingMode {
         Idle = "IDLE",
         NvidiaMps = "NVIDIA_MPS",
@@ -156,7 +141,6 @@ names! {
 }
 
 object! {
-    /// What the health checks of an instance say.
     InstanceHealth {
         overall_status: Option<InstanceHealthState>,
         details: List<InstanceHealthCheck>,
@@ -164,22 +148,18 @@ object! {
 }
 
 object! {
-    /// The result of a health check of an instance.
     InstanceHealthCheck {
         r#type: Option<InstanceHealthCheckType>,
         status: Option<InstanceHealthState>,
         status_reason: Option<String>,
-        /// When it was last checked.
         #[serde(default, deserialize_with = "time::deserialize")]
         last_updated: Option<DateTime<Utc>>,
-        /// When the result last changed.
         #[serde(default, deserialize_with = "time::deserialize")]
         last_status_change: Option<DateTime<Utc>>,
     }
 }
 
 names! {
-    /// The health of an instance.
     InstanceHealthState {
         Ok = "OK",
         Impaired = "IMPAIRED",
@@ -189,7 +169,6 @@ names! {
 }
 
 names! {
-    /// What a health check of an instance checks.
     InstanceHealthCheckType {
         ContainerRuntime = "CONTAINER_RUNTIME",
         AcceleratedCompute = "ACCELERATED_COMPUTE",

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{}{field} {problem}", arn.as_ref().map(|arn| format!("{arn}: ")).unwrap_or_default())]
 pub struct ModelError {
-    /// The ARN of the row, if it has one.
+    /// The ARN in the row, if there is one.
     pub arn: Option<String>,
     /// The field, such as `containers[0].exitCode`.
     pub field: String,
@@ -19,7 +19,7 @@ pub struct ModelError {
 }
 
 impl ModelError {
-    /// Describes an error of serde, whose own text would quote the value.
+    /// Converts an error of serde, whose own message would quote the value.
     pub(crate) fn new(error: &serde_path_to_error::Error<serde_json::Error>, json: &Value) -> Self {
         let text = error.inner().to_string();
         let field = match error.path().to_string() {

@@ -14,13 +14,12 @@
 //! # }
 //! ```
 //!
-//! [`Task`] and [`ContainerInstance`] are read by [`from_json`] from the `detail` of an event or an object of the ECS
-//! API. The two differ in form (a time is a string in an event and a number in the API) and in which fields they have:
-//! every field is optional but the ARN.
+//! [`from_json`] reads a [`Task`] or a [`ContainerInstance`] from an event's `detail` or from an object of the ECS API.
+//! The two sources differ in form (a time is a string in an event and a number in the API) and in their fields, so
+//! every field except the ARN is optional.
 //!
-//! Serialized again, an object is equal by value to what was read: the same instants, numbers, arrays and strings. What
-//! this crate does not know is kept: a field in `other`, a status in its enum's `Unknown`. Only `null` and an absent
-//! field become one, and a number beyond 64 bits is rounded.
+//! Serialized again, an object has the same values. Unknown fields are kept in `other`, unknown names in an enum's
+//! `Unknown`. The only differences: a field that was `null` is absent, and a number beyond 64 bits is rounded.
 //!
 //! ECS documents every field: [Task], [`ContainerInstance`][API], [events].
 //!
@@ -52,11 +51,8 @@ pub use self::error::ModelError;
 pub use self::list::List;
 pub use self::task::*;
 
-/// Reads a [`Task`], a [`ContainerInstance`] or a part of one from an event's `detail` or an object of the ECS API.
-///
-/// # Errors
-///
-/// A field that this crate knows has another type.
+/// Reads a [`Task`], a [`ContainerInstance`] or a part of one from an event's `detail` or an object of the ECS API. It
+/// fails if a field that this crate knows has another type.
 pub fn from_json<T: DeserializeOwned>(json: &Value) -> Result<T, ModelError> {
     serde_path_to_error::deserialize(json).map_err(|error| ModelError::new(&error, json))
 }

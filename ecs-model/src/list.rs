@@ -1,4 +1,4 @@
-//! A list that may be absent.
+//! An array that may be absent.
 
 use std::ops::Deref;
 
@@ -6,15 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::object::Field;
 
-/// An array: read like a slice, in which an absent one is empty, and yet distinct from an empty one.
+/// An array that may be absent. It reads like a slice, but an absent array remains distinct from an empty one.
 ///
-/// The ECS API sends `[]` where an event has no such field, and what was read is serialized as it was.
+/// The ECS API sends `[]` where an event omits the field, and each is serialized as it was read.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct List<T>(Option<Vec<T>>);
 
 impl<T> List<T> {
-    /// Whether there is no array at all.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         self.0.is_none()

@@ -1,6 +1,6 @@
-//! How ECS's objects and names are read: what this crate does not know is kept.
+//! Macros that define ECS's objects and names. Unknown fields and names are kept.
 
-/// An enum whose variants have the names that ECS gives them, and which keeps a name that it does not know.
+/// Defines an enum of ECS's names.
 macro_rules! names {
     ($(#[$attribute:meta])* $name:ident { $($(#[$variant_attribute:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$attribute])*
@@ -12,12 +12,12 @@ macro_rules! names {
                 #[doc = concat!("`", $text, "`")]
                 $variant,
             )*
-            /// A name that this model does not know.
+            /// A name that this crate does not know.
             Unknown(String),
         }
 
         impl $name {
-            /// The name that ECS gives it.
+            /// ECS's name.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -53,7 +53,7 @@ macro_rules! names {
     };
 }
 
-/// A struct whose fields have ECS's names, are left out where they are absent, and stand beside the unknown ones.
+/// Defines a struct with ECS's field names. Absent fields are omitted.
 macro_rules! object {
     ($(#[$attribute:meta])* $name:ident { $($(#[$field_attribute:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$attribute])*
@@ -65,16 +65,15 @@ macro_rules! object {
                 #[serde(skip_serializing_if = "crate::object::Field::is_absent")]
                 pub $field: $type,
             )*
-            /// The fields that this model does not know.
+            /// The fields that this crate does not know.
             #[serde(flatten)]
             pub other: serde_json::Map<String, serde_json::Value>,
         }
     };
 }
 
-/// How the fields of an object are left out.
+/// A field that is omitted if it is absent.
 pub(crate) trait Field {
-    /// Whether the field is absent.
     fn is_absent(&self) -> bool;
 }
 

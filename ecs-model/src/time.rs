@@ -1,4 +1,4 @@
-//! Times, which an event and a row have as RFC 3339 strings, and the ECS API as seconds since 1970.
+//! Times: RFC 3339 strings in events and rows, seconds since 1970 in the ECS API.
 
 use std::fmt::{Formatter, Result as FmtResult};
 
@@ -6,11 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// For a field that may be absent: `#[serde(default, deserialize_with = "ecs_model::time::deserialize")]`.
-///
-/// # Errors
-///
-/// It is neither an RFC 3339 string nor a number of seconds since 1970 within the range of years.
+/// Reads a time that may be absent: `#[serde(default, deserialize_with = "ecs_model::time::deserialize")]`.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
 }
@@ -48,7 +44,7 @@ impl Visitor<'_> for TimeVisitor {
             .ok_or_else(|| E::invalid_value(Unexpected::Signed(seconds), &self))
     }
 
-    /// To the millisecond, which is what the API sends: a double has no room for nanoseconds.
+    /// Rounds to the milliseconds that the API sends: a double has no room for nanoseconds.
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<Time, E> {
         #[expect(clippy::cast_possible_truncation, reason = "what does not fit becomes a time out of range")]
         DateTime::from_timestamp_millis((seconds * 1000.0).round() as i64)

@@ -1,4 +1,4 @@
-//! Tasks and container instances as typed values: read from events and the ECS API, and back without a difference.
+//! Tasks and container instances are read from events and the ECS API, and written back without a difference.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Debug;
@@ -36,7 +36,7 @@ const TIMES: [&str; 14] = [
     "expires_at",
 ];
 
-/// A value in the form in which two are compared: without nulls in objects, times as instants, numbers by value.
+/// Normalizes a value for a comparison: no nulls in objects, times as instants, numbers by value.
 fn by_value(name: &str, value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
@@ -61,7 +61,7 @@ fn by_value(name: &str, value: &Value) -> Value {
     }
 }
 
-/// Reads an object, and asserts that it is serialized again as what it was.
+/// Reads an object, and asserts that it is serialized as it was.
 fn there_and_back<T: DeserializeOwned + Serialize + Debug + PartialEq>(object: &Value) -> T {
     let model: T = from_json(object).unwrap_or_else(|error| panic!("{error}: {object}"));
     let back = serde_json::to_value(&model).expect("JSON");
@@ -122,11 +122,16 @@ fn two_real_events_are_read_written_back_and_diagnosed() {
     }
 }
 
-/// Constructed: every field of the API's model and of the event's schema at once, in the form of the API.
+/// Every field of the API's model and of the event's schema at once, in the form of the API.
 fn full_task() -> Value {
     json!({
-        "attachments": [{"id": "a", "type": "ElasticNetworkInterface", "status": "ATTACHED", "details": [{"name": "subnetId", "value": "subnet-1"}]}],
-        "attributes": [{"name": "ecs.cpu-architecture", "value": "arm64", "targetType": "container-instance", "targetId": "x"}],
+        "attachments": [{
+            "id": "a", "type": "ElasticNetworkInterface", "status": "ATTACHED",
+            "details": [{"name": "subnetId", "value": "subnet-1"}],
+        }],
+        "attributes": [
+            {"name": "ecs.cpu-architecture", "value": "arm64", "targetType": "container-instance", "targetId": "x"},
+        ],
         "availabilityZone": "eu-west-1a",
         "capacityProviderName": "spot",
         "clusterArn": "arn:aws:ecs:eu-west-1:123456789012:cluster/demo",
@@ -143,10 +148,15 @@ fn full_task() -> Value {
             "lastStatus": "STOPPED",
             "exitCode": 3_221_225_786_u32,
             "reason": "OutOfMemoryError: Container killed due to memory usage",
-            "networkBindings": [{"bindIP": "0.0.0.0", "containerPort": 80, "hostPort": 49153, "protocol": "tcp", "containerPortRange": "80-90", "hostPortRange": "49153-49163"}],
+            "networkBindings": [{
+                "bindIP": "0.0.0.0", "containerPort": 80, "hostPort": 49153, "protocol": "tcp",
+                "containerPortRange": "80-90", "hostPortRange": "49153-49163",
+            }],
             "networkInterfaces": [{"attachmentId": "a", "privateIpv4Address": "10.0.0.1", "ipv6Address": "::1"}],
             "healthStatus": "UNKNOWN",
-            "managedAgents": [{"lastStartedAt": 1_619_719_925, "name": "ExecuteCommandAgent", "reason": "r", "lastStatus": "RUNNING"}],
+            "managedAgents": [
+                {"lastStartedAt": 1_619_719_925, "name": "ExecuteCommandAgent", "reason": "r", "lastStatus": "RUNNING"},
+            ],
             "cpu": "256",
             "memory": "512",
             "memoryReservation": "256",
@@ -174,7 +184,9 @@ fn full_task() -> Value {
                 "cpu": 1,
                 "memory": 2,
                 "memoryReservation": 3,
-                "resourceRequirements": [{"value": "1", "type": "GPU", "sharingStrategy": {"nvidiaMps": {"memory": 1}}}],
+                "resourceRequirements": [
+                    {"value": "1", "type": "GPU", "sharingStrategy": {"nvidiaMps": {"memory": 1}}},
+                ],
             }],
             "cpu": "1",
             "inferenceAcceleratorOverrides": [{"deviceName": "d", "deviceType": "eia1.medium"}],
@@ -215,9 +227,15 @@ fn full_instance() -> Value {
         "remainingResources": [
             {"name": "CPU", "type": "INTEGER", "doubleValue": 0.0, "longValue": 0, "integerValue": 2048},
             {"name": "GPU", "type": "DOUBLE", "doubleValue": 0.5, "longValue": 0, "integerValue": 0},
-            {"name": "PORTS", "type": "STRINGSET", "doubleValue": 0.0, "longValue": 0, "integerValue": 0, "stringSetValue": ["22"]},
+            {
+                "name": "PORTS", "type": "STRINGSET", "doubleValue": 0.0, "longValue": 0, "integerValue": 0,
+                "stringSetValue": ["22"],
+            },
         ],
-        "registeredResources": [{"name": "DISK", "type": "LONG", "doubleValue": 0.0, "longValue": 9_007_199_254_740_991_i64, "integerValue": 0}],
+        "registeredResources": [{
+            "name": "DISK", "type": "LONG", "doubleValue": 0.0, "longValue": 9_007_199_254_740_991_i64,
+            "integerValue": 0,
+        }],
         "status": "DRAINING",
         "statusReason": "r",
         "agentConnected": true,
@@ -232,7 +250,9 @@ fn full_instance() -> Value {
             "type": "CONTAINER_RUNTIME", "status": "OK", "statusReason": "r",
             "lastUpdated": 1_619_719_924, "lastStatusChange": 1_619_719_924.5,
         }]},
-        "gpuDevices": [{"gpuId": "0", "sharingMode": "IDLE", "totalMemoryInMiB": 1, "remainingMemoryInMiB": 1, "containerCount": 0}],
+        "gpuDevices": [{
+            "gpuId": "0", "sharingMode": "IDLE", "totalMemoryInMiB": 1, "remainingMemoryInMiB": 1, "containerCount": 0,
+        }],
         "clusterArn": "arn:aws:ecs:eu-west-1:123456789012:cluster/demo",
         "accountType": "aws",
         "updatedAt": "2021-04-29T18:13:19.5Z",
@@ -243,7 +263,7 @@ fn full_instance() -> Value {
 fn every_field_of_the_api_and_of_the_events_is_known() {
     assert_known(&there_and_back::<Task>(&full_task()));
     assert_known(&there_and_back::<ContainerInstance>(&full_instance()));
-    // The forms that only events have.
+    // The forms that occur only in events.
     let mut task = full_task();
     task["attachments"] = json!([{"id": "b", "type": "elb", "status": "DELETED", "details": []}]);
     task["containers"][0]["managedAgents"] = json!([{"name": "ExecuteCommandAgent", "status": "STOPPED"}]);
@@ -251,7 +271,7 @@ fn every_field_of_the_api_and_of_the_events_is_known() {
 }
 
 #[test]
-fn an_event_and_the_api_give_the_same_task_where_they_say_the_same() {
+fn an_event_and_the_api_give_the_same_task_for_the_same_state() {
     let event = sample("ec2-task-stopped-by-exit-code");
     let from_event: Task = from_json(&event["detail"]).unwrap();
     let mut described = event["detail"].clone();
@@ -276,7 +296,7 @@ fn an_event_and_the_api_give_the_same_task_where_they_say_the_same() {
 }
 
 #[test]
-fn an_absent_list_an_empty_list_and_null_are_read_alike_and_written_as_they_were() {
+fn an_absent_array_an_empty_array_and_null_read_as_empty_and_only_the_empty_one_is_written() {
     let task: Task = from_json(&json!({"taskArn": TASK, "containers": [], "attachments": null})).unwrap();
     assert_eq!((task.containers.len(), task.attachments.len(), task.attributes.len()), (0, 0, 0));
     assert_eq!(serde_json::to_value(&task).unwrap(), json!({"taskArn": TASK, "containers": []}));
@@ -290,7 +310,7 @@ fn what_the_model_does_not_know_is_kept() {
         "stopCode": "",
         "launchType": "MOON",
         "brandNew": {"null": null, "list": [1, -2, 0.5, 18_446_744_073_709_551_615_u64]},
-        "containers": [{"name": "web", "lastStatus": "CREATED", "colour": "blue"}],
+        "containers": [{"name": "web", "lastStatus": "CREATED", "color": "blue"}],
         "overrides": {"containerOverrides": [{"environment": [{"name": "A", "value": "b", "from": "c"}]}], "x": []},
     });
     let task: Task = there_and_back(&object);
@@ -298,8 +318,8 @@ fn what_the_model_does_not_know_is_kept() {
     assert_eq!(task.stop_code, Some(StopCode::Unknown(String::new())));
     assert_eq!(task.launch_type.as_ref().map(ToString::to_string).as_deref(), Some("MOON"));
     assert_eq!(task.other["brandNew"], object["brandNew"]);
-    assert_eq!(task.containers[0].other["colour"], "blue");
-    // Even null, which only in a known field means that it is absent.
+    assert_eq!(task.containers[0].other["color"], "blue");
+    // Even null, which means absent only in a known field.
     assert_eq!(serde_json::to_value(&task).unwrap()["brandNew"], object["brandNew"]);
 }
 
@@ -365,10 +385,10 @@ fn an_error_names_the_field_and_quotes_no_value() {
     assert_eq!(error.to_string(), "remainingResources[0].doubleValue must be a number, found a string");
 }
 
-// What every consumer writes.
+// Names.
 
 #[test]
-fn a_task_tells_its_names() {
+fn a_task_knows_its_names() {
     let task: Task = from_json(&sample("fargate-task-stopped")["detail"]).unwrap();
     assert_eq!(task.id(), "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
     assert_eq!(task.cluster_name(), Some("demo"));
@@ -377,7 +397,7 @@ fn a_task_tells_its_names() {
     assert_eq!(task.capacity(), Some("FARGATE"));
     let task: Task = from_json(&sample("ec2-task-stopped-by-exit-code")["detail"]).unwrap();
     assert_eq!((task.capacity(), &task.launch_type), (Some("demo-ec2"), &Some(LaunchType::Ec2)));
-    // Of other forms, old and unknown.
+    // Old and unknown forms.
     let named = |arn: &str, more: Value| {
         let mut object = more;
         object["taskArn"] = json!(arn);
@@ -393,18 +413,18 @@ fn a_task_tells_its_names() {
 }
 
 #[test]
-fn a_container_instance_tells_its_names() {
+fn a_container_instance_knows_its_names() {
     let mut instance: ContainerInstance = from_json(&sample("container-instance-registered")["detail"]).unwrap();
     assert_eq!(instance.id(), "8a1f4b6d2c3e4f5a9b8c7d6e5f4a3b2c");
     assert_eq!(instance.attribute("ecs.instance-type"), Some("m6i.large"));
     assert_eq!(instance.attribute("ecs.capability.task-eni"), None);
-    // The API leaves the cluster out.
+    // The API omits the cluster.
     instance.cluster_arn = None;
     assert_eq!(instance.cluster_name(), Some("demo"));
 }
 
 #[test]
-fn the_moments_of_a_life_are_in_the_order_in_which_they_happened() {
+fn the_moments_of_a_life_are_in_chronological_order() {
     let task: Task = from_json(&published("fargate-stopped")["detail"]).unwrap();
     let moments = task.moments();
     assert!(moments.is_sorted_by_key(|(_, time)| *time));
@@ -425,7 +445,7 @@ fn the_moments_of_a_life_are_in_the_order_in_which_they_happened() {
     assert_eq!(from_json::<Task>(&json!({"taskArn": "x"})).unwrap().moments(), []);
 }
 
-// Anything.
+// Any input.
 
 /// The names of all fields, known and unknown.
 fn names() -> impl Strategy<Value = String> {
@@ -478,7 +498,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whatever it is, it becomes a model that is written back as it was, or a clear error.
+/// Any object becomes a model that is written back as it was, or a clear error.
 fn check<T: DeserializeOwned + Serialize + Debug + PartialEq>(object: &Value) -> Result<Option<T>, TestCaseError> {
     match from_json::<T>(object) {
         Ok(model) => {
@@ -530,9 +550,15 @@ proptest! {
         fn pointers(at: &str, value: &Value, found: &mut Vec<String>) {
             found.push(at.to_owned());
             match value {
-                Value::Object(fields) => fields.iter().for_each(|(name, value)| pointers(&format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), value, found)),
+                Value::Object(fields) => {
+                    for (name, value) in fields {
+                        pointers(&format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), value, found);
+                    }
+                }
                 Value::Array(values) => {
-                    values.iter().enumerate().for_each(|(index, value)| pointers(&format!("{at}/{index}"), value, found));
+                    for (index, value) in values.iter().enumerate() {
+                        pointers(&format!("{at}/{index}"), value, found);
+                    }
                 }
                 _ => {}
             }
