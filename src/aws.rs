@@ -1,4 +1,4 @@
-//! What the clients of all AWS services share: region, endpoints, credentials and TLS, from the environment.
+//! The configuration shared by all AWS clients: region, endpoints, credentials and TLS, from the environment.
 
 use std::env;
 
@@ -21,11 +21,7 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
     load_from(aws_config::defaults(BehaviorVersion::latest())).await
 }
 
-/// The same, where the caller has already chosen a part of it, such as the profile.
-///
-/// # Errors
-///
-/// As for [`load`].
+/// The same, for a loader that already has some settings, such as a profile.
 pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
     for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
@@ -40,8 +36,8 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
     }
     let aws = loader
         .http_client(https())
-        // Each client has its own. Given here, so that the environment is not asked: the SDK panics if AWS_RETRY_MODE or
-        // AWS_MAX_ATTEMPTS is invalid.
+        // Each client sets its own. Set here, too, because the SDK panics if it reads an invalid AWS_RETRY_MODE or
+        // AWS_MAX_ATTEMPTS from the environment.
         .retry_config(RetryConfig::standard())
         // Meant for bodies of megabytes. Here, the attempt timeouts are enough.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -55,13 +51,13 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
     Err(InvalidVariable { variable: "AWS_REGION", problem })
 }
 
-/// HTTP with this package's TLS.
+/// An HTTP client with rustls and ring.
 #[must_use]
 pub fn https() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
-/// Whether a URL has a scheme, a host and, if any, a port that exists; but no password.
+/// Whether a URL has a scheme and a host, no password, and no port or a valid one.
 fn is_endpoint(url: &str) -> bool {
     let Ok(url) = url.parse::<Uri>() else { return false };
     let (Some("http" | "https"), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };

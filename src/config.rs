@@ -18,13 +18,13 @@ pub struct Config {
     redact_environment: bool,
 }
 
-/// An environment variable with an invalid value. It prevents startup.
+/// An environment variable with an invalid value, which prevents startup.
 #[derive(Debug, Eq, Error, PartialEq)]
 #[error("{variable} {problem}")]
 pub struct InvalidVariable {
-    /// The variable's name.
+    /// The variable's name, such as `RETENTION_DAYS`.
     pub variable: &'static str,
-    /// What is wrong with its value.
+    /// What its value must be, and what was found.
     pub problem: String,
 }
 
@@ -121,7 +121,7 @@ impl Config {
         self.redact_environment
     }
 
-    /// What the operator should know about a valid configuration.
+    /// A warning about a valid but risky configuration.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let days = self.retention_days().filter(|days| *days < MAX_DELIVERY_DELAY_DAYS)?;
@@ -145,10 +145,6 @@ pub struct LogConfig {
 impl LogConfig {
     /// Reads the variables of [Lambda's logging controls]: `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and
     /// `AWS_LAMBDA_LOG_LEVEL` (`TRACE` to `FATAL`; `INFO` is the default).
-    ///
-    /// # Errors
-    ///
-    /// A variable has any other value.
     ///
     /// [Lambda's logging controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
@@ -180,7 +176,7 @@ impl LogConfig {
     }
 }
 
-/// The name of a table unless another is configured: the one that the function in Amazon's guide uses.
+/// The default name of a table: the one used by the function in Amazon's guide.
 #[must_use]
 pub fn default_table(resource: Resource) -> &'static str {
     match resource {
@@ -201,15 +197,14 @@ pub(crate) fn text(
 }
 
 pub(crate) fn is_partition(text: &str) -> bool {
-    text.starts_with("aws") && is_made_of(text, b"-")
+    text.starts_with("aws") && is_alphanumeric_or(text, b"-")
 }
 
 pub(crate) fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a name has the form that region names have in every partition: `eu-west-1`, `us-gov-east-1`,
-/// `us-isob-east-1`.
+/// Whether a name has the form of a region's name in any partition: `eu-west-1`, `us-gov-east-1`, `us-isob-east-1`.
 pub(crate) fn is_region(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -218,10 +213,10 @@ pub(crate) fn is_region(name: &str) -> bool {
 }
 
 fn is_table_name(value: &str) -> bool {
-    (3..=255).contains(&value.len()) && is_made_of(value, b"_.-")
+    (3..=255).contains(&value.len()) && is_alphanumeric_or(value, b"_.-")
 }
 
-/// Whether a text has at least one character, and only ASCII letters, digits and `others`.
-pub(crate) fn is_made_of(text: &str, others: &[u8]) -> bool {
+/// Whether a text is not empty and consists of ASCII letters, digits and `others`.
+pub(crate) fn is_alphanumeric_or(text: &str, others: &[u8]) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }

@@ -1,4 +1,4 @@
-//! What both functions share as Lambda functions: startup, the log, and the payload.
+//! Shared by both Lambda functions: startup, the log, and the payload.
 
 use std::env;
 use std::io::IsTerminal as _;
@@ -19,7 +19,7 @@ compile_error!(
     "panics must unwind, so that lambda_runtime reports a panic as that event's error and serves the next event"
 );
 
-/// Starts the log and runs a function. An error ends the process with a line that says why.
+/// Starts the log and runs a function. An error is logged, and ends the process.
 pub async fn run(function: &str, serve: impl Future<Output = Result<(), Error>>) -> ExitCode {
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         eprintln!("{function} is an AWS Lambda function, started by Lambda. To try it locally, use `make run`.");
@@ -75,7 +75,7 @@ fn target_filter(level: LevelFilter) -> Targets {
 pub struct Payload(Option<Box<RawValue>>);
 
 impl Payload {
-    /// Its text; `None` if it is not JSON.
+    /// The JSON text; `None` if the payload is not JSON.
     #[must_use]
     pub fn json(&self) -> Option<&RawValue> {
         self.0.as_deref()

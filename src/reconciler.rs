@@ -1,10 +1,11 @@
-//! The reconciler: from the ECS API to the tables, for what no event reported and what ECS no longer knows.
+//! The reconciler: writes what the ECS API knows but no event reported, and marks rows of what ECS no longer knows.
 //!
-//! A [`run`] has one of two scopes. A [`fleet_run`] asks whether everything in ECS is in the tables; a [`table_run`]
-//! asks whether everything in the tables still exists. Both ask the API through [`ecs`], at the pace of
-//! [`rate_limiter`], and turn what it describes into states by [`described`]. They read [`known_row`]s and write states
-//! by [`crate::state::conditional_write`]; a [`conditional_update`] adds what a row lacks, or the [`mark`] of a resource
-//! that is missing. [`settings`] has what can be configured, [`table_role`] the role for tables in another account.
+//! A [`run`] has one of two scopes. A [`fleet_run`] checks that everything in ECS is in the tables; a [`table_run`]
+//! checks that everything in the tables still exists. Both call the API through [`ecs`], at the pace of
+//! [`rate_limiter`], and convert its descriptions into states with [`described`]. They read [`known_row`]s and write
+//! states with [`crate::state::conditional_write`]; a [`conditional_update`] adds missing keys of the index, or the
+//! [`mark`] of a missing resource. [`settings`] reads the configuration, including the [`table_role`] for tables in
+//! another account.
 
 pub mod conditional_update;
 pub mod described;
@@ -31,19 +32,19 @@ use self::run::{Report, Run, Scope};
 use self::settings::Settings;
 use crate::lambda::Payload;
 
-/// A run stops this long before Lambda would end it.
+/// A run stops this long before Lambda's timeout.
 pub const RESERVE: Duration = Duration::from_secs(5);
-/// The time of a run where there is no deadline: Lambda's longest.
+/// A run's time if there is no deadline: Lambda's maximum timeout.
 const NO_DEADLINE: Duration = Duration::from_mins(15);
 
-/// Compares ECS with the tables. Built once.
+/// Compares ECS with the tables. Built once and used by all invocations.
 pub struct Reconciler {
     settings: Settings,
     dynamodb: Client,
     ecs: Ecs,
 }
 
-/// Why a run is not a success.
+/// Why a run failed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum RunError {
     /// The payload is not a request.
@@ -51,18 +52,21 @@ pub enum RunError {
         "the request must be {{\"scope\": \"fleet\"}} or {{\"scope\": \"table\"}}: check what invokes this function"
     )]
     InvalidRequest,
-    /// Parts of the run failed. All others were done, unless the deadline came first.
-    #[error("{count} {} of the run failed, and the next run repeats them: {failures}", if *count == 1 { "part" } else { "parts" })]
+    /// Parts of the run failed. All others were completed, unless the deadline came first.
+    #[error(
+        "{count} {} of the run failed, and the next run repeats them: {failures}",
+        if *count == 1 { "part" } else { "parts" }
+    )]
     Incomplete {
-        /// How many.
+        /// How many parts failed.
         count: u64,
-        /// The first of them, each with its reason.
+        /// The first failures, each with its reason.
         failures: String,
     },
 }
 
 impl RunError {
-    /// The `errorType` reported to Lambda: part of the function's interface.
+    /// The `errorType` reported to Lambda: part of the reconciler's interface.
     #[must_use]
     pub fn error_type(&self) -> &'static str {
         match self {
@@ -79,20 +83,16 @@ impl From<RunError> for Diagnostic {
 }
 
 impl Reconciler {
-    /// A reconciler that compares these tables with ECS, using this client.
+    /// A reconciler that uses these clients.
     #[must_use]
     pub fn new(settings: Settings, dynamodb: Client, ecs: Ecs) -> Self {
         Self { settings, dynamodb, ecs }
     }
 
-    /// Handles one invocation, and logs it. It ends [`RESERVE`] before `deadline`, with whatever has been done by then.
-    ///
-    /// # Errors
-    ///
-    /// The payload is not a request, or a part of the run failed.
+    /// Handles one invocation and logs it. It stops [`RESERVE`] before `deadline`, even if the run is not complete.
     pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
         let scope = Scope::parse(payload).ok_or(RunError::InvalidRequest)?;
-        // `cargo lambda watch` sets no deadline, but one in 1970.
+        // `cargo lambda watch` sends a deadline in 1970.
         let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
         let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, time_left);
         let calls = self.ecs.calls();
@@ -110,8 +110,7 @@ impl Reconciler {
     }
 }
 
-/// Writes the run's log line. Its fields are an interface: docs/operations.md lists them, and metrics and alarms read
-/// them.
+/// Writes the run's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read them.
 fn log(report: &Report) {
     info!(
         scope = report.scope.name(),

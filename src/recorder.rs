@@ -1,4 +1,4 @@
-//! The recorder: from Lambda's payload to the answer or error that is returned, and the log line.
+//! The recorder: handles an event, returns an answer or an error, and writes one log line.
 
 pub mod envelope;
 
@@ -28,9 +28,9 @@ pub struct Recorder {
 pub struct Answer {
     /// The outcome of the write: `stored`, `stale` or `duplicate`.
     pub outcome: &'static str,
-    /// The table.
+    /// The name of the table.
     pub table: String,
-    /// The row's key.
+    /// The resource's ARN, which is the row's key.
     pub arn: String,
     /// The version in the event.
     pub version: u64,
@@ -42,7 +42,7 @@ pub struct Answer {
 /// Why an event was not recorded.
 #[derive(Debug, Error)]
 pub enum InvocationError {
-    /// The event is not one that the recorder accepts.
+    /// The recorder does not accept the event.
     #[error(transparent)]
     Event(#[from] EventError),
     /// Its state can't be stored as a row.
@@ -54,13 +54,13 @@ pub enum InvocationError {
         StoreError::Permanent(_) => "retrying won't help",
     })]
     Write {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// The row's key.
+        /// The resource's ARN, which is the row's key.
         arn: String,
         /// The version in the event.
         version: u64,
-        /// Why.
+        /// Why the write failed.
         #[source]
         error: StoreError,
     },
@@ -93,11 +93,7 @@ impl Recorder {
         Self { config, client }
     }
 
-    /// Handles one invocation and logs it.
-    ///
-    /// # Errors
-    ///
-    /// The event is rejected, or the write fails. A stale or duplicate state is not an error.
+    /// Handles one invocation and logs it. A stale or duplicate state is not an error.
     pub async fn handle(&self, payload: &Payload) -> Result<Answer, InvocationError> {
         let envelope = Envelope::parse(payload);
         let result = match &envelope {
@@ -123,8 +119,8 @@ impl Recorder {
     }
 }
 
-/// Writes the invocation's log line. Its fields are an interface: docs/operations.md lists them, and metrics and alarms
-/// read them. `lambda_runtime` logs an error's message itself, at ERROR.
+/// Writes the invocation's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read
+/// them. `lambda_runtime` logs an error's message itself, at ERROR.
 fn log(envelope: Option<&Envelope>, result: &Result<Answer, InvocationError>) {
     let outcome = result.as_ref().map_or_else(InvocationError::error_type, |answer| answer.outcome);
     let (table, arn, version) = match result {

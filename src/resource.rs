@@ -15,7 +15,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Every kind.
+    /// Every kind of resource.
     pub const ALL: [Self; 2] = [Self::Task, Self::ContainerInstance];
 
     /// The `detail-type` of the events that report its changes.
@@ -27,7 +27,7 @@ impl Resource {
         }
     }
 
-    /// The kind whose changes have this `detail-type`.
+    /// The kind of resource whose changes have this `detail-type`, if there is one.
     #[must_use]
     pub fn from_detail_type(detail_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|resource| resource.detail_type() == detail_type)

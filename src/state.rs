@@ -1,10 +1,10 @@
 //! What a state is, how it is written, and how it is read back.
 //!
-//! A state describes one version of a [resource](crate::resource). It arrives as [`lossless_json`] and becomes a [`row`]
-//! with the keys of an [`index`], an [`expiry`] and, if configured, [`redaction`]. The [`conditional_write`] sends
-//! it through the [`client`] within [`timeouts`]; if that fails, [`store_error`] says why, in [`known_messages`] or our
-//! own words. [`stored`] is a row read back as a typed value: by [`batch_get`], or found through [`index_query`];
-//! [`read_error`] says why that failed.
+//! A state describes one version of a [resource](crate::resource). It is parsed as [`lossless_json`] and becomes a
+//! [`row`], with the keys of an [`index`], an [`expiry`] and, if configured, [`redaction`]. The [`conditional_write`]
+//! sends it through the [`client`] within [`timeouts`]; if that fails, [`store_error`] says why, in its own words or in
+//! [`known_messages`] of DynamoDB. Rows are found by [`batch_get`] or [`index_query`] and read back as [`stored`]
+//! values; [`read_error`] says why that failed.
 
 pub mod batch_get;
 pub mod client;
@@ -34,9 +34,9 @@ pub struct State<'s> {
     pub resource: Resource,
     /// The resource's ARN: any string of 1 to [`MAX_KEY_BYTES`], since ARN formats differ by age and partition.
     pub arn: String,
-    /// `detail.version`: a higher version is a later state, an equal one the same state delivered again.
+    /// `detail.version`: a higher version is a newer state, an equal one the same state delivered again.
     pub version: u64,
-    /// Everything that ECS reports about it.
+    /// Everything that ECS reported about it.
     pub detail: Fields<'s>,
     /// Who reported it.
     pub origin: Origin<'s>,
@@ -44,31 +44,34 @@ pub struct State<'s> {
 
 /// Who reported a state.
 pub enum Origin<'s> {
-    /// An event. These are fields of its envelope.
+    /// An event.
     Event {
-        /// The `version`.
+        /// The `version` of its envelope.
         version: Option<&'s str>,
-        /// The `id`.
+        /// The `id` of its envelope.
         id: Option<&'s str>,
-        /// The `time`.
+        /// The `time` of its envelope.
         time: Option<DateTime<Utc>>,
     },
     /// The ECS API.
     Api {
-        /// When it was asked.
+        /// When it described the state.
         time: DateTime<Utc>,
     },
 }
 
-/// A field that identifies a state does not have the form that ECS gives it.
+/// A field that identifies a state is missing or malformed.
 ///
-/// It contains only the ARN and field names. Any other value might be a secret.
+/// The message quotes only the ARN and the field's name: any other value might be a secret.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{field}{} must be {expected}, found {found}", arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default())]
+#[error(
+    "{field}{} must be {expected}, found {found}",
+    arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default()
+)]
 pub struct InvalidField {
     /// The resource's ARN, if it could be read.
     pub arn: Option<String>,
-    /// The field.
+    /// The field's name.
     pub field: &'static str,
     /// What it must be.
     pub expected: &'static str,
@@ -76,11 +79,7 @@ pub struct InvalidField {
     pub found: String,
 }
 
-/// Reads what identifies a state: the resource's ARN and its version.
-///
-/// # Errors
-///
-/// Either is missing or invalid.
+/// Reads the two fields that identify a state: the resource's ARN and its version.
 pub fn identify(resource: Resource, detail: &Fields) -> Result<(String, u64), InvalidField> {
     let arn = arn(resource, detail)?;
     let version = version(&arn, detail)?;

@@ -1,18 +1,17 @@
-//! Malformed and hostile inputs, each with the result that the real binary must return.
+//! Malformed and hostile inputs, each with the expected result of the real binary.
 
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, task};
-use harness::runtime_api::{Lambda, recorder_binary};
+use harness::runtime_api::Lambda;
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
 struct Case {
     what: String,
     payload: Vec<u8>,
-    /// Stored (`Some` is the `lastStatus` that the row must have), or an error of this type whose message contains this
+    /// Stored (`Some` is the expected `lastStatus` of the row), or an error of this type whose message contains this
     /// text.
     expected: Result<Option<Value>, (&'static str, &'static str)>,
 }
@@ -25,12 +24,12 @@ impl Cases {
         self.0.push(Case { what: what.to_owned(), payload: payload.into(), expected: Err((error_type, message)) });
     }
 
-    /// The row must be equal to what another JSON parser makes of the payload.
+    /// The row must equal the payload, as read by another JSON parser.
     fn stored(&mut self, what: &str, payload: impl Into<Vec<u8>>) {
         self.0.push(Case { what: what.to_owned(), payload: payload.into(), expected: Ok(None) });
     }
 
-    /// `lastStatus` must become `attribute`: for values that another JSON parser would not preserve.
+    /// `lastStatus` must become `attribute`: for values that the other JSON parser does not preserve.
     fn stored_as(&mut self, what: &str, json: &str, attribute: Value) {
         self.0.push(Case { what: what.to_owned(), payload: with_value(json).into(), expected: Ok(Some(attribute)) });
     }
@@ -60,7 +59,6 @@ fn with_value(json: &str) -> String {
     with_detail("lastStatus", json)
 }
 
-/// An array in an array, and so on.
 fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
@@ -288,7 +286,7 @@ async fn every_bad_input_gets_its_expected_result_and_is_never_stored_in_part() 
     let cases = cases();
     assert!(cases.len() >= 60, "{} cases", cases.len());
     let dynamodb = DynamoDb::start().await;
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     for Case { what, payload, expected } in &cases {
         dynamodb.clear(TASKS);
         let answer = lambda.invoke(payload.clone()).await;
@@ -311,7 +309,7 @@ async fn every_bad_input_gets_its_expected_result_and_is_never_stored_in_part() 
         }
         assert_eq!(dynamodb.rows(CONTAINER_INSTANCES), [] as [Value; 0], "{what}");
     }
-    // One process has handled them all, and still serves.
+    // One process handled all of them, and still serves.
     assert_eq!(lambda.deaths(), 0, "{}", lambda.log());
     assert!(!lambda.log().contains("panicked"), "{}", lambda.log());
     let answer = lambda.invoke(task(2).to_string()).await;

@@ -1,7 +1,6 @@
-//! Instances of the real binary that are killed at random moments: no event is lost, no row is wrong.
+//! Instances of the real binary are killed at random moments: no event is lost, no row is wrong.
 
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -9,17 +8,17 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use harness::dynamodb::DynamoDb;
-use harness::runtime_api::{Lambda, recorder_binary};
+use harness::runtime_api::Lambda;
 use harness::storm::{Delivery, Verdict, outcomes, seed, send_all_and_redrive};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
 /// Sends a signal to instances at random moments during a storm, until `kills` processes have been ended by it.
 async fn storm_with(signal: Signal, kills: usize) {
     const INSTANCES: usize = 4;
     let mut random = StdRng::seed_from_u64(seed());
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Arc::new(Lambda::start(&BINARY, INSTANCES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
+    let lambda = Arc::new(Lambda::start(&RECORDER, INSTANCES, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await);
 
     let killer = tokio::spawn({
         let lambda = lambda.clone();

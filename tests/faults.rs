@@ -1,6 +1,5 @@
-//! What happens to an event when DynamoDB or the network fails, tested with the real binary.
+//! The outcome of an event when DynamoDB or the network fails, with the real binary.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use ecs_state_recorder::state::timeouts::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
@@ -11,18 +10,18 @@ use rand::{Rng as _, SeedableRng as _};
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::{self, task};
 use harness::proxy::{Fault, Proxy};
-use harness::runtime_api::{Lambda, recorder_binary};
+use harness::runtime_api::Lambda;
 use harness::storm::{Delivery, Verdict, outcomes, seed, send_all_and_redrive};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
 /// The longest that an invocation may take: the operation timeout, and some slack for a busy machine.
 const LONGEST: Duration = Duration::from_secs(OPERATION_TIMEOUT.as_secs() + 2);
 
-/// Short, so that two random pauses outlast it: both are shorter once in 5,000 times.
+/// Short, so that the two random pauses outlast it, except once in 5,000 times.
 const OUTAGE: Fault = Fault::Down(Duration::from_millis(20));
 
-/// A fault, and the event's outcome if the fault happens once, and if it happens on every attempt.
+/// A fault, and the event's outcome if it happens once, and if it happens on every attempt.
 const FAULTS: [(Fault, &str, &str); 19] = [
     (Fault::Refused(500, "InternalServerError"), "stored", "StoreUnavailable"),
     (Fault::Refused(503, "ServiceUnavailable"), "stored", "StoreUnavailable"),
@@ -42,7 +41,7 @@ const FAULTS: [(Fault, &str, &str); 19] = [
     (Fault::Truncated, "duplicate", "StoreUnavailable"),
     (Fault::Trickle, "duplicate", "StoreUnavailable"),
     (Fault::Silence, "duplicate", "StoreUnavailable"),
-    // Nothing indicates that these are transient. Lambda retries them all the same.
+    // Nothing indicates that these are transient, but Lambda retries them anyway.
     (Fault::NotHttp, "StoreRejected", "StoreRejected"),
     (Fault::NotJson, "StoreRejected", "StoreRejected"),
 ];
@@ -51,7 +50,7 @@ const FAULTS: [(Fault, &str, &str); 19] = [
 async fn start(instances: usize) -> (DynamoDb, Proxy, Lambda) {
     let dynamodb = DynamoDb::start_recording().await;
     let proxy = Proxy::start(&dynamodb.url).await;
-    let lambda = Lambda::start(&BINARY, instances, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&RECORDER, instances, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     (dynamodb, proxy, lambda)
 }
 
@@ -91,7 +90,7 @@ async fn a_persistent_fault_is_an_error_of_the_right_type_within_the_time_limit(
 async fn a_storm_with_one_kind_of_fault_ends_with_correct_rows() {
     let mut running = tokio::task::JoinSet::new();
     for (fault, ..) in FAULTS {
-        // The slow ones block an instance for 2.5 s each.
+        // Slow faults block an instance for 2.5 s each.
         let one_in = if matches!(fault, Fault::Trickle | Fault::Silence | Fault::Down(_)) { 50 } else { 5 };
         running.spawn(storm(200, 4, vec![fault], one_in));
     }
@@ -146,7 +145,7 @@ async fn retries_and_pauses_ignore_the_environment_and_the_responses() {
                 let dynamodb = DynamoDb::start().await;
                 let proxy = Proxy::start(&dynamodb.url).await;
                 let variables = [&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str())], variables].concat();
-                let lambda = Lambda::start(&BINARY, 1, &variables).await;
+                let lambda = Lambda::start(&RECORDER, 1, &variables).await;
                 lambda.ready(0).await;
                 proxy.plan(move || Some(fault));
                 let answer = lambda.invoke(task(1).to_string()).await;
@@ -182,7 +181,7 @@ async fn missing_credentials_are_store_rejected() {
         ("AWS_SECRET_ACCESS_KEY", ""),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
-    let lambda = Lambda::start(&BINARY, 1, &variables).await;
+    let lambda = Lambda::start(&RECORDER, 1, &variables).await;
     let answer = lambda.invoke(task(1).to_string()).await;
     assert_eq!(answer.outcome(), "StoreRejected", "{answer:?}");
     assert!(answer.body["errorMessage"].as_str().unwrap().contains("credentials"), "{answer:?}");

@@ -1,4 +1,4 @@
-//! From bytes to an item, for any bytes: nothing panics, nothing is lost.
+//! Any bytes become an item without loss, or an error, and never a panic.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -52,7 +52,7 @@ impl Json {
     }
 }
 
-/// Writes every other character as `\u` escapes, including surrogate pairs.
+/// Writes every other character as `\u` escapes, with surrogate pairs.
 fn write_string(text: &str) -> String {
     let mut json = String::from('"');
     for (index, character) in text.chars().enumerate() {

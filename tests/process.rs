@@ -1,8 +1,7 @@
-//! The real binary, end to end, under a Runtime API: start-up, results, errors and log.
+//! The recorder's binary with the harness's Runtime API: startup, results, errors and log.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ecs_state_recorder::config::{Config, LogConfig};
@@ -17,12 +16,11 @@ use serde_json::{Value, json};
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::events::{self, TASK, sample, task};
 use harness::proxy::{Fault, Proxy};
-use harness::runtime_api::{Lambda, recorder_binary};
+use harness::runtime_api::Lambda;
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
-/// The lines of a JSON log.
-/// The lines of the log of one process, after the first.
+/// The lines of the JSON log of one process, after the first.
 fn lines(log: &str) -> Vec<Value> {
     let mut lines =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")));
@@ -49,7 +47,7 @@ fn stable(mut line: Value) -> Value {
 #[tokio::test]
 async fn the_binary_stores_answers_refuses_and_logs_one_line_per_invocation() {
     let dynamodb = DynamoDb::start().await;
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let mut replayed = task(2);
     replayed["replay-name"] = json!("rebuild-1");
 
@@ -113,7 +111,7 @@ async fn the_binary_stores_answers_refuses_and_logs_one_line_per_invocation() {
     fields["lag_ms"] = json!("checked");
     assert_eq!(stable(invocations[7].clone()), line(8, fields));
 
-    // In addition, there is one line per error, with the reason.
+    // There is also one line per error, with the reason.
     assert_eq!(others.len(), 4, "{log}");
     let error_types = ["UnsupportedDetailType", "UnsupportedSource", "InvalidEvent", "StoreRejected"];
     for (other, error_type) in others.iter().zip(error_types) {
@@ -165,7 +163,7 @@ async fn no_secret_reaches_the_log_or_an_answer_at_any_level() {
             ("AWS_LAMBDA_LOG_FORMAT", format),
             ("RUST_LOG", "trace"),
         ];
-        let lambda = Lambda::start(&BINARY, 1, &variables).await;
+        let lambda = Lambda::start(&RECORDER, 1, &variables).await;
         for (payload, outcome) in &payloads {
             let answer = lambda.invoke(payload.clone()).await;
             assert_eq!(answer.outcome(), *outcome, "{answer:?}");
@@ -194,7 +192,7 @@ async fn the_table_names_come_from_the_environment() {
         ("TASK_TABLE_NAME", CONTAINER_INSTANCES),
         ("CONTAINER_INSTANCE_TABLE_NAME", TASKS),
     ];
-    let lambda = Lambda::start(&BINARY, 1, &variables).await;
+    let lambda = Lambda::start(&RECORDER, 1, &variables).await;
     for (event, table) in [(task(1), CONTAINER_INSTANCES), (sample("container-instance-registered"), TASKS)] {
         let answer = lambda.invoke(event.to_string()).await;
         assert_eq!(answer.outcome(), "StoreRejected");
@@ -207,7 +205,7 @@ async fn a_database_that_never_responds_is_an_error_well_before_lambdas_timeout(
     // Accepts connections but never reads from them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     let start = Instant::now();
     let answer = lambda.invoke(task(1).to_string()).await;
     let took = start.elapsed().as_secs_f64();
@@ -220,7 +218,7 @@ async fn a_database_that_never_responds_is_an_error_well_before_lambdas_timeout(
 async fn an_instance_opens_one_connection_to_dynamodb_and_keeps_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     for version in 0..5 {
         assert_eq!(lambda.invoke(task(version).to_string()).await.outcome(), "stored");
     }
@@ -231,7 +229,7 @@ async fn an_instance_opens_one_connection_to_dynamodb_and_keeps_it() {
 async fn the_connection_to_dynamodb_is_open_before_the_first_event() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     lambda.ready(0).await;
     assert_eq!((proxy.requests(), proxy.connections()), (0, 1));
     assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
@@ -243,7 +241,7 @@ async fn an_instance_starts_even_if_dynamodb_cannot_be_reached() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     lambda.ready(0).await;
     assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "StoreUnavailable");
     assert_eq!(lambda.deaths(), 0);
@@ -260,7 +258,7 @@ async fn an_instance_waits_at_most_a_second_for_an_unresponsive_dynamodb() {
     // The kernel completes connections, but nothing accepts them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let lambda = Lambda::start(&BINARY, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
+    let lambda = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await;
     let (_, init) = lambda.ready(0).await;
     assert!(init >= timeouts::CONNECT_TIMEOUT && init < timeouts::ATTEMPT_TIMEOUT, "{init:?}");
     assert_eq!(lambda.deaths(), 0);
@@ -271,7 +269,7 @@ async fn one_process_serves_eight_events_at_once_if_lambda_asks_for_it() {
     let dynamodb = DynamoDb::start().await;
     let proxy = Proxy::start(&dynamodb.url).await;
     let variables = [("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.as_str()), ("AWS_LAMBDA_MAX_CONCURRENCY", "8")];
-    let lambda = Lambda::start(&BINARY, 1, &variables).await;
+    let lambda = Lambda::start(&RECORDER, 1, &variables).await;
     // Each first attempt reaches DynamoDB but gets no response before its timeout.
     proxy.fail_next(8, Fault::Silence);
     let start = Instant::now();
@@ -300,9 +298,9 @@ async fn one_process_serves_eight_events_at_once_if_lambda_asks_for_it() {
 async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
     let dynamodb = DynamoDb::start().await;
     let this_binary = std::env::current_exe().unwrap();
-    let function =
-        [this_binary.to_str().unwrap(), "process::a_function_with_a_bug", "--exact", "--ignored", "--nocapture"];
-    let lambda = Lambda::start_command(&function, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let command =
+        [this_binary.to_str().unwrap(), "process::a_recorder_with_a_bug", "--exact", "--ignored", "--nocapture"];
+    let lambda = Lambda::start_command(&command, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     assert_eq!(lambda.invoke(task(12).to_string()).await.outcome(), "stored");
     let answer = lambda.invoke(task(13).to_string()).await;
     assert!(answer.failed);
@@ -315,7 +313,7 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
 /// The recorder's wiring around a handler that panics at version 13.
 #[tokio::test]
 #[ignore = "a Lambda function, started by the test above"]
-async fn a_function_with_a_bug() {
+async fn a_recorder_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
     lambda::start_log(LogConfig::read(variable).unwrap());
     let client = client::new(&aws::load().await.unwrap());
@@ -330,7 +328,7 @@ async fn a_function_with_a_bug() {
 
 /// Starts the binary as Lambda would, and waits for it to exit.
 fn start(variables: &[(&str, &str)]) -> Output {
-    Command::new(&*BINARY)
+    Command::new(&*RECORDER)
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
         .envs(variables.iter().copied())
@@ -374,7 +372,7 @@ async fn a_retention_shorter_than_the_maximum_delivery_delay_is_accepted_with_a_
     for (days, warned) in [("1", true), ("29", true), ("30", false), ("0", false), ("36500", false)] {
         let dynamodb = DynamoDb::start().await;
         let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str()), ("RETENTION_DAYS", days)];
-        let lambda = Lambda::start(&BINARY, 1, &variables).await;
+        let lambda = Lambda::start(&RECORDER, 1, &variables).await;
         assert_eq!(lambda.invoke(task(1).to_string()).await.outcome(), "stored");
         let warnings: Vec<_> =
             lines(&lambda.log()).into_iter().filter(|line| line["level"] == "WARN").map(stable).collect();
@@ -406,7 +404,7 @@ fn table_names_follow_dynamodbs_naming_rules() {
 
 #[test]
 fn started_outside_lambda_it_says_what_it_is() {
-    let exited = Command::new(&*BINARY).env_clear().output().unwrap();
+    let exited = Command::new(&*RECORDER).env_clear().output().unwrap();
     assert_eq!(exited.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(exited.stderr).unwrap(),

@@ -1,4 +1,4 @@
-//! The reconciler: the real binary under a Runtime API, beside an ECS of the harness and a real DynamoDB.
+//! The reconciler: the real binary with the harness's Runtime API and ECS, and a real DynamoDB engine.
 
 mod described;
 mod faults;
@@ -9,7 +9,7 @@ mod table_run;
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
@@ -21,12 +21,11 @@ use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use harness::ecs::{Ecs, cluster, task};
 use harness::events;
 use harness::events::reconciled_row;
-use harness::runtime_api::{Lambda, reconciler_binary, recorder_binary};
+use harness::runtime_api::Lambda;
 
-static RECONCILER: LazyLock<String> = LazyLock::new(|| reconciler_binary(env!("CARGO_BIN_EXE_ecs-state-reconciler")));
-static RECORDER: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECONCILER;
 
-/// A secret that tests put where it must not be passed on from: into overrides, versions and error texts.
+/// Tests put this secret into overrides, versions and error messages, from which it must not be passed on.
 const SECRET: &str = "hunter2";
 
 /// An ECS, the tables, and a reconciler between them.
@@ -54,14 +53,14 @@ impl World {
         Self { ecs, dynamodb, lambda }
     }
 
-    /// What a successful run did, without `calls`; fields that are 0 are left out.
+    /// The report of a successful run, without `calls` and fields that are 0.
     async fn run(&self, scope: &str) -> Value {
         let answer = self.lambda.invoke(json!({"scope": scope}).to_string()).await;
         assert!(!answer.failed, "{}", answer.body);
         counts(answer.body)
     }
 
-    /// The type and the message of a run that is not a success.
+    /// The error type and the message of a run that fails.
     async fn fail(&self, scope: &str) -> (String, String) {
         let answer = self.lambda.invoke(json!({"scope": scope}).to_string()).await;
         assert!(answer.failed, "{}", answer.body);
@@ -87,7 +86,7 @@ impl World {
         self.dynamodb.writes(TASKS).len() + self.dynamodb.writes(CONTAINER_INSTANCES).len()
     }
 
-    /// Checks that the tables have what ECS has, and nothing else.
+    /// Checks that the tables contain everything in ECS, and nothing else.
     fn assert_equal_to_ecs(&self) {
         let mut rows = self.rows();
         for (cluster, object) in self.ecs.states() {
@@ -118,7 +117,7 @@ fn assert_recent(time: &Value) {
     assert!(text.len() == "2026-03-02T09:14:28.417Z".len() && text.ends_with('Z'), "{text}");
 }
 
-/// The event that reports a task of the API.
+/// An event with the state of a task of the API.
 fn event(task: &Value, time: &str) -> Value {
     json!({
         "version": "0",
@@ -174,7 +173,7 @@ async fn a_run_answers_and_logs_the_same_fields() {
 }
 
 #[tokio::test]
-async fn both_scopes_look_only_at_the_configured_clusters() {
+async fn both_scopes_are_limited_to_the_configured_clusters() {
     let (ours, theirs): (String, String) = (cluster("ours"), cluster("theirs"));
     let world = World::with(&[("CLUSTER_ARNS", &ours)]).await;
     for cluster in [&ours, &theirs] {
@@ -198,7 +197,7 @@ async fn a_run_stops_five_seconds_before_the_deadline_and_says_that_it_is_not_co
     assert_eq!(answer.body["complete"], false);
     assert_eq!(answer.body["failures"], 0);
     assert!(answer.slowest >= Duration::from_secs(3) && answer.slowest < Duration::from_secs(6), "{answer:?}");
-    // What it got to is stored; another run does the rest.
+    // What it reached is stored; the next run does the rest.
     world.lambda.set_timeout(Duration::from_mins(15));
     world.run("fleet").await;
     world.assert_equal_to_ecs();
@@ -281,7 +280,7 @@ fn an_invalid_setting_prevents_startup_and_is_named() {
 }
 
 #[test]
-fn the_endpoint_is_that_of_the_region_in_its_partition() {
+fn the_endpoint_follows_from_the_region_and_its_partition() {
     for (region, fips, expected) in [
         ("eu-west-1", false, "https://ecs.eu-west-1.amazonaws.com"),
         ("us-east-1", true, "https://ecs-fips.us-east-1.amazonaws.com"),

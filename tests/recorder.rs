@@ -1,4 +1,4 @@
-//! Every rule of an invocation, against a real DynamoDB engine: of the binary in `RECORDER_BINARY`, or of the handler.
+//! Every rule of the recorder, with a real DynamoDB engine, for the binary in `RECORDER_BINARY` or else the handler.
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,14 +14,14 @@ use harness::recorder::Recorder;
 /// The recorder and the database that it writes to.
 async fn start() -> (DynamoDb, Recorder) {
     let dynamodb = DynamoDb::start().await;
-    let function = Recorder::new(&dynamodb.url);
-    (dynamodb, function)
+    let recorder = Recorder::new(&dynamodb.url);
+    (dynamodb, recorder)
 }
 
-/// Sends an event that must be refused, and returns the error's message. Nothing may be stored.
+/// Sends an event that must be refused without storing anything. Returns the error's message.
 async fn refused(payload: &str, error_type: &str) -> String {
-    let (dynamodb, function) = start().await;
-    let answer = function.invoke(payload).await;
+    let (dynamodb, recorder) = start().await;
+    let answer = recorder.invoke(payload).await;
     assert_eq!(answer["errorType"], error_type, "{payload}: {answer}");
     assert_eq!(dynamodb.rows(TASKS), [] as [Value; 0], "{payload}");
     assert_eq!(dynamodb.rows(CONTAINER_INSTANCES), [] as [Value; 0], "{payload}");
@@ -38,14 +38,15 @@ fn without(mut event: Value, parent: &str, field: &str) -> String {
     event.to_string()
 }
 
-// Rule 1: the source.
+// The source.
 
 #[tokio::test]
 async fn an_event_from_another_source_is_refused() {
     let message = refused(&sample("refused/wrong-source").to_string(), "UnsupportedSource").await;
     assert_eq!(
         message,
-        "the event's source must be \"aws.ecs\", found \"aws.ec2\": restrict the rule that invokes this function to that source"
+        "the event's source must be \"aws.ecs\", found \"aws.ec2\": restrict the rule that invokes this function to \
+         that source"
     );
     for source in ["AWS.ECS", "aws.ecs ", "", "my.app"] {
         refused(&with(task(1), "/source", json!(source)), "UnsupportedSource").await;
@@ -74,7 +75,7 @@ async fn the_source_is_checked_before_anything_else() {
     refused(&event.to_string(), "UnsupportedSource").await;
 }
 
-// Rule 2: the detail-type.
+// The detail-type.
 
 #[tokio::test]
 async fn an_unsupported_detail_type_is_refused() {
@@ -89,15 +90,15 @@ async fn an_unsupported_detail_type_is_refused() {
 
 #[tokio::test]
 async fn each_detail_type_has_its_own_table_and_key() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let task = sample("fargate-task-running");
     let instance = sample("container-instance-registered");
     assert_eq!(
-        function.invoke(&task.to_string()).await,
+        recorder.invoke(&task.to_string()).await,
         json!({"outcome": "stored", "table": "ECSTaskState", "arn": task["detail"]["taskArn"], "version": 3})
     );
     assert_eq!(
-        function.invoke(&instance.to_string()).await,
+        recorder.invoke(&instance.to_string()).await,
         json!({
             "outcome": "stored",
             "table": "ECSCtrInstanceState",
@@ -109,7 +110,7 @@ async fn each_detail_type_has_its_own_table_and_key() {
     assert_eq!(dynamodb.row(CONTAINER_INSTANCES), events::row(&instance));
 }
 
-// Rule 3: the detail, its key and its version.
+// The detail, its key and its version.
 
 #[tokio::test]
 async fn a_detail_that_is_not_an_object_is_refused() {
@@ -124,7 +125,8 @@ async fn a_detail_that_is_not_an_object_is_refused() {
         assert_eq!(
             message,
             format!(
-                "detail must be an object, found {kind}: ECS does not send such events, check what invokes this function"
+                "detail must be an object, found {kind}: ECS does not send such events, check what invokes this \
+                 function"
             )
         );
     }
@@ -164,9 +166,9 @@ async fn a_key_of_any_format_is_accepted() {
         "x",
         &"a".repeat(2048),
     ] {
-        let (dynamodb, function) = start().await;
+        let (dynamodb, recorder) = start().await;
         let event = with(task(1), "/detail/taskArn", json!(arn));
-        assert_eq!(function.invoke(&event).await["outcome"], "stored", "{arn}");
+        assert_eq!(recorder.invoke(&event).await["outcome"], "stored", "{arn}");
         assert_eq!(dynamodb.row(TASKS), events::row(&serde_json::from_str(&event).unwrap()));
     }
 }
@@ -198,8 +200,8 @@ async fn a_version_that_is_not_a_non_negative_integer_is_refused() {
 #[tokio::test]
 async fn every_version_up_to_the_largest_u64_is_accepted() {
     for version in [0, 1, u64::MAX] {
-        let (dynamodb, function) = start().await;
-        assert_eq!(function.invoke(&task(version).to_string()).await["version"], version);
+        let (dynamodb, recorder) = start().await;
+        assert_eq!(recorder.invoke(&task(version).to_string()).await["version"], version);
         assert_eq!(dynamodb.row(TASKS), events::row(&task(version)));
     }
 }
@@ -239,14 +241,14 @@ async fn a_payload_that_is_not_an_envelope_is_refused() {
     assert!(message.contains("without duplicate fields"), "{message}");
 }
 
-// Rule 4: the row.
+// The row.
 
 #[tokio::test]
 async fn every_sample_event_becomes_a_complete_row() {
     for name in samples() {
-        let (dynamodb, function) = start().await;
+        let (dynamodb, recorder) = start().await;
         let event = sample(&name);
-        let answer = function.invoke(&event.to_string()).await;
+        let answer = recorder.invoke(&event.to_string()).await;
         assert_eq!(answer["outcome"], "stored", "{name}: {answer}");
         assert_eq!(dynamodb.row(answer["table"].as_str().unwrap()), events::row(&event), "{name}");
     }
@@ -254,7 +256,7 @@ async fn every_sample_event_becomes_a_complete_row() {
 
 #[tokio::test]
 async fn every_kind_of_value_is_stored_unchanged_in_known_and_unknown_fields() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let event = r#"{
         "version": "0", "id": "11111111-2222-3333-4444-555555555555", "detail-type": "ECS Task State Change",
         "source": "aws.ecs", "time": "2026-03-02T09:14:28Z",
@@ -270,7 +272,7 @@ async fn every_kind_of_value_is_stored_unchanged_in_known_and_unknown_fields() {
         }
     }"#;
     assert_eq!(
-        function.invoke(event).await,
+        recorder.invoke(event).await,
         json!({"outcome": "stored", "table": TASKS, "arn": "arn:1", "version": 7})
     );
     assert_eq!(
@@ -306,14 +308,14 @@ async fn every_kind_of_value_is_stored_unchanged_in_known_and_unknown_fields() {
 
 #[tokio::test]
 async fn the_last_of_duplicate_fields_wins_even_if_an_earlier_one_could_not_be_stored() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let deep = "[".repeat(80) + &"]".repeat(80);
     let detail = format!(
-        r#"{{"taskArn": "arn:0", "version": 9, "status": "A", "text": "\ud800", "deep": {deep}, "object": {{"a": 0, "a": 1}},
-        "taskArn": "arn:1", "version": 7, "status": "B", "text": "b", "deep": 2}}"#
+        r#"{{"taskArn": "arn:0", "version": 9, "status": "A", "text": "\ud800", "deep": {deep},
+        "object": {{"a": 0, "a": 1}}, "taskArn": "arn:1", "version": 7, "status": "B", "text": "b", "deep": 2}}"#
     );
     let event = format!(r#"{{"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": {detail}}}"#);
-    function.invoke(&event).await;
+    recorder.invoke(&event).await;
     assert_eq!(
         dynamodb.row(TASKS),
         json!({
@@ -329,13 +331,13 @@ async fn the_last_of_duplicate_fields_wins_even_if_an_earlier_one_could_not_be_s
 
 #[tokio::test]
 async fn status_becomes_current_status_and_our_attributes_overwrite_fields_of_the_same_name() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let mut event = task(1);
     event["detail"]["status"] = json!("ACTIVE");
     for name in ["cw_version", "event_id", "event_time", "current_status", "expires_at"] {
         event["detail"][name] = json!("the detail's");
     }
-    function.invoke(&event.to_string()).await;
+    recorder.invoke(&event.to_string()).await;
     assert_eq!(
         dynamodb.row(TASKS),
         json!({
@@ -352,24 +354,24 @@ async fn status_becomes_current_status_and_our_attributes_overwrite_fields_of_th
 
 #[tokio::test]
 async fn an_attribute_missing_from_the_envelope_is_not_taken_from_the_detail() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let event = json!({
         "source": "aws.ecs",
         "detail-type": "ECS Task State Change",
         "id": null,
         "detail": {"taskArn": TASK, "version": 1, "event_id": "the detail's", "current_status": "the detail's"},
     });
-    function.invoke(&event.to_string()).await;
+    recorder.invoke(&event.to_string()).await;
     assert_eq!(dynamodb.row(TASKS), json!({"taskArn": {"S": TASK}, "version": {"N": "1"}}));
 }
 
 #[tokio::test]
 async fn a_field_missing_from_a_newer_detail_disappears_from_the_row() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let mut with_health = task(1);
     with_health["detail"]["healthStatus"] = json!("HEALTHY");
-    function.invoke(&with_health.to_string()).await;
-    function.invoke(&task(2).to_string()).await;
+    recorder.invoke(&with_health.to_string()).await;
+    recorder.invoke(&task(2).to_string()).await;
     assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
 }
 
@@ -380,8 +382,8 @@ async fn the_event_time_is_stored_in_utc_and_keeps_its_fractional_seconds() {
         ("2026-03-02T10:14:28.120+01:00", "2026-03-02T09:14:28.120Z"),
         ("2026-03-02T09:14:28.123456Z", "2026-03-02T09:14:28.123456Z"),
     ] {
-        let (dynamodb, function) = start().await;
-        function.invoke(&with(task(1), "/time", json!(time))).await;
+        let (dynamodb, recorder) = start().await;
+        recorder.invoke(&with(task(1), "/time", json!(time))).await;
         assert_eq!(dynamodb.row(TASKS)["event_time"], json!({"S": stored}));
     }
 }
@@ -407,11 +409,11 @@ async fn a_message_quotes_at_most_128_characters() {
 /// 30 days after the time of `task(…)`.
 const EXPIRES_AT: i64 = 1_775_034_868;
 
-/// Sends one event to a function with these environment variables, and returns the row.
+/// Sends one event to a recorder with these environment variables, and returns the row.
 async fn row_under(variables: &[(&str, &str)], event: &Value) -> Value {
     let dynamodb = DynamoDb::start().await;
-    let function = Recorder::with_variables(&dynamodb.url, variables);
-    let answer = function.invoke(&event.to_string()).await;
+    let recorder = Recorder::with_variables(&dynamodb.url, variables);
+    let answer = recorder.invoke(&event.to_string()).await;
     assert_eq!(answer["outcome"], "stored", "{answer}");
     dynamodb.row(answer["table"].as_str().unwrap())
 }
@@ -471,8 +473,8 @@ async fn a_row_in_any_other_state_never_expires() {
     for status in ["REGISTERING", "REGISTRATION_FAILED", "ACTIVE", "DEREGISTERING", "DRAINING", "STOPPED"] {
         let event = json!({
             "source": "aws.ecs", "detail-type": "ECS Container Instance State Change", "time": "2026-03-02T09:14:28Z",
-            // Neither of the other two is a container instance's status: `current_status` is only what `status` is
-            // called in the row, and `lastStatus` is a task's.
+            // The other two are not a container instance's status: `current_status` is the name of `status` in the
+            // row, and `lastStatus` is a task's.
             "detail": {
                 "containerInstanceArn": "arn:1", "version": 1, "status": status, "lastStatus": "STOPPED",
                 "current_status": "INACTIVE",
@@ -491,18 +493,18 @@ async fn a_row_in_any_other_state_never_expires() {
 
 #[tokio::test]
 async fn a_row_that_leaves_a_terminal_state_no_longer_expires() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     let (stopped, _) = task_with_status(&json!("STOPPED"));
-    function.invoke(&stopped.to_string()).await;
+    recorder.invoke(&stopped.to_string()).await;
     assert_eq!(dynamodb.row(TASKS)["expires_at"], json!({"N": EXPIRES_AT.to_string()}));
-    function.invoke(&task(2).to_string()).await;
+    recorder.invoke(&task(2).to_string()).await;
     assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
 }
 
 #[tokio::test]
 async fn retention_days_sets_when_a_row_expires_and_0_means_never() {
     let (mut event, row) = task_with_status(&json!("STOPPED"));
-    // Overwritten by our attribute, and dropped even if there is none.
+    // Overwritten by our attribute, and dropped without one.
     event["detail"]["expires_at"] = json!(1);
     for (days, expires_at) in
         [("1", EXPIRES_AT - 29 * 86_400), ("16", EXPIRES_AT - 14 * 86_400), ("36500", 4_926_042_868)]
@@ -524,7 +526,7 @@ async fn a_row_in_a_terminal_state_without_an_event_time_never_expires() {
 
 // The index.
 
-/// The keys that a task's row has in the index, after an event with these fields in its detail.
+/// The keys of the index in a task's row, after an event with these fields in its detail.
 async fn index_keys(fields: Value, time: Option<&str>) -> Option<[String; 2]> {
     let mut event = task(1);
     event["time"] = json!(time);
@@ -536,16 +538,19 @@ async fn index_keys(fields: Value, time: Option<&str>) -> Option<[String; 2]> {
     let keys =
         ["index_cluster", "index_state"].map(|name| row.get(name).map(|key| key["S"].as_str().unwrap().to_owned()));
     match keys {
-        [Some(cluster), Some(state)] => Some([cluster, state]),
+        [Some(cluster), Some(sort_key)] => Some([cluster, sort_key]),
         [None, None] => None,
         one => panic!("one key without the other: {one:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_tasks_row_says_in_the_index_what_runs_by_group_and_what_stopped_by_time() {
+async fn the_index_orders_active_tasks_by_group_and_stopped_tasks_by_time() {
     let event_time = Some("2026-03-02T09:14:28.5Z");
-    let stopped = |status: &str, stopped_at: Value| json!({"lastStatus": status, "group": "family:web", "createdAt": "2026-03-02T08:00:00Z", "stoppedAt": stopped_at});
+    let stopped = |status: &str, stopped_at: Value| {
+        let created = "2026-03-02T08:00:00Z";
+        json!({"lastStatus": status, "group": "family:web", "createdAt": created, "stoppedAt": stopped_at})
+    };
     for (fields, time, expected) in [
         (
             json!({"group": "service:web", "createdAt": "2026-03-02T08:00:00.25Z"}),
@@ -555,7 +560,7 @@ async fn a_tasks_row_says_in_the_index_what_runs_by_group_and_what_stopped_by_ti
         // Times always have milliseconds, in UTC.
         (json!({"createdAt": "2026-03-02T08:00:00Z"}), event_time, "A##2026-03-02T08:00:00.000Z"),
         (json!({"createdAt": "2026-03-02T09:00:00.1239+01:00"}), event_time, "A##2026-03-02T08:00:00.123Z"),
-        // Where there is none, or what is no time, that of the event counts, if it has one.
+        // A missing or malformed time falls back to the event's, if there is one.
         (json!({"group": "a#b"}), event_time, "A#a#b#2026-03-02T09:14:28.500Z"),
         (json!({"createdAt": "yesterday"}), event_time, "A##2026-03-02T09:14:28.500Z"),
         (json!({"createdAt": 1_619_719_924.711}), event_time, "A##2026-03-02T09:14:28.500Z"),
@@ -580,7 +585,7 @@ async fn a_tasks_row_says_in_the_index_what_runs_by_group_and_what_stopped_by_ti
 }
 
 #[tokio::test]
-async fn a_row_that_the_index_could_not_take_is_stored_without_its_keys() {
+async fn a_row_that_the_index_would_refuse_is_stored_without_its_keys() {
     for cluster in [json!(null), json!(7), json!(""), json!("c".repeat(2049))] {
         let fields = json!({"clusterArn": cluster, "index_cluster": "arn:other", "index_state": "S#"});
         assert_eq!(index_keys(fields, None).await, None, "{cluster}");
@@ -588,11 +593,11 @@ async fn a_row_that_the_index_could_not_take_is_stored_without_its_keys() {
     let longest = "c".repeat(2048);
     assert_eq!(index_keys(json!({"clusterArn": longest}), None).await, Some([longest, "A##".to_owned()]));
 
-    // With the time, 1,024 bytes, in characters of two bytes.
+    // 1,024 bytes including the time, in characters of two bytes.
     let group = |bytes: usize| "é".repeat(bytes / 2) + &"e".repeat(bytes % 2);
     let (time, other) = (Some("2026-03-02T09:14:28Z"), "A##2026-03-02T09:14:28.000Z".len());
-    let [_, state] = index_keys(json!({"group": group(1024 - other)}), time).await.unwrap();
-    assert_eq!(state.len(), 1024);
+    let [_, sort_key] = index_keys(json!({"group": group(1024 - other)}), time).await.unwrap();
+    assert_eq!(sort_key.len(), 1024);
     assert_eq!(index_keys(json!({"group": group(1025 - other)}), time).await, None);
 }
 
@@ -608,12 +613,12 @@ async fn only_a_tasks_first_event_and_its_stop_write_to_the_index() {
         assert!(table > 0.0);
         units.push(index);
     }
-    // As docs/operations.md says, three: the stop deletes one entry and puts another.
+    // Three, as docs/operations.md says: the stop deletes one entry and puts another.
     assert_eq!(units, [1.0, 0.0, 0.0, 0.0, 2.0]);
 }
 
 #[tokio::test]
-async fn a_container_instance_is_in_no_index() {
+async fn a_container_instance_is_not_in_the_index() {
     let mut event = sample("container-instance-registered");
     let row = events::row(&event);
     event["detail"]["index_cluster"] = json!("arn:other");
@@ -682,7 +687,9 @@ async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
         (json!(null), json!({"NULL": true})),
         (json!(["A=hunter2", ["hunter2"], 7, true]), json!({"L": [redacted, redacted, redacted, redacted]})),
         (
-            json!([{"name": {"A": "hunter2"}, "value": ["hunter2"], "VALUE": "hunter2", "valueFrom": {"x": "hunter2"}}]),
+            json!([{
+                "name": {"A": "hunter2"}, "value": ["hunter2"], "VALUE": "hunter2", "valueFrom": {"x": "hunter2"},
+            }]),
             json!({"L": [{"M": {"name": redacted, "value": redacted, "VALUE": redacted, "valueFrom": redacted}}]}),
         ),
         (json!([{"name": "A"}, {}]), json!({"L": [{"M": {"name": {"S": "A"}}}, {"M": {}}]})),
@@ -696,13 +703,13 @@ async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
 }
 
 #[tokio::test]
-async fn a_malformed_envelope_of_another_kind_is_refused_for_its_kind() {
+async fn a_malformed_event_of_another_kind_is_refused_for_its_kind() {
     let event = json!({"source": "aws.ecs", "detail-type": "ECS Service Action", "id": 7, "detail": {}});
     let answer = Recorder::new("http://127.0.0.1:9").invoke(&event.to_string()).await;
     assert_eq!(answer["errorType"], "UnsupportedDetailType");
 }
 
-// Rule 5: the one conditional write.
+// The one conditional write.
 
 #[tokio::test]
 async fn an_invocation_sends_one_conditional_put_item_and_no_other_request() {
@@ -728,91 +735,91 @@ async fn an_invocation_sends_one_conditional_put_item_and_no_other_request() {
 
 #[tokio::test]
 async fn a_row_with_a_lower_version_is_overwritten() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     // As strings, 9 would sort after 10.
     dynamodb.put(TASKS, &events::row(&task(9)));
-    let answer = function.invoke(&task(10).to_string()).await;
+    let answer = recorder.invoke(&task(10).to_string()).await;
     assert_eq!(answer, json!({"outcome": "stored", "table": TASKS, "arn": TASK, "version": 10}));
     assert_eq!(dynamodb.row(TASKS), events::row(&task(10)));
 }
 
 #[tokio::test]
 async fn a_row_with_a_higher_version_is_kept_and_the_event_is_stale() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     dynamodb.put(TASKS, &events::row(&task(10)));
-    let answer = function.invoke(&task(9).to_string()).await;
+    let answer = recorder.invoke(&task(9).to_string()).await;
     assert_eq!(answer, json!({"outcome": "stale", "table": TASKS, "arn": TASK, "version": 9, "stored_version": 10}));
     assert_eq!(dynamodb.row(TASKS), events::row(&task(10)));
 }
 
 #[tokio::test]
 async fn a_row_with_the_same_version_is_kept_and_the_event_is_a_duplicate() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     dynamodb.put(TASKS, &events::row(&task(9)));
     let mut again = task(9);
     again["detail"]["lastStatus"] = json!("another");
-    let answer = function.invoke(&again.to_string()).await;
+    let answer = recorder.invoke(&again.to_string()).await;
     assert_eq!(answer, json!({"outcome": "duplicate", "table": TASKS, "arn": TASK, "version": 9, "stored_version": 9}));
     assert_eq!(dynamodb.row(TASKS), events::row(&task(9)));
 }
 
 #[tokio::test]
 async fn a_row_without_a_version_is_overwritten() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "note": {"S": "by hand"}}));
-    assert_eq!(function.invoke(&task(0).to_string()).await["outcome"], "stored");
+    assert_eq!(recorder.invoke(&task(0).to_string()).await["outcome"], "stored");
     assert_eq!(dynamodb.row(TASKS), events::row(&task(0)));
 }
 
 #[tokio::test]
 async fn a_row_written_by_the_documented_function_is_compared_like_one_of_ours() {
-    // That function stores `status` under its own name and the envelope's version, but neither id nor time.
+    // That function stores `status` under its own name, and the envelope's version, but neither its id nor its time.
     let theirs = json!({
         "containerInstanceArn": {"S": sample("container-instance-changed")["detail"]["containerInstanceArn"]},
         "version": {"N": "9"},
         "cw_version": {"S": "0"},
         "status": {"S": "ACTIVE"},
     });
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     dynamodb.put(CONTAINER_INSTANCES, &theirs);
-    assert_eq!(function.invoke(&sample("container-instance-registered").to_string()).await["outcome"], "stale");
-    assert_eq!(function.invoke(&sample("container-instance-changed").to_string()).await["outcome"], "duplicate");
+    assert_eq!(recorder.invoke(&sample("container-instance-registered").to_string()).await["outcome"], "stale");
+    assert_eq!(recorder.invoke(&sample("container-instance-changed").to_string()).await["outcome"], "duplicate");
     assert_eq!(dynamodb.row(CONTAINER_INSTANCES), theirs);
     let newer = sample("container-instance-draining");
-    assert_eq!(function.invoke(&newer.to_string()).await["outcome"], "stored");
+    assert_eq!(recorder.invoke(&newer.to_string()).await["outcome"], "stored");
     assert_eq!(dynamodb.row(CONTAINER_INSTANCES), events::row(&newer));
 }
 
 #[tokio::test]
 async fn a_stored_version_that_ecs_would_never_send_is_still_compared() {
     for (version, stored_version) in [("2.5", json!(2.5)), ("100000000000000000000000", json!(1e23))] {
-        let (dynamodb, function) = start().await;
+        let (dynamodb, recorder) = start().await;
         dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "version": {"N": version}}));
-        let answer = function.invoke(&task(2).to_string()).await;
+        let answer = recorder.invoke(&task(2).to_string()).await;
         assert_eq!(answer["outcome"], "stale");
         assert_eq!(answer["stored_version"], stored_version);
         assert_eq!(dynamodb.row(TASKS)["version"], json!({"N": version}));
     }
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     dynamodb.put(TASKS, &json!({"taskArn": {"S": TASK}, "version": {"N": "1.5"}}));
-    assert_eq!(function.invoke(&task(2).to_string()).await["outcome"], "stored");
+    assert_eq!(recorder.invoke(&task(2).to_string()).await["outcome"], "stored");
     assert_eq!(dynamodb.row(TASKS), events::row(&task(2)));
 }
 
 #[tokio::test]
 async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept() {
     for version in [json!({"S": "3"}), json!({"NULL": true}), json!({"L": [{"N": "3"}]})] {
-        let (dynamodb, function) = start().await;
+        let (dynamodb, recorder) = start().await;
         let row = json!({"taskArn": {"S": TASK}, "version": version, "secret": {"S": "hunter2"}});
         dynamodb.put(TASKS, &row);
-        let answer = function.invoke(&task(2).to_string()).await;
+        let answer = recorder.invoke(&task(2).to_string()).await;
         assert_eq!(
             answer,
             json!({
                 "errorType": "StoreRejected",
                 "errorMessage": format!(
-                    "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): the stored row has a \
-                     \"version\" that is not a number; correct or delete that row"
+                    "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): the stored row \
+                     has a \"version\" that is not a number; correct or delete that row"
                 ),
             })
         );
@@ -820,10 +827,10 @@ async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept()
     }
 }
 
-// Rule 7: the errors.
+// The errors.
 
-/// A fake DynamoDB that sends the same response to every request, and forwards the requests to the test. The binary's
-/// `GET /` before its first event is not one of them.
+/// A fake DynamoDB that sends the same response to every request, and forwards the requests to the test, except for the
+/// binary's `GET /` before its first event.
 async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
     let (sent, requests) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -895,13 +902,13 @@ async fn a_dynamodb_message_is_passed_on_only_if_it_cannot_contain_item_data() {
         let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
         let answer = Recorder::new(&url).invoke(&task(2).to_string()).await;
         assert_eq!(answer["errorType"], "StoreRejected", "{answer}");
-        // The message is followed by what to do.
+        // Advice follows the message.
         let expected = format!(
             "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): {code}: {message}; the "
         );
         let error = answer["errorMessage"].as_str().unwrap();
         assert!(error.starts_with(&expected) && error.ends_with(" (HTTP 400)"), "{answer}");
-        // The same message with extra text after, before or inside it, or under another code.
+        // The same message with extra text after, before or inside it, or with another code.
         for (code, message) in [
             (code, format!("{message} hunter2")),
             (code, format!("hunter2 {message}")),
@@ -950,8 +957,8 @@ async fn one_foreign_word_in_an_error_is_not_passed_on() {
         (
             "AccessDeniedException",
             format!(
-                "User: {ARN} is not authorized to perform: dynamodb:PutItem on resource: {ARN} because no hunter2 policy \
-                 allows the dynamodb:PutItem action"
+                "User: {ARN} is not authorized to perform: dynamodb:PutItem on resource: {ARN} because no hunter2 \
+                 policy allows the dynamodb:PutItem action"
             ),
         ),
     ] {
@@ -963,7 +970,7 @@ async fn one_foreign_word_in_an_error_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn a_success_that_is_not_dynamodbs_is_store_rejected() {
+async fn a_success_that_is_not_from_dynamodb_is_store_rejected() {
     for (status, body) in [(StatusCode::OK, ""), (StatusCode::OK, "{}"), (StatusCode::NO_CONTENT, "")] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -991,8 +998,8 @@ async fn a_response_without_an_error_code_is_transient_or_permanent_by_its_http_
         let answer = Recorder::new(&url).invoke(&task(2).to_string()).await;
         assert_eq!(answer["errorType"], error_type, "{answer}");
         let end = format!(
-            "no DynamoDB error code: something other than DynamoDB may have responded; check the endpoint and any proxy \
-             in between (HTTP {status})"
+            "no DynamoDB error code: something other than DynamoDB may have responded; check the endpoint and any \
+             proxy in between (HTTP {status})"
         );
         assert!(answer["errorMessage"].as_str().unwrap().ends_with(&end), "{answer}");
     }
@@ -1047,15 +1054,15 @@ async fn a_failed_condition_without_the_stored_row_is_store_rejected() {
 
 #[tokio::test]
 async fn a_missing_table_is_store_rejected() {
-    let (dynamodb, function) = start().await;
+    let (dynamodb, recorder) = start().await;
     dynamodb.delete_table(TASKS);
-    let answer = function.invoke(&task(2).to_string()).await;
+    let answer = recorder.invoke(&task(2).to_string()).await;
     assert_eq!(answer["errorType"], "StoreRejected");
     assert!(answer["errorMessage"].as_str().unwrap().contains("ResourceNotFoundException"), "{answer}");
 }
 
 #[tokio::test]
-async fn an_item_that_dynamodb_cannot_hold_is_store_rejected_and_nothing_is_stored() {
+async fn an_item_that_dynamodb_refuses_is_store_rejected_and_nothing_is_stored() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for (value, cause) in [
         (format!("\"{}\"", "x".repeat(400 * 1024)), "Item size has exceeded the maximum allowed size"),

@@ -1,8 +1,7 @@
-//! Whatever is misconfigured, a secret in the event stays out of the log and the result, and the operator learns what
-//! is wrong.
+//! Whatever is misconfigured, a secret in the event stays out of the log and the result, and the error says what is
+//! wrong.
 
 use std::fs;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,10 +10,10 @@ use tokio::net::TcpListener;
 use harness::dynamodb::DynamoDb;
 use harness::events::sample;
 use harness::proxy::{Fault, Proxy};
-use harness::runtime_api::{Lambda, recorder_binary};
+use harness::runtime_api::Lambda;
 use harness::tls::TlsProxy;
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
 /// A secret as a string, and one as a number.
 const SECRETS: [&str; 2] = ["hunter2-correct-horse", "271828182845904523"];
@@ -30,7 +29,7 @@ fn event() -> Value {
 
 /// How the operator learns about a misconfiguration.
 enum Report {
-    /// Start-up fails, with a line that names the variable and says what it must be.
+    /// Startup fails, with a line that names the variable and says what it must be.
     AtStart(&'static str, &'static str),
     /// The event fails with an error of this type, whose message contains this text.
     AtEvent(&'static str, &'static str),
@@ -263,7 +262,7 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
                 [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")];
             let variables: Vec<_> =
                 defaults.into_iter().chain(variables.iter().map(|(name, value)| (*name, value.as_str()))).collect();
-            let lambda = Lambda::start(&BINARY, 1, &variables).await;
+            let lambda = Lambda::start(&RECORDER, 1, &variables).await;
             let answer = lambda.invoke(event().to_string()).await;
             let message = answer.body["errorMessage"].as_str().unwrap_or_default();
             let (outcome, advice, retry) = match report {
@@ -291,7 +290,7 @@ async fn no_misconfiguration_reveals_a_secret_and_each_error_says_what_to_do() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// The log, as soon as it contains this text, or after five seconds without it.
+/// The log as soon as it contains this text, or after five seconds.
 async fn log_with(lambda: &Lambda, text: &str) -> String {
     let start = Instant::now();
     while !lambda.log().contains(text) && start.elapsed() < Duration::from_secs(5) {

@@ -23,13 +23,11 @@ use serde_json::{Map, Value, json};
 
 const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
-/// The row that the recorder makes of an event.
-fn recorded(event: &Value, variables: &[(&str, &str)]) -> Item {
-    let text = event.to_string();
-    let payload = Payload::deserialize(&mut serde_json::Deserializer::from_str(&text)).expect("a payload");
+/// The recorder's row of an event.
+fn recorded(event: &str, redact: bool) -> Item {
+    let payload = Payload::deserialize(&mut serde_json::Deserializer::from_str(event)).expect("a payload");
     let envelope = Envelope::parse(&payload).expect("an envelope");
-    let variable =
-        |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).into());
+    let variable = |name: &str| (redact && name == "REDACT_ENVIRONMENT").then(|| "true".into());
     let config = Config::read(variable).expect("a configuration");
     Row::new(envelope.state().expect("a state"), &config).expect("a row").item
 }
@@ -37,7 +35,7 @@ fn recorded(event: &Value, variables: &[(&str, &str)]) -> Item {
 #[test]
 fn the_row_of_every_sample_event_is_the_same_as_the_event() {
     fn check<T: DeserializeOwned + Debug + PartialEq>(event: &Value) {
-        let row: Stored<T> = Stored::from_item(recorded(event, &[])).unwrap();
+        let row: Stored<T> = Stored::from_item(recorded(&event.to_string(), false)).unwrap();
         assert_eq!(row.state, from_json(&event["detail"]).unwrap());
         let recorded = row.recorded;
         assert_eq!(recorded.event_id.as_deref(), event["id"].as_str());
@@ -55,8 +53,8 @@ fn the_row_of_every_sample_event_is_the_same_as_the_event() {
 }
 
 #[test]
-fn a_row_has_the_attributes_of_our_own_beside_the_state() {
-    let mut item = recorded(&sample("container-instance-draining"), &[]);
+fn our_own_attributes_are_separate_from_the_state() {
+    let mut item = recorded(&sample("container-instance-draining").to_string(), false);
     let text = |text: &str| AttributeValue::S(text.to_owned());
     item.remove("event_id");
     item.remove("event_time");
@@ -82,7 +80,7 @@ fn a_row_has_the_attributes_of_our_own_beside_the_state() {
 }
 
 #[test]
-fn a_row_may_have_redacted_values_nulls_and_numbers_of_thirty_digits() {
+fn a_row_may_contain_redacted_values_nulls_and_numbers_of_thirty_digits() {
     let mut event = sample("ec2-task-stopped-by-exit-code");
     event["detail"]["capacityProviderName"] = json!(null);
     let text = event.to_string().replacen(
@@ -90,12 +88,7 @@ fn a_row_may_have_redacted_values_nulls_and_numbers_of_thirty_digits() {
         "\"brandNew\":123456789012345678901234567890,\"attachments\":",
         1,
     );
-    let item = {
-        let payload = Payload::deserialize(&mut serde_json::Deserializer::from_str(&text)).unwrap();
-        let envelope = Envelope::parse(&payload).unwrap();
-        let config = Config::read(|name| (name == "REDACT_ENVIRONMENT").then(|| "true".into())).unwrap();
-        Row::new(envelope.state().unwrap(), &config).unwrap().item
-    };
+    let item = recorded(&text, true);
     assert_eq!(item["brandNew"], AttributeValue::N("123456789012345678901234567890".to_owned()));
     let row: Stored<Task> = Stored::from_item(item).unwrap();
     assert_eq!(row.state.capacity_provider_name, None);
@@ -112,7 +105,7 @@ fn a_row_may_have_redacted_values_nulls_and_numbers_of_thirty_digits() {
 #[test]
 fn an_error_about_a_row_names_its_arn() {
     let error = |name: &str, value: AttributeValue| {
-        let mut item = recorded(&sample("fargate-task-running"), &[]);
+        let mut item = recorded(&sample("fargate-task-running").to_string(), false);
         item.insert(name.to_owned(), value);
         Stored::<Task>::from_item(item).unwrap_err().to_string()
     };
@@ -129,7 +122,7 @@ fn an_error_about_a_row_names_its_arn() {
         (error("containers", AttributeValue::S("secret".to_owned())), "containers must be an array, found a string"),
         (
             error("x", AttributeValue::B(Blob::new("secret"))),
-            "the row has an attribute without a form in JSON, such as binary data",
+            "the row has an attribute that JSON can't represent, such as binary data",
         ),
     ] {
         assert_eq!(message, format!("{TASK}: {expected}"));
@@ -205,8 +198,10 @@ proptest! {
     })]
 
     #[test]
-    fn any_row_becomes_a_model_or_a_clear_error(fields in hash_map(names(), any_attribute(), 0..8), arn in prop_oneof![9 => any::<String>().prop_map(AttributeValue::S).boxed(), 1 => any_attribute().boxed()]) {
-        let mut item = fields;
+    fn any_row_becomes_a_model_or_a_clear_error(
+        mut item in hash_map(names(), any_attribute(), 0..8),
+        arn in prop_oneof![9 => any::<String>().prop_map(AttributeValue::S).boxed(), 1 => any_attribute().boxed()],
+    ) {
         item.insert("taskArn".to_owned(), arn.clone());
         item.insert("containerInstanceArn".to_owned(), arn);
         if let Err(error) = Stored::<Task>::from_item(item.clone()) {

@@ -1,4 +1,4 @@
-//! Storms: many events at once, in random order and repeated, to several instances that are killed.
+//! Storms: many events at once, in random order and repeated, sent to several instances, some of which are killed.
 
 mod overload;
 mod reconcilers;

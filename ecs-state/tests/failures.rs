@@ -184,19 +184,19 @@ async fn an_attribute_of_an_unknown_type_is_an_error_and_not_a_panic() {
     let future = answering(&[r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#]).await;
     let mut command = binary();
     command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future);
-    let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute without a form in JSON, such as \
-                   binary data";
+    let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute that JSON can't represent, \
+                   such as binary data";
     assert_eq!(run(command).await, failed(3, warning));
 }
 
-/// The server comes to an end after some requests only so that this test does, whatever `ecs-state` does.
+/// The server ends the list after a few requests, so that the test ends in any case.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_returns_the_same_cluster_for_ever_is_an_error() {
+async fn a_server_that_keeps_returning_the_same_cluster_is_an_error() {
     const PAGE: &str = r#"{"Items": [{"taskArn": {"S": "arn:aws:ecs:x"}, "index_cluster": {"S": "demo"}}]}"#;
     const END: &str = r#"{"Items": []}"#;
     let mut command = binary();
     command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", answering(&[PAGE, PAGE, PAGE, PAGE, END]).await);
-    let error = "error: dynamodb:Scan on the index of the table \"ECSTaskState\" started again at the beginning: use \
+    let error = "error: dynamodb:Scan on the index of the table \"ECSTaskState\" restarted at the beginning: use \
                  --scan, or check whether AWS_ENDPOINT_URL_DYNAMODB leads to something other than DynamoDB";
     assert_eq!(run(command).await, failed(3, error));
 }

@@ -13,8 +13,8 @@ use ecs_state_recorder::state::client;
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 
-// One thread is enough: an execution environment handles one event at a time, with a fourteenth of a core at 128 MB. On
-// Lambda's managed instances it handles several, which wait for DynamoDB concurrently.
+// One thread is enough: an execution environment handles one event at a time, with 1/14 of a CPU at 128 MB. On Lambda's
+// managed instances it handles several, which wait for DynamoDB concurrently.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     lambda::run(env!("CARGO_BIN_NAME"), Box::pin(serve())).await
@@ -34,6 +34,6 @@ async fn serve() -> Result<(), Error> {
         let recorder = recorder.clone();
         async move { recorder.handle(&invocation.payload).await.map_err(Diagnostic::from) }
     });
-    // Spawned, because every wake-up of the future that `main` itself blocks on costs a write to tokio's eventfd.
+    // Spawned, because each wake-up of the future that `main` itself blocks on costs a write to tokio's eventfd.
     tokio::spawn(Runtime::new(handler).layer(TracingLayer::new()).run_concurrent()).await?
 }

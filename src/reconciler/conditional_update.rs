@@ -1,4 +1,4 @@
-//! Updates of a row that was read: each loses to any newer state, and can't create a row.
+//! Updates of rows on the condition that they have not changed since they were read. They never create a row.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
@@ -13,10 +13,6 @@ use crate::state::index::IndexKeys;
 use crate::state::store_error::{Cause, StoreError};
 
 /// Adds the keys of the index to a row that lacks them. Returns whether it did.
-///
-/// # Errors
-///
-/// The request failed.
 pub async fn add_index_keys(client: &Client, table: &str, row: &KnownRow, keys: IndexKeys) -> Result<bool, StoreError> {
     let update = client
         .update_item()
@@ -27,8 +23,8 @@ pub async fn add_index_keys(client: &Client, table: &str, row: &KnownRow, keys: 
     update_if_seen(update, table, Resource::Task, row).await
 }
 
-/// Sends an update whose condition compares the version with the one that was read: it loses to any newer state, and
-/// can't create a row.
+/// Sends an update on the condition that the row still has the version that was read. Returns whether it was
+/// applied.
 pub(super) async fn update_if_seen(
     update: UpdateItemFluentBuilder,
     table: &str,

@@ -1,8 +1,7 @@
-//! From what the ECS API describes to a state, in the form that an event gives it.
+//! Converts descriptions of the ECS API into states, in the form of an event.
 //!
-//! The same state looks different in the API. Where an event has the same thing in another form, it becomes that of the
-//! event: times, the type of an attachment, the status of a managed agent, the cluster of a container instance.
-//! Everything else stays as it is.
+//! The API formats some fields differently: times, the type of an attachment, the status of a managed agent, the
+//! cluster of a container instance. These are converted into the event's form; everything else stays as it is.
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
@@ -12,7 +11,6 @@ use crate::resource::Resource;
 use crate::state::lossless_json::{Fields, Json};
 use crate::state::{InvalidField, Origin, State, identify};
 
-/// The times of a task.
 const TASK_TIMES: [&str; 8] = [
     "connectivityAt",
     "createdAt",
@@ -27,11 +25,7 @@ const TASK_TIMES: [&str; 8] = [
 /// The end of the latest year that RFC 3339 can express.
 const MAX_MILLISECONDS: i64 = 253_402_300_799_999;
 
-/// Parses a task or a container instance of a cluster, which the API described at `time`.
-///
-/// # Errors
-///
-/// It is not an object with a valid ARN and version.
+/// Parses the description of a task or a container instance of a cluster. `time` is when the API returned it.
 pub fn state<'j>(
     resource: Resource,
     cluster: &'j str,
@@ -105,7 +99,7 @@ fn values<'v, 'j>(array: Option<&'v mut Json<'j>>) -> &'v mut [Json<'j>] {
     array.map_or(&mut [], Json::values_mut)
 }
 
-/// Turns seconds since 1970 into an event's form of a time. Anything else stays as it is.
+/// Converts seconds since 1970 into a time in an event's form. Any other value stays as it is.
 fn convert_time(value: &mut Json<'_>) {
     if let Json::Number(digits) = value
         && let Some(time) = milliseconds(digits).and_then(DateTime::from_timestamp_millis)
@@ -114,7 +108,8 @@ fn convert_time(value: &mut Json<'_>) {
     }
 }
 
-/// Milliseconds, rounded, from the digits of a number of seconds such as `1.619719924711E9`. A float would change some.
+/// Converts the digits of a number of seconds, such as `1.619719924711E9`, into rounded milliseconds. Some of them
+/// would change as floats.
 fn milliseconds(digits: &str) -> Option<i64> {
     let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -124,7 +119,7 @@ fn milliseconds(digits: &str) -> Option<i64> {
         return None;
     }
     let zeros = i64::try_from(all.len() - digits.len()).ok()?;
-    // How many of the digits are in front of the point once it has moved by the exponent, and by 3 to milliseconds.
+    // How many digits precede the decimal point, once it is moved by the exponent, and by 3 for milliseconds.
     let point = i64::try_from(whole.len()).ok()? - zeros + i64::from(exponent.parse::<i32>().ok()?) + 3;
     let Ok(point) = usize::try_from(point) else { return Some(0) };
     if point > 18 {

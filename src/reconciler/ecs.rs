@@ -1,7 +1,7 @@
 //! The ECS API: six read operations, through the SDK's generic operation.
 //!
-//! There is no `aws-sdk-ecs` here: its types would lose the fields that they don't know and the digits of numbers, and
-//! it is 248,000 lines. The requests are those of the [service model]; responses stay text.
+//! It does not use `aws-sdk-ecs`: its types would lose unknown fields and the digits of numbers, and it has 248,000
+//! lines. Requests follow the [service model]; responses stay text.
 //!
 //! [service model]: https://github.com/aws/aws-sdk-rust/blob/main/aws-models/ecs.json
 
@@ -41,15 +41,15 @@ use crate::state::known_messages::is_error_code;
 use crate::state::store_error::find_cause;
 use crate::state::timeouts::unlimited_retries;
 
-/// How many ARNs a page of a list has at most, and a describe.
+/// The maximum number of ARNs in a page of a list, and in a call that describes them.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html>
 pub const BATCH: usize = 100;
 
-/// Limit for one attempt, its wait for the [rate limiter](RateLimiter) included: up to 4 s at one call a second, since at most
-/// [`CONCURRENCY`] calls are made at once.
+/// Limit for one attempt, including its wait for the [`RateLimiter`]: up to 4 s at one call a second, with
+/// [`CONCURRENCY`] calls in flight.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many calls are made at once.
+/// How many calls are in flight at once.
 pub const CONCURRENCY: usize = 4;
 /// How many times a call is attempted.
 pub const ATTEMPTS: u32 = 4;
@@ -63,16 +63,19 @@ pub struct Ecs {
 /// Why a call failed, and what to check. No message quotes the response.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum CallError {
-    /// It was refused.
+    /// ECS refused the call.
     #[error("{} (HTTP {status}){}", code.as_deref().unwrap_or("no ECS error code"), advice(code.as_deref()))]
     Refused {
         /// ECS's error code, if there is one.
         code: Option<String>,
-        /// The HTTP status.
+        /// The response's HTTP status.
         status: u16,
     },
     /// No response in time.
-    #[error("no response within {} s; check the network routes and the AWS Health Dashboard", ATTEMPT_TIMEOUT.as_secs())]
+    #[error(
+        "no response within {} s; check the network routes and the AWS Health Dashboard",
+        ATTEMPT_TIMEOUT.as_secs()
+    )]
     Timeout,
     /// The connection failed, or broke before the response was complete.
     #[error("the connection failed; check the endpoint and the network route to it")]
@@ -80,8 +83,8 @@ pub enum CallError {
     /// There are no valid credentials.
     #[error("there are no valid AWS credentials; check the function's role and environment")]
     Credentials,
-    /// The response is not one of ECS.
-    #[error("the response is not one of ECS; check the endpoint and any proxy in between")]
+    /// The response is not from ECS.
+    #[error("the response is not from ECS; check the endpoint and any proxy in between")]
     NotEcs,
 }
 
@@ -102,39 +105,39 @@ impl CallError {
     }
 }
 
-/// What is listed.
+/// What to list.
 #[derive(Clone, Copy, Debug)]
 pub enum ListRequest<'c> {
-    /// All clusters.
+    /// All clusters of the account in the region.
     Clusters,
-    /// The tasks of a cluster with this `desiredStatus`, `RUNNING` or `STOPPED`: there is no other.
+    /// The tasks of a cluster with this `desiredStatus`: `RUNNING` or `STOPPED`, the only two.
     Tasks(&'c str, &'static str),
-    /// The container instances of a cluster, without those that are `INACTIVE`.
+    /// The container instances of a cluster that are not `INACTIVE`.
     ContainerInstances(&'c str),
 }
 
-/// What a describe returned.
+/// The response to a call that describes resources.
 #[derive(Deserialize)]
 pub struct Description {
-    /// The tasks or container instances.
+    /// The described tasks or container instances.
     #[serde(alias = "tasks", alias = "containerInstances")]
     pub found: Vec<Box<RawValue>>,
-    /// What was not found.
+    /// The resources that could not be described.
     #[serde(default)]
     pub failures: Vec<DescribeFailure>,
 }
 
-/// What a describe did not find.
+/// A resource that could not be described.
 #[derive(Deserialize)]
 pub struct DescribeFailure {
-    /// The ARN.
+    /// The resource's ARN.
     pub arn: Option<String>,
-    /// The reason.
+    /// ECS's reason, such as `MISSING`.
     pub reason: Option<String>,
 }
 
 impl DescribeFailure {
-    /// The reason, if it has the form that ECS's have: `MISSING`.
+    /// The reason, if it has the form of ECS's reasons.
     #[must_use]
     pub fn reason(&self) -> &str {
         let is_reason =
@@ -204,11 +207,7 @@ impl Ecs {
         self.limiter.calls()
     }
 
-    /// Lists ARNs, page by page.
-    ///
-    /// # Errors
-    ///
-    /// A page could not be read. What the pages before it listed is returned in any case.
+    /// Lists ARNs, page by page. If a page fails, the ARNs of the pages before it are returned beside the error.
     pub async fn list(&self, list: ListRequest<'_>) -> (Vec<String>, Result<(), CallError>) {
         #[derive(Deserialize)]
         struct Page {
@@ -240,10 +239,6 @@ impl Ecs {
     }
 
     /// Describes up to [`BATCH`] tasks or container instances of a cluster.
-    ///
-    /// # Errors
-    ///
-    /// The call failed.
     pub async fn describe(&self, resource: Resource, cluster: &str, arns: &[&str]) -> Result<Description, CallError> {
         let field = match resource {
             Resource::Task => "tasks",
@@ -252,11 +247,7 @@ impl Ecs {
         self.call(describe_operation(resource), &json!({"cluster": cluster, field: arns})).await
     }
 
-    /// Whether ECS says that a cluster does not exist (any more).
-    ///
-    /// # Errors
-    ///
-    /// The call failed.
+    /// Whether ECS says that a cluster does not exist, or no longer exists.
     pub async fn is_gone(&self, cluster: &str) -> Result<bool, CallError> {
         #[derive(Deserialize)]
         struct Cluster {
@@ -284,7 +275,7 @@ impl Ecs {
 }
 
 impl ListRequest<'_> {
-    /// The operation that lists it.
+    /// The operation that makes the list.
     #[must_use]
     pub fn operation(self) -> &'static str {
         match self {
@@ -304,7 +295,7 @@ pub fn describe_operation(resource: Resource) -> &'static str {
     }
 }
 
-/// The endpoint of the environment, or that of the region.
+/// The endpoint from the environment, or else the region's.
 ///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecs-service.html>
 #[must_use]

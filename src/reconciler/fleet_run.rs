@@ -1,4 +1,4 @@
-//! Is everything that ECS has in the tables? The cost grows with what runs, never with the history in the tables.
+//! Checks that everything in ECS is in the tables. The cost grows with the fleet, not with the history in the tables.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use crate::resource::Resource;
 /// How many rows of a cluster are written at once.
 const WRITES: usize = 16;
 
-/// Compares every cluster with the tables. The clusters come in random order, so that a run that has to stop early does
-/// not leave out the same ones each time.
+/// Compares every cluster with the tables, in random order, so that runs that stop early do not always omit the same
+/// ones.
 pub async fn compare(run: &Run<'_>) {
     let mut clusters = run.settings.clusters.clone();
     if clusters.is_empty() {
@@ -43,7 +43,7 @@ async fn compare_resources(run: &Run<'_>, resource: Resource, cluster: &str, lis
         arns.extend(listed);
         match result {
             Ok(()) => {}
-            // It was deleted after it was listed or configured.
+            // The cluster was deleted after it was listed or configured.
             Err(error) if error.is_cluster_not_found() => {}
             Err(error) => run.fail(format_args!("{} of {cluster}", list.operation()), error),
         }
@@ -61,7 +61,7 @@ async fn compare_batch(run: &Run<'_>, resource: Resource, cluster: &str, arns: &
         Err(error) if error.is_cluster_not_found() => return,
         Err(error) => return run.fail(format_args!("{} of {cluster}", describe_operation(resource)), error),
     };
-    // What is missing has gone since it was listed.
+    // A missing resource disappeared after it was listed.
     for failure in failures.iter().filter(|failure| !failure.is_missing()) {
         run.fail(format_args!("{} of {cluster}", describe_operation(resource)), failure.reason());
     }

@@ -1,4 +1,4 @@
-//! Rows, as far as a comparison with ECS needs them.
+//! The parts of rows that a comparison with ECS needs.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,21 +17,20 @@ use crate::state::index::IndexKeys;
 use crate::state::read_error::ReadError;
 use crate::state::store_error::{Cause, StoreError};
 
-/// A row, as far as a comparison with ECS needs it.
+/// The parts of a row that a comparison with ECS needs.
 #[derive(Debug)]
 pub struct KnownRow {
-    /// The key.
+    /// The resource's ARN, which is the row's key.
     pub arn: String,
-    /// The cluster.
+    /// The ARN of its cluster.
     pub cluster: Option<String>,
-    /// The version, as it is stored.
     pub(super) version: Option<AttributeValue>,
-    /// The time of its event, or when it was reconciled.
+    /// When its state was reported, by an event or by the API.
     pub time: Option<DateTime<Utc>>,
     pub(super) missing_since: Option<AttributeValue>,
     expires: bool,
     is_terminal: bool,
-    /// The keys of the index, if the row should have them but lacks them.
+    /// The keys of the index, if the row should have them but does not.
     pub missing_keys: Option<IndexKeys>,
 }
 
@@ -56,13 +55,13 @@ impl KnownRow {
         })
     }
 
-    /// The version, if it is one.
+    /// The version, if it is a valid one.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.version.as_ref()?.as_n().ok()?.parse().ok()
     }
 
-    /// Whether it has the mark of a resource that is missing in ECS.
+    /// Whether its resource is marked as missing in ECS.
     #[must_use]
     pub fn is_marked(&self) -> bool {
         self.missing_since.is_some()
@@ -74,7 +73,7 @@ impl KnownRow {
         self.missing_since.as_ref()?.as_s().ok()?.parse().ok()
     }
 
-    /// Whether its state is the resource's last.
+    /// Whether its state is terminal.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
@@ -87,11 +86,7 @@ impl KnownRow {
     }
 }
 
-/// Reads the rows of these ARNs.
-///
-/// # Errors
-///
-/// A request failed, or DynamoDB kept leaving rows unread.
+/// Reads the rows with these ARNs. Returns them by ARN.
 pub async fn read(
     client: &Client,
     table: &str,
@@ -104,17 +99,13 @@ pub async fn read(
 
 /// One page of a scan.
 pub struct Page {
-    /// Its rows: those whose state is not terminal, and those of tasks that lack the keys of the index.
+    /// The rows in a state that is not terminal, and rows of tasks without the keys of the index.
     pub rows: Vec<KnownRow>,
     /// Where the next page starts, if there is one.
     pub next: Option<Item>,
 }
 
 /// Reads one page of a segment of a table.
-///
-/// # Errors
-///
-/// The request failed.
 pub async fn scan(
     client: &Client,
     table: &str,
@@ -150,7 +141,7 @@ pub async fn scan(
     Ok(Page { rows, next: response.last_evaluated_key.filter(|key| !key.is_empty()) })
 }
 
-/// What a [`KnownRow`] consists of.
+/// The attributes that a [`KnownRow`] is built from.
 fn projection(resource: Resource) -> Projection {
     let (status, _) = terminal_status(resource);
     let others = [resource.key(), status, VERSION, MISSING_SINCE, EXPIRES_AT, INDEX_STATE];

@@ -11,15 +11,11 @@ use crate::resource::Resource;
 use crate::state::expiry::{expires_at, status_placeholders, terminal_status};
 use crate::state::store_error::StoreError;
 
-/// A marked row expires only if it is missing again this much later: one wrong answer is not enough.
+/// A marked row expires only if its resource is still missing this much later: one wrong answer is not enough.
 const CONFIRMATION: TimeDelta = TimeDelta::hours(12);
 
-/// Marks a row that ECS does not know, or lets it expire if it has been marked for long enough. Returns whether it is
-/// newly marked.
-///
-/// # Errors
-///
-/// The update failed. A row that has changed since it was read is not an error.
+/// Marks a row whose resource is missing in ECS, or lets it expire if it was marked long enough ago. Returns whether it
+/// is newly marked. A row that has changed since it was read is left alone.
 pub async fn mark_missing(
     client: &Client,
     table: &str,
@@ -40,11 +36,7 @@ pub async fn mark_missing(
     Ok(false)
 }
 
-/// Clears the mark of a row whose resource ECS knows after all. Returns whether it did.
-///
-/// # Errors
-///
-/// The request failed.
+/// Clears the mark of a row whose resource is in ECS after all. Returns whether it did.
 pub async fn clear(client: &Client, table: &str, resource: Resource, row: &KnownRow) -> Result<bool, StoreError> {
     let update = client
         .update_item()
@@ -53,7 +45,6 @@ pub async fn clear(client: &Client, table: &str, resource: Resource, row: &Known
     update_if_seen(update, table, resource, row).await
 }
 
-/// Marks a row whose resource ECS no longer knows. Returns whether it did: not if the row has changed since it was read.
 async fn mark(
     client: &Client,
     table: &str,
@@ -73,7 +64,6 @@ async fn mark(
     update_if_seen(update, table, resource, row).await
 }
 
-/// Lets a marked row expire. Returns whether it did: not if the mark or the row has changed since it was read.
 async fn expire(
     client: &Client,
     table: &str,

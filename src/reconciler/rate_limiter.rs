@@ -1,5 +1,4 @@
-//! The pace of requests. Those to ECS are limited with their retries: the API's limit is shared with the account's own
-//! deployments.
+//! Limits the rate of requests, including retries, since the account's own deployments share ECS's limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,14 +34,14 @@ impl RateLimiter {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Waits for its turn.
+    /// Waits until the next request may be sent.
     pub async fn pass(&self) {
         self.next.lock().await.tick().await;
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// An HTTP client whose every request, and thus every attempt of a call, waits for the limiter.
+/// An HTTP client in which every request, and thus every attempt of a call, waits for the limiter.
 #[derive(Debug)]
 pub struct LimitedClient {
     client: SharedHttpClient,
@@ -50,7 +49,7 @@ pub struct LimitedClient {
 }
 
 impl LimitedClient {
-    /// Limits a client.
+    /// Limits the requests of a client.
     #[must_use]
     pub fn new(client: SharedHttpClient, limiter: Arc<RateLimiter>) -> Self {
         Self { client, limiter }

@@ -1,4 +1,4 @@
-//! A run in progress: what it compares, what it counts, and what becomes of each resource.
+//! A run in progress: its scope, its report, and the comparison of one resource with its row.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -24,20 +24,20 @@ use crate::state::index::IndexKeys;
 use crate::state::lossless_json::{Fields, Json};
 use crate::state::row::Row;
 
-/// A state that no event has reported for longer than this was lost, or is very late. EventBridge usually delivers within
-/// seconds.
+/// If no event has reported a change within this time, the event was lost or is very late. EventBridge usually delivers
+/// within seconds.
 const DRIFT: TimeDelta = TimeDelta::minutes(5);
-/// How many rows a second get the keys of the index. One partition of the index takes 1,000 writes a second, and a
-/// cluster's rows can be in one: this leaves half of them to the recorder.
+/// How many rows a second are given the keys of the index. A cluster's rows can be in one partition of the index, which
+/// accepts 1,000 writes a second: this leaves half of them to the recorder.
 const INDEXED_PER_SECOND: u32 = 500;
 /// How many failures an error names.
 const MAX_NAMED: usize = 10;
 
-/// What a run compares.
+/// The direction in which a run compares.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Is everything that ECS has in the tables?
+    /// Is everything in ECS in the tables?
     #[default]
     Fleet,
     /// Does everything in the tables still exist?
@@ -48,7 +48,7 @@ impl Scope {
     /// Reads the payload; `None` if it is anything but `{"scope": "fleet"}` or `{"scope": "table"}`.
     #[must_use]
     pub fn parse(payload: &Payload) -> Option<Self> {
-        // serde would also accept `["fleet"]`, for one.
+        // serde would also accept `["fleet"]`, for example.
         let mut fields = Fields::parse(payload.json()?).ok()?.into_iter();
         match (fields.next(), fields.next()) {
             (Some((name, Ok(Json::String(scope)))), None) if name == "scope" => match &*scope {
@@ -70,45 +70,45 @@ impl Scope {
     }
 }
 
-/// What a run did, returned as JSON. Tasks and container instances are summed.
+/// The result of a run, returned as JSON. Tasks and container instances are counted together.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Report {
-    /// What was compared.
+    /// The scope of the run.
     pub scope: Scope,
-    /// The clusters.
+    /// The clusters that were compared.
     pub clusters: u64,
     /// The resources that ECS listed (`fleet`), or the rows that were checked (`table`).
     pub listed: u64,
-    /// The rows that were absent or older, and are now as ECS says.
+    /// The rows that were absent or older, and were written.
     pub stored: u64,
-    /// The rows that have the version that ECS says.
+    /// The rows with the same version as in ECS.
     pub unchanged: u64,
-    /// The rows that are newer than what ECS says.
+    /// The rows with a newer version than ECS returned.
     pub stale: u64,
-    /// The rows that now say that ECS no longer knows their resource.
+    /// The rows newly marked as missing in ECS.
     pub marked: u64,
-    /// The rows that no longer say so.
+    /// The rows whose mark was removed.
     pub cleared: u64,
-    /// The rows of tasks that lacked the keys of the index, and now have them.
+    /// The rows of tasks to which the keys of the index were added.
     pub indexed: u64,
-    /// The tasks whose rows were older, although their newest time is over five minutes ago: an event was lost, or is
-    /// very late.
+    /// The tasks whose row was older, although they last changed over five minutes ago: an event was lost or is very
+    /// late.
     pub drift: u64,
-    /// The requests that were sent to ECS, retries included.
+    /// The requests sent to ECS, including retries.
     pub calls: u64,
-    /// What failed.
+    /// The parts of the run that failed.
     pub failures: u64,
-    /// Whether the run came to its end before the deadline.
+    /// Whether the run finished before the deadline.
     pub complete: bool,
 }
 
 /// A run in progress.
 pub struct Run<'r> {
-    /// The settings.
+    /// The reconciler's settings.
     pub settings: &'r Settings,
-    /// The tables.
+    /// The client of the tables.
     pub dynamodb: &'r Client,
-    /// ECS.
+    /// The client of the ECS API.
     pub ecs: &'r Ecs,
     /// When half of the run's time is over.
     pub half_time: Instant,
@@ -118,7 +118,7 @@ pub struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
-    /// Begins a run that has this much time.
+    /// Starts a run with this much time.
     #[must_use]
     pub fn new(scope: Scope, settings: &'r Settings, dynamodb: &'r Client, ecs: &'r Ecs, time_left: Duration) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// What the run did, and its first failures, each with its reason.
+    /// Ends the run. Returns its report, and its first failures, each with its reason.
     #[must_use]
     pub fn into_report(self) -> (Report, String) {
         let report = self.report.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +148,7 @@ impl<'r> Run<'r> {
         count(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Notes that a part of the run failed.
+    /// Records that a part of the run failed.
     pub fn fail(&self, part: impl Display, error: impl Display) {
         self.count(|report| report.failures += 1);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,13 +157,13 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// The table of a kind of resource.
+    /// The name of the table for this kind of resource.
     #[must_use]
     pub fn table(&self, resource: Resource) -> &str {
         self.settings.tables.table(resource)
     }
 
-    /// Compares what ECS says of a resource with its row, and writes it if the row is absent or older.
+    /// Compares ECS's description of a resource with its row, and writes the row if it is absent or older.
     pub async fn settle(&self, resource: Resource, cluster: &str, json: &RawValue, known: &HashMap<String, KnownRow>) {
         let now = Utc::now();
         let state = match described::state(resource, cluster, json, now) {
@@ -212,7 +212,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Adds the keys of the index to the row of a task that lacks them.
+    /// Adds the keys of the index to the row of a task.
     pub async fn add_index_keys(&self, row: &KnownRow, keys: IndexKeys) {
         self.indexing.pass().await;
         match add_index_keys(self.dynamodb, self.table(Resource::Task), row, keys).await {

@@ -3,16 +3,16 @@
 use std::ffi::OsString;
 
 use super::table_role::TableRole;
-use crate::config::{Config, InvalidVariable, is_account_id, is_made_of, is_partition, text};
+use crate::config::{Config, InvalidVariable, is_account_id, is_alphanumeric_or, is_partition, text};
 
-/// The reconciler's settings.
+/// The reconciler's settings, from its environment variables.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
-    /// The tables and their rows.
+    /// The settings shared with the recorder.
     pub tables: Config,
     /// The ARNs of the clusters to reconcile; empty means all.
     pub clusters: Vec<String>,
-    /// How many requests it sends to the ECS API in a second.
+    /// The maximum number of requests to the ECS API per second.
     pub calls_per_second: u32,
     /// How to reach tables in another account; `None` if they are in the reconciler's own account and region.
     pub table_role: Option<TableRole>,
@@ -21,19 +21,14 @@ pub struct Settings {
 const CLUSTER_ARNS: &str = "CLUSTER_ARNS";
 const ECS_CALLS_PER_SECOND: &str = "ECS_CALLS_PER_SECOND";
 
-/// Of the 20 calls a second that ECS allows an account in a region: the account's own deployments need them, too.
+/// ECS allows 20 calls a second per account and region, which the account's own deployments share.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>
 const DEFAULT_ECS_CALLS_PER_SECOND: u32 = 5;
 const MAX_ECS_CALLS_PER_SECOND: u32 = 20;
 
 impl Settings {
-    /// Reads the configuration through `variable`, as [`Config::read`] does.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Config::read`]; or the clusters are not ARNs of clusters, separated by commas, the number of calls is
-    /// not an integer from 1 to 20, or those of the tables' role are malformed or incomplete.
+    /// Reads the settings through `variable`, as [`Config::read`] does.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
         let clusters = text(&variable, CLUSTER_ARNS)?.unwrap_or_default();
         let mut clusters: Vec<String> = match clusters.as_str() {
@@ -65,21 +60,21 @@ impl Settings {
         Ok(Self { tables: Config::read(variable)?, clusters, calls_per_second, table_role })
     }
 
-    /// Whether a cluster is one that the reconciler looks at.
+    /// Whether a cluster is to be reconciled.
     #[must_use]
     pub fn includes(&self, cluster: &str) -> bool {
         self.clusters.is_empty() || self.clusters.iter().any(|arn| arn == cluster)
     }
 }
 
-/// Whether this is the ARN of a cluster, as the template's parameter `ClusterArns` takes it.
+/// Whether this is the ARN of a cluster, in the form that the template's parameter `ClusterArns` accepts.
 fn is_cluster_arn(value: &str) -> bool {
     let parts: Vec<&str> = value.splitn(6, ':').collect();
     let ["arn", partition, "ecs", region, account, cluster] = parts[..] else { return false };
     let Some(name) = cluster.strip_prefix("cluster/") else { return false };
     is_partition(partition)
-        && is_made_of(region, b"-")
+        && is_alphanumeric_or(region, b"-")
         && is_account_id(account)
         && name.len() <= 255
-        && is_made_of(name, b"-_")
+        && is_alphanumeric_or(name, b"-_")
 }

@@ -1,4 +1,4 @@
-//! Tables in another account: the role there that the reconciler assumes for DynamoDB.
+//! Tables in another account: the role that the reconciler assumes there for DynamoDB.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-use crate::config::{InvalidVariable, is_account_id, is_made_of, is_partition, is_region, text};
+use crate::config::{InvalidVariable, is_account_id, is_alphanumeric_or, is_partition, is_region, text};
 
 const TABLE_ROLE_ARN: &str = "TABLE_ROLE_ARN";
 const TABLE_REGION: &str = "TABLE_REGION";
@@ -40,8 +40,8 @@ impl TableRole {
         }))
     }
 
-    /// The same configuration with the region of the tables and the credentials of their self. They are fetched at the first
-    /// request to DynamoDB, and again before they expire: in the region of the tables, which the role's account has enabled.
+    /// The same configuration with the tables' region and the role's credentials. They are fetched at the first request
+    /// to DynamoDB and again before they expire, from STS in the tables' region, which the role's account has enabled.
     pub async fn assume(&self, aws: SdkConfig) -> SdkConfig {
         let provider = AssumeRoleProvider::builder(&self.arn)
             .configure(&aws)
@@ -63,5 +63,5 @@ fn is_role_arn(value: &str) -> bool {
     let ["arn", partition, "iam", "", account, role] = parts[..] else { return false };
     is_partition(partition)
         && is_account_id(account)
-        && role.strip_prefix("role/").is_some_and(|name| is_made_of(name, b"/_+=,.@-"))
+        && role.strip_prefix("role/").is_some_and(|name| is_alphanumeric_or(name, b"/_+=,.@-"))
 }

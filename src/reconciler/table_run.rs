@@ -1,4 +1,4 @@
-//! Does everything in the tables still exist?
+//! Checks that everything in the tables still exists.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -14,30 +14,30 @@ use super::mark;
 use super::run::Run;
 use crate::resource::Resource;
 
-/// Into how many segments a scan divides a table. They come in random order, so that a run that has to stop early does
-/// not leave out the same rows each time.
+/// How many segments a table is scanned in. They come in random order, so that runs that stop early do not always omit
+/// the same rows.
 pub const SEGMENTS: i32 = 32;
-/// Rows that are younger are left alone: ECS may not know a new task yet.
+/// Younger rows are left alone: ECS may not know a new task yet.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html> (up to about five minutes).
 const MIN_AGE: TimeDelta = TimeDelta::minutes(15);
-/// How many rows wait, at most, to be described in one batch with others of their cluster.
+/// The maximum number of rows that wait to be described in a batch with others of their cluster.
 const MAX_WAITING: usize = 10_000;
 
 /// A cluster's tasks, or its container instances.
 type Group = (Resource, String);
 
-/// The rows that wait to be described together.
+/// The rows that wait to be described in a batch.
 #[derive(Default)]
 struct Waiting {
     groups: HashMap<Group, Vec<KnownRow>>,
-    /// How many rows they have together.
+    /// The number of rows in all groups.
     rows: usize,
-    /// All clusters so far.
+    /// All clusters found so far.
     clusters: HashSet<String>,
 }
 
-/// Checks all rows whose state is not terminal, and adds the keys of the index to all that lack them.
+/// Checks all rows whose state is not terminal, and adds the keys of the index to all rows without them.
 pub async fn compare(run: &Run<'_>) {
     let waiting = Mutex::<Waiting>::default();
     let homes = homes(run).await;
@@ -50,9 +50,9 @@ pub async fn compare(run: &Run<'_>) {
     check_all(run, &waiting, CONCURRENCY).await;
 }
 
-/// The accounts and regions whose ECS is asked, each as the beginning of an ARN: those of the clusters that it lists. The
-/// tables may hold the events of others, too, of which this ECS knows nothing. None if it lists no
-/// cluster, or if clusters are configured.
+/// The accounts and regions of the clusters that ECS lists, as prefixes of their ARNs. The tables may also hold rows of
+/// other accounts and regions, which this ECS does not know. Empty if it lists no cluster, or if clusters are
+/// configured.
 async fn homes(run: &Run<'_>) -> HashSet<String> {
     if !run.settings.clusters.is_empty() {
         return HashSet::new();
@@ -64,12 +64,12 @@ async fn homes(run: &Run<'_>) -> HashSet<String> {
     clusters.iter().map(|arn| home(arn).to_owned()).collect()
 }
 
-/// `arn:aws:ecs:eu-west-1:123456789012` of the ARN of a cluster.
+/// The prefix of a cluster's ARN up to its account: `arn:aws:ecs:eu-west-1:123456789012`.
 fn home(cluster: &str) -> &str {
     cluster.rsplit_once(':').map_or("", |(home, _)| home)
 }
 
-/// Checks all rows that wait, `concurrency` groups at a time.
+/// Checks all waiting rows, `concurrency` groups at a time.
 async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) {
     let groups = {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,13 +107,14 @@ async fn scan(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, segmen
             None => break,
         }
     }
-    // So that the scan of a run that has to stop is not wasted. One at a time, since other segments are still scanned.
+    // Check rows before the deadline, so that the scan is not wasted. One group at a time, since other segments are
+    // still being scanned.
     if Instant::now() > run.half_time {
         check_all(run, waiting, 1).await;
     }
 }
 
-/// Adds a row to those that wait. Returns a batch that should not wait any longer, if there is one.
+/// Adds a waiting row. Returns a batch if one is full, or the largest if too many rows are waiting.
 fn add(
     run: &Run<'_>,
     waiting: &Mutex<Waiting>,
@@ -143,7 +144,7 @@ fn add(
     Some(batch)
 }
 
-/// Asks ECS for rows of a cluster, in their own cluster and after they were read.
+/// Compares rows of a cluster with ECS, which is called after the rows were read.
 async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<KnownRow>) {
     run.count(|report| report.listed += rows.len() as u64);
     let arns: Vec<&str> = rows.iter().map(|row| row.arn.as_str()).collect();
@@ -170,7 +171,7 @@ async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<Kno
     }
 }
 
-/// Marks a row that ECS does not know.
+/// Marks a row whose resource is missing in ECS.
 async fn missing(run: &Run<'_>, resource: Resource, row: &KnownRow) {
     let retention_days = run.settings.tables.retention_days();
     match mark::mark_missing(run.dynamodb, run.table(resource), resource, row, retention_days).await {

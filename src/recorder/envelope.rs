@@ -1,6 +1,6 @@
-//! An event: from Lambda's payload to one resource's state.
+//! Parses an event: from Lambda's payload to the state of one resource.
 //!
-//! The rules are those of [the function in Amazon's guide][guide]; the fields are those of the [ECS events].
+//! It follows the rules of [the function in Amazon's guide][guide] for the [ECS events].
 //!
 //! [guide]: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwet_handling.html
 //! [ECS events]: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwe_events.html
@@ -17,12 +17,12 @@ use crate::resource::Resource;
 use crate::state::lossless_json::{Fields, Json, JsonError, kind, kind_or_nothing, truncate};
 use crate::state::{InvalidField, Origin, State, identify};
 
-/// The one `source` that is accepted.
+/// The only accepted `source`.
 pub const SOURCE: &str = "aws.ecs";
 
 /// Why an event is rejected. Retrying won't help: the sender has to change.
 ///
-/// From the detail, a message contains only the ARN and field names. Any other value might be a secret.
+/// A message quotes only the ARN and field names from the detail: any other value might be a secret.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum EventError {
     /// The event is from another source.
@@ -43,7 +43,7 @@ pub enum EventError {
         /// The detail-type in quotes, or the kind of value found instead.
         found: String,
     },
-    /// A field does not have the form that ECS sends.
+    /// A field is missing or malformed.
     #[error(
         "{field}{} must be {expected}, found {found}: ECS does not send such events, check what invokes this function",
         arn.as_ref().map(|arn| format!(" of {arn}")).unwrap_or_default()
@@ -70,17 +70,13 @@ pub struct Envelope {
     pub replay_name: Option<String>,
 }
 
-/// The fields of an envelope but for the detail, which is parsed by itself.
+/// The fields of an envelope, except for the detail, which is parsed separately.
 const FIELDS: [&str; 9] =
     ["source", "detail-type", "version", "id", "account", "time", "region", "resources", "replay-name"];
 
 impl Envelope {
-    /// Parses the envelope.
-    ///
-    /// # Errors
-    ///
-    /// The payload is not an envelope, or a field of it has the wrong type. An unsupported source is reported before an
-    /// unsupported detail-type, and that before anything else.
+    /// Parses the envelope. An unsupported source is reported before an unsupported detail-type, and both before any
+    /// malformed field.
     pub fn parse(payload: &Payload) -> Result<Self, EventError> {
         let payload =
             payload.json().ok_or_else(|| invalid("the payload", "JSON", "bytes that can't be parsed as JSON"))?;
@@ -98,11 +94,7 @@ impl Envelope {
         Ok(Self { resource, event, replay_name })
     }
 
-    /// Parses the state that the detail describes.
-    ///
-    /// # Errors
-    ///
-    /// The source or the detail-type is not supported; or the detail is not an object, or lacks a valid key or version.
+    /// Parses the state in the detail, unless the source or the detail-type is unsupported.
     pub fn state(&self) -> Result<State<'_>, EventError> {
         let event = &self.event;
         let resource = self.resource.clone()?;
@@ -118,7 +110,7 @@ impl Envelope {
     }
 }
 
-/// Refuses any source but [`SOURCE`], then any detail-type but those of the two kinds of resource.
+/// Refuses any source except [`SOURCE`], then any detail-type except those of [`Resource`].
 fn judge(fields: &Fields) -> Result<Resource, EventError> {
     match fields.get("source") {
         Some(Ok(Json::String(source))) if source == SOURCE => {}
@@ -168,14 +160,10 @@ fn invalid(field: impl Into<Cow<'static, str>>, expected: &'static str, found: i
     EventError::InvalidEvent { arn: None, field: field.into(), expected, found: found.into() }
 }
 
-/// The kind of value in a field of the envelope; or the value, if it is a string: those are not secret here.
+/// A field of the envelope, for a message: a string in quotes, which is not secret here, or else the kind of value.
 fn quoted(value: Option<&Result<Json, JsonError>>) -> String {
     match value {
-        Some(Ok(Json::String(text))) => quote(text),
+        Some(Ok(Json::String(text))) => format!("{:?}", truncate(text)),
         other => kind_or_nothing(other),
     }
-}
-
-fn quote(text: &str) -> String {
-    format!("{:?}", truncate(text))
 }

@@ -1,4 +1,4 @@
-//! Rows by their keys, in batches.
+//! Reads rows by their keys, in batches.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,29 +14,29 @@ use super::store_error::{Cause, StoreError};
 use crate::attributes::Item;
 use crate::resource::Resource;
 
-/// The most keys of a batch.
+/// The maximum number of keys in a batch.
 ///
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 pub const BATCH: usize = 100;
 /// How many batches are read at once.
 const CONCURRENCY: usize = 4;
-/// How often DynamoDB may return a batch without a single row before it counts as throttled.
+/// After this many responses without a single row, the read counts as throttled.
 const EMPTY_BATCHES: u32 = 8;
-/// The pause after the first of those. It doubles each time.
+/// The pause after the first of them. It doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const ACTION: &str = "dynamodb:BatchGetItem";
 
-/// The attributes to read.
+/// The attributes that a read returns.
 pub struct Projection {
-    /// Their placeholders: each name after `#`.
+    /// Their placeholders, `#name`, separated by commas.
     pub expression: String,
-    /// The names of the placeholders.
+    /// The name behind each placeholder.
     pub names: HashMap<String, String>,
 }
 
 impl Projection {
-    /// Reads the attributes of these names, each given once.
+    /// The attributes with these names, each given once.
     #[must_use]
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let names: HashMap<_, _> = names.into_iter().map(|name| (format!("#{name}"), name.to_owned())).collect();
@@ -44,11 +44,7 @@ impl Projection {
     }
 }
 
-/// Reads the rows of these ARNs, in their order; a row that does not exist is left out.
-///
-/// # Errors
-///
-/// A request failed, or DynamoDB kept leaving rows unread.
+/// Reads the rows with these ARNs, in the same order. Rows that do not exist are omitted.
 pub async fn rows(
     client: &Client,
     table: &str,
@@ -79,7 +75,7 @@ async fn batch(
             .set_projection_expression(projection.map(|projection| projection.expression.clone()))
             .set_expression_attribute_names(projection.map(|projection| projection.names.clone()))
             .build()
-            // Only without keys, and there are some.
+            // It fails only without keys.
             .map_err(|_| failed(StoreError::Permanent(Cause::NotSent)))?;
         let response = client.batch_get_item().request_items(table, request).send().await;
         let response = response.map_err(|error| ReadError::new(ACTION, table, &error))?;

@@ -21,15 +21,12 @@ pub fn new(aws: &SdkConfig) -> Client {
 }
 
 /// Opens the connection and exercises the full request pipeline once, while Lambda still grants a whole CPU for
-/// initialization; afterwards, at 128 MB, a function gets 1/14 of a CPU. The HTTP client closes a connection that has been
-/// idle for 90 s.
+/// initialization; afterwards, at 128 MB, a function gets 1/14 of a CPU. The HTTP client closes connections that have
+/// been idle for 90 s.
 ///
 /// The request is a plain `GET /`: the endpoint's health response needs no permission. The SDK caches the resolved
-/// endpoint of one table at a time, so `table` should be the one that receives most events.
-///
-/// # Errors
-///
-/// No response within [`CONNECT_TIMEOUT`]. The first event tries again and reports any failure.
+/// endpoint of one table at a time, so `table` should be the one that receives most events. If there is no response
+/// within [`CONNECT_TIMEOUT`], the first event tries again and reports the failure.
 pub async fn connect(client: &Client, table: &str) -> Result<(), StoreError> {
     let once = aws_sdk_dynamodb::Config::builder()
         .retry_config(RetryConfig::disabled())

@@ -12,10 +12,10 @@ use super::row::Row;
 use super::store_error::{Cause, StoreError};
 use crate::attributes::{RECONCILED_AT, VERSION};
 
-/// The condition of writing what the ECS API says: there is no row, or it has no version, or a lower one.
+/// The condition for a state from the ECS API: there is no row, or it has no version or a lower one.
 pub const API_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
-/// The condition of writing an event. It also replaces a row of the same version that came from the API, so that the
-/// content of a row does not depend on which of the two was first: the API's differs in small things.
+/// The condition for an event. It also replaces a row of the same version that came from the API, whose states differ
+/// in details, so that the content of a row does not depend on which of the two came first.
 pub const EVENT_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version OR (#version = :version AND \
                                    attribute_exists(reconciled_at))";
 
@@ -58,12 +58,8 @@ impl Outcome {
     }
 }
 
-/// Writes a row to a table, unless the table holds the same or a newer version of it. Of two rows with the same version,
-/// that of an event replaces that of the API.
-///
-/// # Errors
-///
-/// The request failed, or the stored row has a version that is not a number.
+/// Writes a row, unless the table holds the same or a newer version of it. An event also replaces a row of the same
+/// version that came from the API.
 pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, StoreError> {
     let version = row.version;
     let condition = if row.item.contains_key(RECONCILED_AT) { API_CONDITION } else { EVENT_CONDITION };
@@ -79,7 +75,7 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Stor
         .await;
     match written {
         Ok(done) if done.request_id().is_some() => Ok(Outcome::Stored),
-        // Every response of DynamoDB has a request id. Without one, something in between said "OK".
+        // Every response of DynamoDB has a request id. Without one, something else responded.
         Ok(_) => Err(StoreError::Permanent(Cause::NotDynamoDb)),
         Err(error) => match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(refused)) => classify_refusal(version, refused.item()),

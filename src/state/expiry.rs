@@ -1,4 +1,4 @@
-//! When a row expires: a while after its state has become terminal, or after ECS has lost its resource.
+//! When a row expires: some time after its state became terminal, or after its resource was confirmed missing in ECS.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::attributes::{CURRENT_STATUS, Item};
 use crate::resource::Resource;
 
-/// The attribute that holds a resource's status, and the values of it that are final.
+/// The attribute with a resource's status, and its terminal values.
 #[must_use]
 pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static str]) {
     match resource {
@@ -17,7 +17,7 @@ pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static 
     }
 }
 
-/// Whether the row's state is the resource's last.
+/// Whether a row's state is terminal.
 #[must_use]
 pub fn is_terminal(resource: Resource, item: &Item) -> bool {
     let (field, terminal) = terminal_status(resource);

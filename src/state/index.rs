@@ -34,7 +34,7 @@ impl IndexKeys {
     pub const SOURCES: [&str; 7] =
         ["clusterArn", "createdAt", EVENT_TIME, "group", "lastStatus", RECONCILED_AT, "stoppedAt"];
 
-    /// The keys of a task's row. `None` if it has no cluster, or if they would be too long.
+    /// The keys of a task's row. `None` if it has no cluster, or if a key would be too long.
     #[must_use]
     pub fn new(row: &Item) -> Option<Self> {
         let string = |name: &str| row.get(name)?.as_s().ok();

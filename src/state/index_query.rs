@@ -1,4 +1,4 @@
-//! The index of tasks, read: a page of a cluster, and the clusters that it has.
+//! Reads the index of tasks: pages of a cluster, and the list of clusters.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,7 +9,7 @@ use super::store_error::{Cause, StoreError};
 use crate::attributes::{INDEX_CLUSTER, INDEX_STATE, Item};
 use crate::resource::Resource;
 
-/// Tasks of one cluster, by the sort keys that [`super::index`] makes.
+/// A range of tasks of one cluster, by their [sort keys](super::index).
 #[derive(Clone, Debug)]
 pub struct Range {
     /// The cluster's ARN.
@@ -30,11 +30,8 @@ pub struct Page {
     pub next: Option<Item>,
 }
 
-/// Reads a page of at most `limit` tasks.
-///
-/// # Errors
-///
-/// The request failed. [`ReadError::is_missing_index`] tells whether there is no index.
+/// Reads a page of at most `limit` tasks. [`ReadError::is_missing_index`] recognizes the error of a table without the
+/// index.
 pub async fn page(
     client: &Client,
     table: &str,
@@ -63,11 +60,8 @@ pub async fn page(
 
 /// The ARNs of the clusters in the index, in order.
 ///
-/// One request per cluster: each starts past the highest sort key of the cluster before, which skips the rest of it.
-///
-/// # Errors
-///
-/// A request failed, there is no index, or a cluster came twice: such a server would never come to an end.
+/// It takes one request per cluster: each starts after the highest possible sort key of the previous cluster, which
+/// skips the rest of that cluster.
 pub async fn clusters(client: &Client, table: &str) -> Result<Vec<String>, ReadError> {
     const ACTION: &str = "dynamodb:Scan";
     let mut clusters = Vec::new();
@@ -88,7 +82,7 @@ pub async fn clusters(client: &Client, table: &str) -> Result<Vec<String>, ReadE
         let mut found = page.items.unwrap_or_default().pop();
         let cluster = found.as_mut().and_then(|item| item.remove(INDEX_CLUSTER));
         let (Some(AttributeValue::S(cluster)), Some(mut item)) = (cluster, found) else {
-            // A page can be empty and yet not the last.
+            // An empty page need not be the last.
             match page.last_evaluated_key.filter(|key| !key.is_empty()) {
                 Some(next) => start = Some(next),
                 None => break,
@@ -99,6 +93,7 @@ pub async fn clusters(client: &Client, table: &str) -> Result<Vec<String>, ReadE
         // Every sort key starts with `A` or `S`.
         item.insert(INDEX_STATE.to_owned(), AttributeValue::S("~".to_owned()));
         start = Some(item);
+        // With a server that ignores the start key, the loop would never end.
         if clusters.contains(&cluster) {
             let cause = StoreError::Permanent(Cause::StartKeyIgnored);
             return Err(ReadError { action: ACTION, table: table.to_owned(), cause, details: None });

@@ -1,6 +1,6 @@
 //! Which of DynamoDB's messages may be logged: those that are known not to quote the request.
 
-/// DynamoDB's messages that are passed on, by error code. None has a place for anything from an item: `<arn>` is an ARN,
+/// DynamoDB's messages that are passed on, by error code. None has room for data from an item: `<arn>` is an ARN,
 /// `<action>` an IAM action, `<policy>` one of [`POLICIES`].
 ///
 /// Sources: DynamoDB's [errors], IAM's [access denied messages].
@@ -34,7 +34,8 @@ const KNOWN_MESSAGES: [(&str, &str); 16] = [
     ("ValidationException", "Item size has exceeded the maximum allowed size"),
     (
         "ValidationException",
-        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported \
+         limit",
     ),
     ("ValidationException", "Attempting to store more than 38 significant digits in a Number"),
     ("ValidationException", "Number overflow. Attempting to store a number with magnitude larger than supported range"),
@@ -46,7 +47,7 @@ const KNOWN_MESSAGES: [(&str, &str); 16] = [
     ("ExpiredTokenException", "The security token included in the request is expired"),
 ];
 
-/// What IAM calls the policies that can deny access.
+/// IAM's names for the policies that can deny access.
 const POLICIES: [&str; 7] = [
     "identity-based policy",
     "resource-based policy",
@@ -57,7 +58,7 @@ const POLICIES: [&str; 7] = [
     "VPC endpoint policy",
 ];
 
-/// Whether a message is one of [`KNOWN_MESSAGES`], ignoring the prefixes that those of a `ValidationException` may have.
+/// Whether a message is one of [`KNOWN_MESSAGES`], with or without the prefix of a `ValidationException`.
 pub(crate) fn is_known_message(code: &str, message: &str) -> bool {
     let message = ["1 validation error detected: ", "One or more parameter values were invalid: "]
         .iter()
@@ -76,14 +77,14 @@ pub(crate) fn is_known_message(code: &str, message: &str) -> bool {
     KNOWN_MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
 }
 
-/// Whether a text has the form of an AWS error code or the name of an action: `ThrottlingException`, `PutItem`.
+/// Whether a text has the form of an AWS error code or of an action's name: `ThrottlingException`, `PutItem`.
 pub(crate) fn is_error_code(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// Whether a text is one word made of the characters that ARNs have.
+/// Whether a text is a single word of characters that occur in ARNs.
 fn is_word(text: &str) -> bool {
     text.len() <= 2048 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_.@=+,-*".contains(&byte))
 }

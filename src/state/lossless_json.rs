@@ -65,11 +65,7 @@ impl<'j> Fields<'j> {
         Ok(Self(fields))
     }
 
-    /// Parses only the fields of an object that have these names; the others are absent.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Fields::parse`].
+    /// Parses only the fields with these names; the others are absent.
     pub fn parse_some(json: &'j RawValue, names: &[&str]) -> Result<Self, String> {
         let mut fields = Vec::new();
         fields_of(json.get(), |reader, name| {
@@ -87,7 +83,7 @@ impl<'j> Fields<'j> {
         self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// The same, to change a value that could be represented.
+    /// The same field, if its value could be represented, to change it.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Json<'j>> {
         self.0.iter_mut().rfind(|(other, _)| other == name).and_then(|(_, value)| value.as_mut().ok())
     }
@@ -171,7 +167,7 @@ fn fields_of<'j>(json: &'j str, mut field: impl FnMut(&mut Reader<'j>, Cow<'j, s
         .map_err(|error| format!("an object with a field name that is {error}"))
 }
 
-/// A single pass over text that is known to be valid JSON: a [`RawValue`] holds nothing else.
+/// A single pass over text that is known to be valid JSON: a [`RawValue`] contains nothing else.
 struct Reader<'j> {
     rest: &'j str,
 }

@@ -12,18 +12,18 @@ use super::store_error::{Cause, StoreError, find_cause};
 #[derive(Clone, Debug, Error)]
 #[error("{action} on the table {table:?} failed: {cause}")]
 pub struct ReadError {
-    /// The request, by the name of its IAM action.
+    /// The IAM action of the request.
     pub action: &'static str,
-    /// The table.
+    /// The name of the table.
     pub table: String,
     /// What went wrong.
     pub cause: StoreError,
-    /// What DynamoDB or the source of the credentials says. It may quote the request, so the functions never log it.
+    /// The message of DynamoDB or of the credentials provider. It may quote the request, so the functions never log it.
     pub details: Option<String>,
 }
 
 impl ReadError {
-    /// Describes an error of the SDK.
+    /// Converts an error of the SDK.
     #[must_use]
     pub fn new<E: StdError + ProvideErrorMetadata + 'static>(
         action: &'static str,
@@ -42,7 +42,7 @@ impl ReadError {
         Self { action, table: table.to_owned(), cause: StoreError::new(error), details }
     }
 
-    /// Whether the table has no index, or none that can be read yet.
+    /// Whether the table has no index, or one that is still being built.
     #[must_use]
     pub fn is_missing_index(&self) -> bool {
         let (StoreError::Permanent(cause) | StoreError::Transient(cause)) = &self.cause;

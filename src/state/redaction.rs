@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 /// Stored in place of a redacted value.
 pub const REDACTED: &str = "[redacted]";
 
-/// Redacts everything in `overrides.containerOverrides[].environment[]` but the names. Any part along this path that
-/// does not have the form ECS gives it is redacted as a whole, since the values could be anywhere in it.
+/// Redacts everything in `overrides.containerOverrides[].environment[]` except the names. Any part of this path with an
+/// unexpected form is redacted as a whole, since the values could be anywhere in it.
 pub fn redact_environment(overrides: &mut AttributeValue) {
     in_field(overrides, "containerOverrides", |containers| {
         in_entries(containers, |container| {

@@ -1,4 +1,4 @@
-//! What a row looks like: the whole detail as DynamoDB attributes, plus attributes of our own.
+//! Builds a row: the whole detail as DynamoDB attributes, plus attributes of our own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,9 +31,9 @@ pub struct Row {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("detail.{} of {arn} can't be stored: it contains {error}", truncate(field))]
 pub struct RowError {
-    /// The resource.
+    /// The resource's ARN.
     pub arn: String,
-    /// The field of the detail.
+    /// The name of the detail's field.
     pub field: String,
     /// What is wrong with it.
     pub error: JsonError,
@@ -46,10 +46,8 @@ impl Row {
     /// keeps its original digits. A field of the detail that shares its name with one of our attributes is overwritten
     /// by it. If `config` says so, the values of overridden environment variables are redacted.
     ///
-    /// # Errors
-    ///
-    /// A field is nested too deeply, or is not valid Unicode. Other limits (a number of 39 digits, an item of 401 KB)
-    /// are left to DynamoDB, which rejects such an item.
+    /// It fails only for a field that is nested too deeply or is not valid Unicode. Other limits (a number of 39
+    /// digits, an item of 401 KB) are left to DynamoDB, which rejects such an item.
     pub fn new(state: State<'_>, config: &Config) -> Result<Self, RowError> {
         let State { resource, arn, version, detail, origin } = state;
         let mut item = HashMap::with_capacity(64);
@@ -104,7 +102,6 @@ impl Row {
     }
 }
 
-/// A JSON value as DynamoDB's.
 fn attribute(value: Json<'_>) -> AttributeValue {
     match value {
         Json::Null => AttributeValue::Null(true),

@@ -25,7 +25,7 @@ pub enum StoreError {
     /// or a fault on DynamoDB's side that outlasted the retries.
     #[error("{0}")]
     Transient(Cause),
-    /// Fails again until someone acts: the table is missing, access is denied, the item is too large.
+    /// Fails until someone acts: the table is missing, access is denied, the item is too large.
     #[error("{0}")]
     Permanent(Cause),
 }
@@ -56,13 +56,13 @@ pub enum Cause {
         /// DynamoDB's message, if it is known not to quote the item.
         message: Option<String>,
     },
-    /// Something accepted the write, but it is not DynamoDB.
+    /// Something other than DynamoDB responded.
     NotDynamoDb,
     /// The stored row's `version` is not a number, so versions can't be compared.
     UnreadableVersion,
     /// DynamoDB repeatedly left some of the requested rows unread.
     UnprocessedKeys,
-    /// A scan started again at the beginning, not after the key that it was given.
+    /// A scan ignored its start key and restarted at the beginning.
     StartKeyIgnored,
 }
 
@@ -70,8 +70,8 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str(
-                "timeout: DynamoDB, or the credentials provider, did not respond in time; check the network routes and the \
-                 AWS Health Dashboard",
+                "timeout: DynamoDB, or the credentials provider, did not respond in time; check the network routes and \
+                 the AWS Health Dashboard",
             ),
             Self::UnknownHost => f.write_str(
                 "the endpoint's host name could not be resolved; check AWS_REGION, the endpoint, and DNS in the \
@@ -90,12 +90,12 @@ impl fmt::Display for Cause {
                  trusted root certificates"
             ),
             Self::NoCredentials => f.write_str(
-                "no AWS credentials were found; Lambda provides those of the function's role, anywhere else set both \
+                "no AWS credentials were found; Lambda provides those of the function's role; elsewhere, set both \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ),
             Self::Credentials => f.write_str(
-                "the AWS credentials could not be fetched; check the credentials provider that the environment \
-                 configures, and of a reconciler with TABLE_ROLE_ARN, that role's trust policy",
+                "the AWS credentials could not be fetched; check the credentials provider in the function's \
+                 environment, and for a reconciler with TABLE_ROLE_ARN, that role's trust policy",
             ),
             Self::NotSent => f.write_str(
                 "the request could not be sent, or the response is not HTTP; check the endpoint, AWS_REGION, and the \
@@ -119,7 +119,7 @@ impl fmt::Display for Cause {
                 "DynamoDB repeatedly left some rows unread; check whether the table or the account is being throttled",
             ),
             Self::StartKeyIgnored => f.write_str(
-                "the scan started again at the beginning, not after the key that it was given; check whether the endpoint is \
+                "the scan restarted at the beginning instead of after its start key; check that the endpoint is \
                  DynamoDB",
             ),
         }
@@ -152,7 +152,7 @@ fn advice(code: Option<&str>) -> &'static str {
 }
 
 impl StoreError {
-    /// Classifies an error of the SDK.
+    /// Converts and classifies an error of the SDK.
     #[must_use]
     pub fn new<E: StdError + ProvideErrorMetadata + 'static>(error: &SdkError<E>) -> Self {
         let (is_transient, cause) = match error {

@@ -1,4 +1,4 @@
-//! A row read back: a typed state, and what the tables keep beside it.
+//! A row read back: a typed state, and the attributes that the tables add to it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
@@ -15,11 +15,11 @@ use crate::resource::Resource;
 pub struct Stored<T> {
     /// The task or container instance.
     pub state: T,
-    /// The attributes of our own.
+    /// Our own attributes.
     pub recorded: Recorded,
 }
 
-/// The attributes that are ours, not ECS's: docs/row.md.
+/// Our own attributes, which do not come from ECS: docs/row.md.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Recorded {
@@ -32,10 +32,10 @@ pub struct Recorded {
     /// The `version` of the event's envelope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cw_version: Option<String>,
-    /// When the row was read from the ECS API, if it does not come from an event.
+    /// When the ECS API described this state, if it does not come from an event.
     #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<DateTime<Utc>>,
-    /// Since when the resource has been missing in ECS.
+    /// When the resource was first found missing in ECS.
     #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<DateTime<Utc>>,
     /// When DynamoDB may delete the row.
@@ -52,20 +52,16 @@ impl Recorded {
 }
 
 impl<T: DeserializeOwned> Stored<T> {
-    /// Reads an item of DynamoDB.
-    ///
-    /// # Errors
-    ///
-    /// A field that the model knows has another type.
+    /// Converts a DynamoDB item. It fails if a field that the model knows has another type.
     pub fn from_item(item: Item) -> Result<Self, ModelError> {
         let arn = Resource::ALL.iter().find_map(|resource| item.get(resource.key())?.as_s().ok()).cloned();
-        // Via JSON, so that both have the same errors.
+        // Via JSON, so that rows and events have the same errors.
         let read = || -> Result<Self, ModelError> {
             let without_json = || {
-                let problem = "has an attribute without a form in JSON, such as binary data".to_owned();
+                let problem = "has an attribute that JSON can't represent, such as binary data".to_owned();
                 ModelError { arn: None, field: "the row".to_owned(), problem }
             };
-            // serde_dynamo panics on those.
+            // serde_dynamo panics on unknown types.
             if !item.values().all(is_known) {
                 return Err(without_json());
             }
@@ -84,7 +80,7 @@ impl<T: DeserializeOwned> Stored<T> {
     }
 }
 
-/// Whether this version of the SDK knows the types of an attribute and all that is in it.
+/// Whether this version of the SDK knows the type of an attribute, and of everything in it.
 fn is_known(attribute: &AttributeValue) -> bool {
     match attribute {
         AttributeValue::L(values) => values.iter().all(is_known),

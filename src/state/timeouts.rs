@@ -13,12 +13,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Limit for one attempt, from fetching credentials to the last byte of the response. DynamoDB responds in about 10 ms,
 /// and the first TLS handshake at 128 MB adds a few (docs/performance.md); a longer attempt is assumed lost.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
-/// How many times a write is attempted.
+/// How many times a request is attempted.
 pub const ATTEMPTS: u32 = 3;
 /// The longest pause between two attempts: random, up to this. It also caps a pause that a response asks for
 /// (`x-amz-retry-after`).
 pub const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// Limit for a write. Three attempts and two pauses take at most 9.5 s, so the third attempt is never cut short. A
+/// Limit for a request. Three attempts and two pauses take at most 9.5 s, so the third attempt is never cut short. A
 /// third of Lambda's 15 s remains for everything else, so a fault ends in an error that names it and not in a Lambda
 /// timeout.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const _: () = assert!(
     "the operation timeout must leave time for every attempt"
 );
 
-/// The limits above.
+/// The timeouts above, for the SDK.
 #[must_use]
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -39,7 +39,7 @@ pub fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// The attempts and pauses above.
+/// The attempts and pauses above, for the SDK.
 #[must_use]
 pub fn retries() -> RetryConfig {
     RetryConfig::standard()

@@ -1,4 +1,4 @@
-//! Feeds any bytes to the function's parser, with libFuzzer: `make fuzz`.
+//! Feeds any bytes to the recorder's parser, with libFuzzer: `make fuzz`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

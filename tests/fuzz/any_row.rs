@@ -1,4 +1,5 @@
-//! Reads any row as a task and as a container instance, with libFuzzer: `make fuzz`. It gives a model or a clear error.
+//! Reads any row as a task and as a container instance, with libFuzzer: `make fuzz`. The result is a model or a clear
+//! error.
 #![no_main]
 
 use std::collections::HashMap;
@@ -35,7 +36,7 @@ fn assert_clear(error: &ModelError) {
     assert!(!error.field.is_empty() && !error.problem.is_empty(), "{error:?}");
 }
 
-/// As the recorder writes it. A string with a prefix of ours stands for what only others write.
+/// The attribute that the recorder writes. A prefix in a string selects a type that the recorder never writes.
 fn attribute(value: Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),

@@ -1,4 +1,4 @@
-//! What the API describes becomes what an event has.
+//! Descriptions of the API become states in the form of an event.
 
 use serde_json::json;
 
@@ -8,10 +8,10 @@ use harness::events::reconciled_row;
 use super::{World, arn, assert_recent, stopped};
 
 #[tokio::test]
-async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
+async fn every_kind_of_field_of_the_api_gets_the_form_of_an_event() {
     let world = World::new().await;
     let demo = cluster("demo");
-    // The JSON of a field in the API, and the attribute that it must become.
+    // The JSON of a field in the API, and the expected attribute.
     let cases = [
         // Rounded from its digits: as a float, the last one would be …710.
         (r#""createdAt": 1.619719924711E9"#, json!({"createdAt": {"S": "2021-04-29T18:12:04.711Z"}})),
@@ -24,7 +24,7 @@ async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
         (r#""createdAt": 1e-9"#, json!({"createdAt": {"S": "1970-01-01T00:00:00.000Z"}})),
         (r#""createdAt": 253402300799.999"#, json!({"createdAt": {"S": "9999-12-31T23:59:59.999Z"}})),
         (r#""createdAt": 0.0000000001619719924711E19"#, json!({"createdAt": {"S": "2021-04-29T18:12:04.711Z"}})),
-        // What is not a time of the next 8,000 years stays as it is.
+        // A value outside the years 1970 to 9999 stays as it is.
         (r#""createdAt": 253402300800"#, json!({"createdAt": {"N": "253402300800"}})),
         (r#""createdAt": 1e30"#, json!({"createdAt": {"N": "1000000000000000000000000000000"}})),
         (r#""createdAt": -1"#, json!({"createdAt": {"N": "-1"}})),
@@ -38,7 +38,7 @@ async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
         (r#""startedAt": 1.5"#, json!({"startedAt": {"S": "1970-01-01T00:00:01.500Z"}})),
         (r#""stoppedAt": 1.5"#, json!({"stoppedAt": {"S": "1970-01-01T00:00:01.500Z"}})),
         (r#""stoppingAt": 1.5"#, json!({"stoppingAt": {"S": "1970-01-01T00:00:01.500Z"}})),
-        // A field of another name is not a time.
+        // A field with another name is not a time.
         (r#""someAt": 1.5"#, json!({"someAt": {"N": "1.5"}})),
         (
             r#""attachments": [{"type": "ElasticNetworkInterface"}, {"type": "Service Connect"}, {}, 7]"#,
@@ -108,9 +108,9 @@ async fn every_kind_of_thing_in_the_api_becomes_what_an_event_has() {
     }
 }
 
-/// The task is that of <https://docs.aws.amazon.com/cli/latest/reference/ecs/describe-tasks.html>.
+/// From <https://docs.aws.amazon.com/cli/latest/reference/ecs/describe-tasks.html>.
 #[tokio::test]
-async fn the_task_in_awss_documentation_becomes_what_an_event_has() {
+async fn the_task_in_the_documentation_of_aws_gets_the_form_of_an_event() {
     let world = World::new().await;
     let cluster = "arn:aws:ecs:us-west-2:123456789012:cluster/MyCluster";
     let task = json!({
@@ -152,7 +152,7 @@ async fn the_task_in_awss_documentation_becomes_what_an_event_has() {
 }
 
 #[tokio::test]
-async fn a_container_instance_of_the_api_becomes_what_an_event_has() {
+async fn a_container_instance_of_the_api_gets_the_form_of_an_event() {
     let world = World::new().await;
     let demo = cluster("demo");
     let arn = "arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/1";
@@ -186,7 +186,7 @@ async fn a_container_instance_of_the_api_becomes_what_an_event_has() {
 }
 
 #[tokio::test]
-async fn a_stopped_state_without_a_time_expires_from_when_it_was_reconciled() {
+async fn the_retention_of_a_stopped_state_without_a_time_starts_when_it_is_reconciled() {
     let world = World::new().await;
     let mut task = stopped(task(&cluster("demo"), 1, 5));
     task.as_object_mut().unwrap().remove("stoppedAt");

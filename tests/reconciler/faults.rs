@@ -1,4 +1,4 @@
-//! Faults of ECS and DynamoDB, and the pace of calls.
+//! Faults of ECS and DynamoDB, and the rate of calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,9 +14,10 @@ use harness::ecs::{Ecs, Fault, Rule, Times, cluster, container_instance, task};
 use harness::events::reconciled_row;
 use harness::runtime_api::Lambda;
 
-use super::{RECONCILER, SECRET, World, arn, counts};
+use super::{SECRET, World, arn, counts};
+use crate::RECONCILER;
 
-/// A DynamoDB that leaves keys unprocessed so many times, and then has no rows.
+/// A fake DynamoDB that leaves keys unprocessed this many times.
 async fn hesitant_dynamodb(times: usize) -> String {
     let left = Arc::new(Mutex::new(times));
     let respond = move |headers: HeaderMap, body: String| async move {
@@ -42,7 +43,7 @@ async fn hesitant_dynamodb(times: usize) -> String {
 }
 
 #[tokio::test]
-async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again_and_never_taken_for_absent() {
+async fn keys_that_dynamodb_leaves_unprocessed_are_requested_again_and_do_not_count_as_absent() {
     for (times, message) in [(3, None), (100, Some("DynamoDB repeatedly left some rows unread"))] {
         let ecs = Ecs::start().await;
         ecs.put_task(&task(&cluster("demo"), 1, 5));
@@ -80,14 +81,14 @@ async fn a_transient_fault_of_ecs_is_retried() {
 }
 
 #[tokio::test]
-async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
+async fn a_permanent_fault_fails_only_its_part_and_the_error_names_it() {
     for (fault, reason) in [
         (Fault::Throttled, "ThrottlingException (HTTP 400)"),
         (Fault::ServerError, "ServerException (HTTP 500)"),
         (Fault::AccessDenied, "AccessDeniedException (HTTP 400); the function's role must allow it"),
         (Fault::HalfAnswer, "the connection failed"),
         (Fault::Closed, "the connection failed"),
-        (Fault::NotJson, "the response is not one of ECS"),
+        (Fault::NotJson, "the response is not from ECS"),
         (Fault::Foreign("the password is hunter2"), "no ECS error code (HTTP 400); check the endpoint"),
         (Fault::Foreign("hunter2"), "no ECS error code (HTTP 400); check the endpoint"),
     ] {
@@ -116,7 +117,7 @@ async fn a_lasting_fault_fails_its_part_alone_and_the_error_names_it() {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_leaves_what_the_pages_before_it_listed() {
+async fn a_page_that_fails_keeps_what_the_previous_pages_listed() {
     let world = World::new().await;
     world.ecs.page_size(1);
     (0..3).for_each(|number| world.ecs.put_task(&task(&cluster("demo"), number, 5)));
@@ -128,7 +129,7 @@ async fn a_page_that_fails_leaves_what_the_pages_before_it_listed() {
 }
 
 #[tokio::test]
-async fn a_listed_task_that_ecs_does_not_describe_is_a_failure_unless_it_is_missing_by_now() {
+async fn a_listed_task_that_ecs_does_not_describe_is_a_failure_unless_it_is_missing() {
     let world = World::new().await;
     let [denied, gone, odd] = [1, 2, 3].map(|number| task(&cluster("demo"), number, 5));
     for task in [&denied, &gone, &odd] {
@@ -161,7 +162,7 @@ async fn an_outage_does_not_use_up_the_retries() {
 }
 
 #[tokio::test]
-async fn all_faults_mixed_leave_nothing_wrong_and_the_next_run_does_the_rest() {
+async fn a_mix_of_all_faults_leaves_no_wrong_row_and_the_next_run_does_the_rest() {
     let world = World::new().await;
     world.ecs.page_size(5);
     for name in ["one", "two", "three"] {
@@ -191,7 +192,7 @@ async fn all_faults_mixed_leave_nothing_wrong_and_the_next_run_does_the_rest() {
 }
 
 #[tokio::test]
-async fn silence_of_ecs_ends_in_an_error() {
+async fn no_response_from_ecs_is_an_error() {
     let world = World::new().await;
     world.ecs.put_task(&task(&cluster("demo"), 1, 5));
     world.ecs.inject(Rule::new(Fault::Silence, Times::Always));
@@ -207,7 +208,7 @@ async fn silence_of_ecs_ends_in_an_error() {
 }
 
 #[tokio::test]
-async fn a_fault_of_dynamodb_fails_the_part_alone() {
+async fn a_fault_of_dynamodb_fails_only_its_part() {
     let world = World::new().await;
     world.ecs.put_task(&task(&cluster("demo"), 1, 5));
     world.ecs.put_container_instance(&cluster("demo"), &container_instance(&cluster("demo"), 1, 5));
@@ -220,7 +221,7 @@ async fn a_fault_of_dynamodb_fails_the_part_alone() {
 }
 
 #[tokio::test]
-async fn an_object_that_ecs_never_sends_fails_alone() {
+async fn a_malformed_object_fails_alone() {
     let world = World::new().await;
     let demo = cluster("demo");
     world.ecs.put_task(&task(&demo, 1, 5));
@@ -236,7 +237,7 @@ async fn an_object_that_ecs_never_sends_fails_alone() {
 }
 
 #[tokio::test]
-async fn calls_keep_to_their_pace_retries_included() {
+async fn calls_keep_to_their_rate_including_retries() {
     let world = World::with(&[("ECS_CALLS_PER_SECOND", "10")]).await;
     world.ecs.throttling(3, 5);
     (0..3).for_each(|number| world.ecs.put_task(&task(&cluster(&format!("c{number}")), 1, 5)));
@@ -245,7 +246,7 @@ async fn calls_keep_to_their_pace_retries_included() {
     assert!(calls.iter().any(|call| call.refused), "nothing was throttled");
     for pair in calls.windows(6) {
         let took = pair[5].at - pair[0].at;
-        // Five intervals of 100 ms, less what requests differ in latency.
+        // Five intervals of 100 ms, minus differences in latency.
         assert!(took >= Duration::from_millis(480), "{took:?}");
     }
     let log = world.lambda.log();

@@ -9,10 +9,11 @@ use harness::events;
 use harness::events::reconciled_row;
 use harness::runtime_api::Lambda;
 
-use super::{LONG_AGO, RECORDER, World, arn, event, put_row, stopped};
+use super::{LONG_AGO, World, arn, event, put_row, stopped};
+use crate::RECORDER;
 
 #[tokio::test]
-async fn a_fleet_run_on_empty_tables_makes_them_equal_to_what_ecs_has() {
+async fn a_fleet_run_fills_empty_tables_with_everything_in_ecs() {
     let world = World::new().await;
     world.ecs.page_size(7);
     for name in ["one", "two", "three"] {
@@ -42,7 +43,7 @@ async fn a_fleet_run_on_empty_tables_makes_them_equal_to_what_ecs_has() {
 }
 
 #[tokio::test]
-async fn absent_and_older_rows_are_written_equal_and_newer_ones_are_kept() {
+async fn absent_and_older_rows_are_written_and_equal_and_newer_ones_are_kept() {
     let world = World::new().await;
     let demo = cluster("demo");
     let tasks: Vec<Value> = (0..4).map(|number| task(&demo, number, 5)).collect();
@@ -59,7 +60,7 @@ async fn absent_and_older_rows_are_written_equal_and_newer_ones_are_kept() {
     let equal = put_row(&world, &with_version(&tasks[2], 5));
     let newer = put_row(&world, &with_version(&tasks[3], 6));
 
-    // Of the two that are written, one had an older row, although its newest time is long ago.
+    // Of the two that are written, one had an older row, although it last changed long ago.
     let expected = json!({
         "scope": "fleet", "clusters": 1, "listed": 4, "stored": 2, "unchanged": 1, "stale": 1, "drift": 1,
         "complete": true,
@@ -96,7 +97,7 @@ async fn a_task_that_changed_within_five_minutes_is_not_drift_nor_is_a_container
 }
 
 #[tokio::test]
-async fn of_equal_versions_the_event_wins_whichever_comes_first() {
+async fn between_equal_versions_the_event_wins_whichever_comes_first() {
     let world = World::new().await;
     let recorder = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &world.dynamodb.url)]).await;
     let task = task(&cluster("demo"), 1, 5);
@@ -109,7 +110,7 @@ async fn of_equal_versions_the_event_wins_whichever_comes_first() {
     assert_eq!(recorder.invoke(event.to_string()).await.outcome(), "stored");
     assert_eq!(world.row(arn(&task)), events::row(&event));
 
-    // First the event, then the API; and a second time, the event is a duplicate.
+    // First the event, then the API. The second time, the event is a duplicate.
     assert_eq!(world.run("fleet").await["unchanged"], 1);
     assert_eq!(world.row(arn(&task)), events::row(&event));
     assert_eq!(recorder.invoke(event.to_string()).await.outcome(), "duplicate");
@@ -124,7 +125,7 @@ async fn of_equal_versions_the_event_wins_whichever_comes_first() {
 }
 
 #[tokio::test]
-async fn a_detail_with_a_field_named_like_one_of_ours_does_not_make_a_duplicate_count_as_a_tie() {
+async fn a_duplicate_stays_a_duplicate_if_a_field_has_the_name_of_one_of_our_attributes() {
     let world = World::new().await;
     let recorder = Lambda::start(&RECORDER, 1, &[("AWS_ENDPOINT_URL_DYNAMODB", &world.dynamodb.url)]).await;
     let task = task(&cluster("demo"), 1, 5);
@@ -136,7 +137,7 @@ async fn a_detail_with_a_field_named_like_one_of_ours_does_not_make_a_duplicate_
     assert_eq!(world.row(arn(&task)), events::row(&event));
     assert_eq!(recorder.invoke(odd.to_string()).await.outcome(), "duplicate");
 
-    // The same for what the API says.
+    // The same for the API.
     let mut odd = self::task(&cluster("demo"), 2, 5);
     odd["missing_since"] = json!("2026-03-02T09:14:28.000Z");
     odd["reconciled_at"] = json!(7);
@@ -160,11 +161,11 @@ async fn a_cluster_that_is_gone_is_empty_for_a_fleet_run() {
 }
 
 #[tokio::test]
-async fn what_is_listed_as_running_first_can_not_stop_in_between_and_be_missed() {
+async fn a_task_that_stops_between_the_two_lists_is_not_missed() {
     let world = World::new().await;
     let demo = cluster("demo");
     world.ecs.put_task(&task(&demo, 1, 5));
-    // The task stops once the running ones have been listed.
+    // The task stops after the running tasks were listed.
     world.ecs.after_list("RUNNING", &stopped(task(&demo, 2, 6)));
     assert_eq!(world.run("fleet").await["stored"], 2);
 }

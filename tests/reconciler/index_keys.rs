@@ -16,7 +16,7 @@ use harness::events;
 
 use super::{LONG_AGO, World, arn, event, stopped};
 
-/// Puts the row of a task as a recorder without the index left it behind. Returns what it should be.
+/// Puts a task's row without the keys of the index, as from an older recorder. Returns the expected row.
 fn put_without_index(world: &World, event: &Value) -> Value {
     let row = events::row(event);
     let mut old = row.clone();
@@ -37,7 +37,7 @@ async fn a_fleet_run_adds_the_keys_of_the_index_to_rows_that_lack_them() {
     let expected = [
         put_without_index(&world, &detailed),
         put_without_index(&world, &event(&stopped(task(&demo, 2, 5)), LONG_AGO)),
-        // Newer than what ECS says.
+        // Newer than in ECS.
         put_without_index(&world, &event(&task(&demo, 3, 6), LONG_AGO)),
     ];
     (1..4).for_each(|number| world.ecs.put_task(&task(&demo, number, 5)));
@@ -61,11 +61,11 @@ async fn a_table_run_adds_the_keys_of_the_index_to_every_row_that_lacks_them() {
     let expected = [
         put_without_index(&world, &event(&task(&demo, 1, 5), LONG_AGO)),
         put_without_index(&world, &event(&stopped(task(&demo, 2, 5)), LONG_AGO)),
-        // Too young to be compared with ECS, and of a cluster that is not configured.
+        // Too young to be compared with ECS, and in a cluster that is not configured.
         put_without_index(&world, &event(&task(&demo, 3, 5), &now)),
         put_without_index(&world, &event(&task(&cluster("other"), 4, 5), LONG_AGO)),
     ];
-    // Nobody can say which cluster or which state these are of.
+    // The cluster or the version of these is unknown.
     let mut kept =
         [events::row(&event(&task(&demo, 5, 5), LONG_AGO)), events::row(&event(&task(&demo, 6, 5), LONG_AGO))];
     for (row, absent) in kept.iter_mut().zip(["clusterArn", "version"]) {
@@ -95,7 +95,7 @@ async fn a_table_run_adds_the_keys_of_the_index_to_every_row_that_lacks_them() {
 }
 
 #[tokio::test]
-async fn the_keys_of_the_index_are_added_only_to_the_state_that_was_read_and_at_a_limited_pace() {
+async fn the_keys_of_the_index_are_added_only_to_the_state_that_was_read_and_at_a_limited_rate() {
     let world = World::new().await;
     let demo = cluster("demo");
     let rows: Vec<Value> =
@@ -109,7 +109,7 @@ async fn the_keys_of_the_index_are_added_only_to_the_state_that_was_read_and_at_
     let client = dynamodb_client(&world.dynamodb.url).await;
     let arns: Vec<&str> = rows[..2].iter().map(|row| row["taskArn"]["S"].as_str().unwrap()).collect();
     let known = known_row::read(&client, TASKS, Resource::Task, &arns).await.unwrap();
-    // A newer state, and the same by an event, both with keys of their own.
+    // A newer state, and the same state from an event, each with its own keys.
     let newer = changed(0, &|row| {
         row["version"] = json!({"N": "6"});
         row["index_state"] = json!({"S": "S#2026-03-02T10:00:00.000Z"});
@@ -121,14 +121,14 @@ async fn the_keys_of_the_index_are_added_only_to_the_state_that_was_read_and_at_
         assert!(!add_index_keys(&client, TASKS, known, keys).await.unwrap());
         assert_eq!(world.row(arn), row);
     }
-    // 248 others, 500 a second.
+    // The other 248, at 500 a second.
     world.ecs.put_cluster(&demo);
     let start = Instant::now();
     assert_eq!(world.run("table").await["indexed"], 248);
     assert!(start.elapsed() > Duration::from_millis(490), "{:?}", start.elapsed());
 }
 
-/// A client as the reconciler has it.
+/// A client with the reconciler's settings.
 async fn dynamodb_client(url: &str) -> aws_sdk_dynamodb::Client {
     let aws = aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(url)

@@ -1,4 +1,4 @@
-//! Tables in another account, by a role there.
+//! Tables in another account, through a role there.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,10 +12,11 @@ use tokio::net::TcpListener;
 use harness::ecs::{Ecs, cluster, task};
 use harness::runtime_api::{Answer, Lambda};
 
-use super::{RECONCILER, SECRET, counts};
+use super::{SECRET, counts};
+use crate::RECONCILER;
 
-/// An STS and a DynamoDB without rows, in one. Returns its URL, and what it is asked: the signature's access key, region
-/// and service, and the body.
+/// A fake STS and a fake DynamoDB without rows, at one URL. Also returns their requests: the access key, region and
+/// service of the signature, and the body.
 async fn tables_of_another_account(sts: (u16, String)) -> (String, Arc<Mutex<Vec<(String, String)>>>) {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let asked = requests.clone();
@@ -61,12 +62,13 @@ async fn run_by_role(sts: (u16, String)) -> (Answer, Vec<(String, String)>, Stri
 }
 
 #[tokio::test]
-async fn tables_of_another_account_are_read_and_written_in_their_region_by_a_role_there() {
+async fn tables_of_another_account_are_read_and_written_in_their_region_through_a_role_there() {
     let expiration = (Utc::now() + TimeDelta::hours(1)).to_rfc3339();
     let credentials = format!(
         "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
-         <AccessKeyId>ROLES</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>{SECRET}</SessionToken>\
-         <Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+         <AccessKeyId>ROLES</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>\
+         <SessionToken>{SECRET}</SessionToken><Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult>\
+         </AssumeRoleResponse>"
     );
     let (answer, requests, _) = run_by_role((200, credentials)).await;
     assert_eq!(counts(answer.body)["stored"], 1);
@@ -79,7 +81,7 @@ async fn tables_of_another_account_are_read_and_written_in_their_region_by_a_rol
     ] {
         assert!(assume.contains(field), "{field}: {assume}");
     }
-    // The role is assumed once. The harness's ECS takes only the function's own region.
+    // The role is assumed once. The harness's ECS accepts only the reconciler's own region.
     assert!(reads_and_writes.len() >= 2 && reads_and_writes.iter().all(|(by, _)| by == "ROLES us-east-1 dynamodb"));
 }
 

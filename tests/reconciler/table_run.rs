@@ -24,7 +24,7 @@ async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
     let remove = |row: &mut Value, name: &str| _ = row.as_object_mut().unwrap().remove(name);
     let missing = [
         row(0, &|_| {}),
-        // Neither time: it counts as old.
+        // Without either time, it counts as old.
         row(1, &|row| remove(row, "event_time")),
         row(2, &|row| {
             row["lastStatus"] = json!({"S": "DEPROVISIONING"});
@@ -45,12 +45,12 @@ async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
             row["reconciled_at"] = ago(14);
             remove(row, "event_time");
         }),
-        // Nobody can say which state this row has, or in which cluster it is.
+        // The version or the cluster of these is unknown.
         row(14, &|row| remove(row, "version")),
         row(15, &|row| remove(row, "clusterArn")),
         // ECS knows it.
         row(16, &|_| {}),
-        // ECS does not say MISSING, but something else.
+        // ECS gives a reason other than MISSING.
         row(17, &|_| {}),
     ];
     world.ecs.put_task(&task(&demo, 16, 5));
@@ -151,7 +151,7 @@ async fn both_scopes_clear_the_mark_of_whatever_ecs_returns_at_any_version() {
 }
 
 #[tokio::test]
-async fn one_wrong_answer_does_not_make_a_live_row_expire() {
+async fn one_wrong_answer_does_not_let_a_live_row_expire() {
     let world = World::new().await;
     let task = task(&cluster("demo"), 1, 5);
     world.ecs.put_task(&task);
@@ -163,8 +163,8 @@ async fn one_wrong_answer_does_not_make_a_live_row_expire() {
     assert_eq!(world.row(arn(&task)), row);
 }
 
-/// Puts a row of version 5, starts a table run, and puts another one after the scan has read the first. Returns what is
-/// there in the end.
+/// Puts a row of version 5, starts a table run, and changes the row after it was scanned. Returns the final row, and
+/// the changed one.
 async fn changed_after_the_scan(
     is_in_ecs: bool,
     before: impl Fn(&mut Value),
@@ -204,7 +204,7 @@ async fn a_row_that_has_changed_since_the_scan_is_left_alone() {
     let clear = |row: &mut Value| _ = row.as_object_mut().unwrap().remove("missing_since");
     let [found, changed] = changed_after_the_scan(false, mark, clear).await;
     assert_eq!(found, changed);
-    // The event of the version that ECS has arrives: it is not replaced.
+    // An event with ECS's version arrives: it is not replaced.
     let older = |row: &mut Value| row["version"] = json!({"N": "4"});
     let [found, changed] = changed_after_the_scan(true, older, |row| row["version"] = json!({"N": "5"})).await;
     assert_eq!(found, changed);
@@ -262,7 +262,7 @@ async fn rows_of_a_cluster_that_is_gone_are_marked_only_if_describe_clusters_say
 }
 
 #[tokio::test]
-async fn a_table_run_writes_what_is_newer_in_ecs_and_describes_by_a_hundred() {
+async fn a_table_run_writes_what_is_newer_in_ecs_and_describes_in_batches_of_100() {
     let world = World::new().await;
     let mut rows = Vec::new();
     for name in ["one", "two"] {
@@ -280,6 +280,6 @@ async fn a_table_run_writes_what_is_newer_in_ecs_and_describes_by_a_hundred() {
     world.assert_equal_to_ecs();
     let mut sizes: Vec<usize> = world.ecs.calls().iter().map(|call| call.arns).collect();
     sizes.sort_unstable();
-    // The first lists the clusters.
+    // The first call lists the clusters.
     assert_eq!(sizes, [0, 50, 50, 100, 100]);
 }

@@ -1,7 +1,6 @@
-//! A minute of five times what the table takes: nothing is lost, and all is stored when docs/scale.md says.
+//! A minute at five times the table's capacity: nothing is lost, and everything is stored by the time in docs/scale.md.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -13,28 +12,28 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use harness::dynamodb::DynamoDb;
 use harness::events;
 use harness::proxy::Proxy;
-use harness::runtime_api::{Answer, Lambda, recorder_binary};
+use harness::runtime_api::{Answer, Lambda};
 use harness::storm::{Delivery, Verdict, seed};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
-/// How long the burst lasts, and Lambda waits before an event's second attempt; before the third, it waits for two.
+/// The length of the burst, and Lambda's wait before an event's second attempt. Before the third, it waits for two.
 const MINUTE: Duration = Duration::from_mins(1);
-/// Write units a second that the table takes: so few that two cores can send five times as many.
+/// The table's capacity in write units a second: low enough for two cores to send five times as much.
 const CAPACITY: f64 = 40.0;
-/// Write units of a row.
+/// The write units of one row.
 const ROW: f64 = 2.0;
-/// The page is about a new table, which takes so many. Its instances and its redrive become fewer in proportion.
+/// The page describes a new table, with a capacity of 4,000. Instances and the redrive are scaled down in proportion.
 const SCALE: f64 = CAPACITY / 4000.0;
-/// Events that a redrive sends a second: `ops/redrive.py`.
+/// The events that `ops/redrive.py` sends a second.
 const REDRIVE: f64 = 1000.0 * SCALE;
 
 /// `make storm`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "eight minutes: make storm"]
-async fn a_minute_of_five_times_the_capacity_is_stored_as_and_when_the_page_says() {
+async fn a_minute_at_five_times_the_capacity_is_stored_as_the_page_says() {
     let mut storm = Delivery::bursts(1500, 4, &mut StdRng::seed_from_u64(seed()));
-    // 6,000 events, all of tasks: the other table has a capacity of its own.
+    // 6,000 events, all of tasks: the other table has its own capacity.
     storm.truncate(5 * 20 * 60);
     for delivery in &mut storm {
         delivery.resource *= 2;
@@ -48,7 +47,7 @@ async fn a_minute_of_five_times_the_capacity_is_stored_as_and_when_the_page_says
     for column in ["5 times", "5 times, 20 instances"] {
         running.spawn(overload(column, storm.clone()));
     }
-    // Each is played to its end, whatever another one finds.
+    // Each runs to its end, even if another one fails.
     let mut failed = 0;
     while let Some(column) = running.join_next().await {
         failed += usize::from(column.is_err());
@@ -56,18 +55,18 @@ async fn a_minute_of_five_times_the_capacity_is_stored_as_and_when_the_page_says
     assert_eq!(failed, 0, "columns of docs/scale.md that are wrong");
 }
 
-/// The storm, and a redrive of what ends up in the failure queue, compared with a column of the page.
+/// Compares the storm, and a redrive of the failure queue, with a column of the page.
 async fn overload(column: &'static str, storm: Vec<Delivery>) {
     let page = Page::new(column);
     let dynamodb = DynamoDb::start_recording().await;
     let proxy = Proxy::start(&dynamodb.url).await;
     proxy.throttle(CAPACITY, ROW);
     let busy = page.says("instances of the recorder") * SCALE;
-    // Where there are enough, a quarter more than are busy on average.
+    // Where instances are not limited, a quarter more than are busy on average.
     let most = if column.contains("instances") { busy } else { 1.25 * busy };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than 200")]
     let instances = most.ceil() as usize;
-    let lambda = Lambda::start(&BINARY, instances, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let lambda = Lambda::start(&RECORDER, instances, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     lambda.set_retry_waits([MINUTE, 2 * MINUTE]);
     for instance in 0..instances {
         lambda.ready(instance).await;
@@ -96,7 +95,7 @@ async fn overload(column: &'static str, storm: Vec<Delivery>) {
         100.0 * f64::from(u32::try_from(count).unwrap()) / f64::from(u32::try_from(storm.len()).unwrap())
     };
     let stored = |attempt| share(&|answer| !answer.failed && answer.deliveries == attempt);
-    // Of a share, one in a hundred more, since those near 0 are of a few events.
+    // One percentage point more, since shares near 0 consist of a few events.
     page.expect("stored at the first attempt", stored(1), 1.0);
     page.expect("stored at the second", stored(2), 1.0);
     page.expect("stored at the third", stored(3), 1.0);
@@ -106,7 +105,7 @@ async fn overload(column: &'static str, storm: Vec<Delivery>) {
     page.expect("seconds until all is stored", minutes(all), 0.0);
 }
 
-/// Sends so many events a second, and waits for the final result of each.
+/// Sends events at a rate of `a_second`, and waits for the final result of each.
 async fn send(column: &str, lambda: &Lambda, events: &[Delivery], a_second: f64) -> Vec<(Delivery, Answer)> {
     let start = Instant::now();
     let mut running = JoinSet::new();
@@ -117,7 +116,7 @@ async fn send(column: &str, lambda: &Lambda, events: &[Delivery], a_second: f64)
     }
     let mut answers = Vec::new();
     let mut shown = Instant::now();
-    // Between two attempts, nothing is answered for two minutes.
+    // For two minutes between attempts, there are no answers.
     while let Some(answer) = timeout(5 * MINUTE, running.join_next()).await.expect("an answer within five minutes") {
         answers.push(answer.unwrap());
         if shown.elapsed() > MINUTE / 4 {
@@ -128,7 +127,7 @@ async fn send(column: &str, lambda: &Lambda, events: &[Delivery], a_second: f64)
     answers
 }
 
-/// How many invocations had each outcome, by the log, which is read until it has so many.
+/// How many invocations had each outcome, from the log, which is polled until it contains all of them.
 async fn outcomes(lambda: &Lambda, invocations: usize) -> BTreeMap<String, usize> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -168,7 +167,7 @@ impl Page {
         *self.values.get(name).unwrap_or_else(|| panic!("docs/scale.md does not say {name}"))
     }
 
-    /// The page is right to a quarter, and to this much more.
+    /// The measured figure must be within a quarter of the page's figure, plus `more`.
     fn expect(&self, name: &str, measured: f64, more: f64) {
         let says = self.says(name);
         println!("{}: {name}: {measured:.1}, the page says {says}", self.column);

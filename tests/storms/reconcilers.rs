@@ -1,8 +1,8 @@
-//! Recorders and reconcilers at work together, killed at random moments: each row ends up as the newest that anybody told.
+//! Recorders and reconcilers run together and are killed at random moments: each row ends up holding the newest version
+//! reported.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,17 @@ use serde_json::{Value, json};
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::ecs::{Ecs, cluster, task};
 use harness::events::{self, reconciled_row};
-use harness::runtime_api::{Lambda, reconciler_binary, recorder_binary};
+use harness::runtime_api::Lambda;
 use harness::storm::seed;
 
-static RECORDER: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
-static RECONCILER: LazyLock<String> = LazyLock::new(|| reconciler_binary(env!("CARGO_BIN_EXE_ecs-state-reconciler")));
+use crate::{RECONCILER, RECORDER};
 
 const RECORDERS: usize = 8;
 const RECONCILERS: usize = 2;
 const CLUSTERS: u32 = 4;
 const VERSIONS: u64 = 7;
 
-/// The event that reports a version of a task. It is old enough for a table run to ask for the row.
+/// An event with a version of a task. It is old enough for a table run to check the row.
 fn event(task: &Value) -> Value {
     json!({
         "version": "0",
@@ -41,18 +40,18 @@ fn event(task: &Value) -> Value {
     })
 }
 
-/// What is true of a task in the end.
-struct Truth {
+/// The last states of a task.
+struct Expected {
     cluster: String,
     number: u32,
     /// The newest version that was delivered as an event.
-    told: Option<u64>,
-    /// The version that ECS has; none if it does not know the task.
+    delivered: Option<u64>,
+    /// The version in ECS; `None` if it does not know the task.
     api: Option<u64>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recorders_and_reconcilers_that_are_killed_leave_every_row_as_the_newest_that_anybody_told() {
+async fn recorders_and_reconcilers_that_are_killed_leave_every_row_at_the_newest_version_reported() {
     storm(200, 5_000, 50).await;
 }
 
@@ -63,7 +62,7 @@ async fn twenty_thousand_events_and_two_hundred_kills() {
     storm(750, 20_000, 200).await;
 }
 
-/// Sends all versions of so many tasks in each cluster, at least so many events, while so many processes are killed.
+/// Sends all versions of `tasks_each` tasks in each cluster, while `kills` processes are killed.
 async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
     let mut random = StdRng::seed_from_u64(seed());
     let ecs = Ecs::start().await;
@@ -77,7 +76,7 @@ async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
     let reconciler = Arc::new(Lambda::start(&RECONCILER, RECONCILERS, &variables).await);
     reconciler.set_timeout(Duration::from_mins(15));
 
-    let (truths, events) = history(&ecs, tasks_each, &mut random);
+    let (expected, events) = history(&ecs, tasks_each, &mut random);
     let over = Arc::new(AtomicBool::new(false));
     let killer = tokio::spawn({
         let (recorder, reconciler, over) = (recorder.clone(), reconciler.clone(), over.clone());
@@ -106,14 +105,14 @@ async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
             })
         })
         .collect();
-    // A wave at a time; ECS catches up in between.
-    let mut updates = truths.iter().filter_map(|truth| Some((truth, truth.api?)));
+    // One wave at a time; ECS catches up in between.
+    let mut updates = expected.iter().filter_map(|task| Some((task, task.api?)));
     for wave in events.chunks(1000) {
         let mut sent: Vec<_> = wave.iter().map(|event| (event, recorder.send(event.clone()))).collect();
-        for (truth, api) in updates.by_ref().take(truths.len() / (events.len() / 1000)) {
-            ecs.put_task(&task(&truth.cluster, truth.number, api));
+        for (expected, api) in updates.by_ref().take(expected.len() / (events.len() / 1000)) {
+            ecs.put_task(&task(&expected.cluster, expected.number, api));
         }
-        // What ends up in the failure queue is sent again, until nothing does.
+        // Events in the failure queue are sent again, until it is empty.
         while !sent.is_empty() {
             let mut failed = Vec::new();
             for (event, answer) in sent {
@@ -124,8 +123,8 @@ async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
             sent = failed;
         }
     }
-    for (truth, api) in updates {
-        ecs.put_task(&task(&truth.cluster, truth.number, api));
+    for (expected, api) in updates {
+        ecs.put_task(&task(&expected.cluster, expected.number, api));
     }
     let deadline = Instant::now() + Duration::from_mins(2);
     while !killer.is_finished() {
@@ -150,61 +149,62 @@ async fn storm(tasks_each: u32, least_events: usize, kills: usize) {
         runs[1]
     );
     assert!(events.len() >= least_events && deaths >= kills && reconciler.deaths() > 0);
-    check_rows(&dynamodb, &truths);
+    check_rows(&dynamodb, &expected);
     check_writes(&dynamodb);
 }
 
-/// What is true of each task, and all events, in the order in which they are sent.
-fn history(ecs: &Ecs, tasks_each: u32, random: &mut StdRng) -> (Vec<Truth>, Vec<String>) {
-    let mut truths = Vec::new();
+/// The last states of all tasks, and all events, in the order in which they are sent.
+fn history(ecs: &Ecs, tasks_each: u32, random: &mut StdRng) -> (Vec<Expected>, Vec<String>) {
+    let mut expected = Vec::new();
     let mut events = Vec::new();
     for cluster in (0..CLUSTERS).map(|number| cluster(&format!("storm-{number}"))) {
         ecs.put_cluster(&cluster);
         for number in 0..tasks_each {
-            // One in ten is gone, and nothing told of it.
+            // One in ten is gone, and no event reported it.
             let api = (!random.random_ratio(1, 10)).then(|| random.random_range(1..=VERSIONS));
-            let mut told = None;
+            let mut delivered = None;
             for version in 1..=VERSIONS {
                 // One event in ten is never delivered, and one in five twice.
                 let times = [0, 1, 1, 1, 1, 1, 1, 1, 2, 2][random.random_range(0..10)];
                 let event = event(&task(&cluster, number, version)).to_string();
                 events.extend(std::iter::repeat_n(event, times));
-                told = if times > 0 { Some(version) } else { told };
+                delivered = if times > 0 { Some(version) } else { delivered };
             }
-            // ECS itself is behind at first.
+            // At first, ECS lags behind.
             if let Some(api) = api {
                 ecs.put_task(&task(&cluster, number, random.random_range(1..=api)));
             }
-            truths.push(Truth { cluster: cluster.clone(), number, told, api });
+            expected.push(Expected { cluster: cluster.clone(), number, delivered, api });
         }
     }
     events.chunks_mut(600).for_each(|burst| burst.shuffle(random));
-    (truths, events)
+    (expected, events)
 }
 
-/// Every row is the newest that anybody told, and is marked if, and only if, ECS does not know it.
-fn check_rows(dynamodb: &DynamoDb, truths: &[Truth]) {
+/// Every row holds the newest version reported, and is marked if, and only if, ECS does not know the task.
+fn check_rows(dynamodb: &DynamoDb, expected: &[Expected]) {
     let rows = dynamodb.rows(TASKS).into_iter();
     let mut rows: BTreeMap<String, Value> =
         rows.map(|row| (row["taskArn"]["S"].as_str().unwrap().to_owned(), row)).collect();
-    for Truth { cluster, number, told, api } in truths {
-        let task = task(cluster, *number, (*told).max(*api).unwrap_or_default());
+    for Expected { cluster, number, delivered, api } in expected {
+        let task = task(cluster, *number, (*delivered).max(*api).unwrap_or_default());
         let arn = task["taskArn"].as_str().unwrap();
         let row = rows.remove(arn);
-        if told.is_none() && api.is_none() {
+        if delivered.is_none() && api.is_none() {
             assert_eq!(row, None);
             continue;
         }
         let mut row = row.unwrap_or_else(|| panic!("there is no row of {arn}"));
         let mark = row.as_object_mut().unwrap().remove("missing_since");
         assert_eq!(mark.is_some(), api.is_none(), "{arn} is marked: {mark:?}");
-        let expected = if told >= api { events::row(&event(&task)) } else { reconciled_row(cluster, &task, &row) };
+        let expected = if delivered >= api { events::row(&event(&task)) } else { reconciled_row(cluster, &task, &row) };
         assert_eq!(row, expected);
     }
     assert_eq!(rows, BTreeMap::new());
 }
 
-/// No row was deleted, and no version ever went back; a row of the same version was only replaced by its event, or marked.
+/// No row was deleted, and no version went backwards; a row of the same version was only replaced by its event or
+/// marked.
 fn check_writes(dynamodb: &DynamoDb) {
     let version = |row: &Value| row["version"]["N"].as_str().map(|version| version.parse::<u64>().unwrap());
     let is_from_api = |row: &Value| row.get("reconciled_at").is_some();

@@ -1,6 +1,6 @@
-//! Whatever the order, the duplicates and the number of concurrent instances, each row ends up as its newest event.
+//! Whatever the order, the duplicates and the number of concurrent instances, each row ends up holding its newest
+//! event.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -13,10 +13,10 @@ use serde_json::json;
 
 use harness::documented;
 use harness::dynamodb::DynamoDb;
-use harness::runtime_api::{Lambda, recorder_binary};
+use harness::runtime_api::Lambda;
 use harness::storm::{Delivery, Verdict, outcomes, seed, send_all};
 
-static BINARY: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
+use crate::RECORDER;
 
 #[test]
 fn any_history_delivered_to_any_number_of_instances_ends_with_the_newest_state_of_each_arn() {
@@ -28,7 +28,7 @@ fn any_history_delivered_to_any_number_of_instances_ends_with_the_newest_state_o
         cases: HISTORIES,
         rng_seed: RngSeed::Fixed(seed()),
         max_shrink_iters: 200,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/convergence.failures"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/storms.failures"))),
         ..Config::default()
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -38,7 +38,7 @@ fn any_history_delivered_to_any_number_of_instances_ends_with_the_newest_state_o
             runtime.block_on(async {
                 let dynamodb = DynamoDb::start_recording().await;
                 let url = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.as_str())];
-                let lambda = Lambda::start(&BINARY, instances, &url).await;
+                let lambda = Lambda::start(&RECORDER, instances, &url).await;
                 let answers = send_all(&lambda, &history).await;
                 events.fetch_add(history.len(), Ordering::Relaxed);
                 Verdict::new(&dynamodb, &history).assert_correct();
@@ -64,12 +64,12 @@ async fn the_documented_read_compare_write_ends_with_stale_rows_under_the_same_s
     );
 
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Lambda::start(&BINARY, 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&RECORDER, 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     send_all(&lambda, &storm).await;
     let ours = Verdict::new(&dynamodb, &storm);
     ours.assert_correct();
 
-    for (who, verdict) in [("read, compare, write", theirs), ("this function", ours)] {
+    for (who, verdict) in [("read, compare, write", theirs), ("the recorder", ours)] {
         println!(
             "{who}: {} of {} rows wrong, {} of {} writes went backwards",
             verdict.wrong.len(),
@@ -88,7 +88,7 @@ async fn a_hundred_thousand_events() {
     let mut random = StdRng::seed_from_u64(seed());
     let storm = Delivery::random(EVENTS as usize, 2_000, 40, &mut random);
     let dynamodb = DynamoDb::start_recording().await;
-    let lambda = Lambda::start(&BINARY, 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+    let lambda = Lambda::start(&RECORDER, 8, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
     let start = Instant::now();
     let answers = send_all(&lambda, &storm).await;
     let took = start.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! From any bytes to an item, and what must hold for each: shared by the property tests and the fuzzer.
+//! Converts any bytes into an item, and checks what must hold for it: shared by the property tests and the fuzzer.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::DateTime;
@@ -13,8 +13,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Processes the bytes as far as possible. They must never cause a panic, and result in a complete row or a readable
-/// error.
+/// Processes bytes as far as possible. They must result in a complete row or a readable error, and never in a panic.
 pub fn read(bytes: &[u8]) -> Option<Row> {
     if let Ok(json) = serde_json::from_slice::<&RawValue>(bytes) {
         for resource in Resource::ALL {
@@ -40,7 +39,7 @@ pub fn read(bytes: &[u8]) -> Option<Row> {
     Some(row)
 }
 
-/// The same for a detail that the ECS API describes.
+/// The same for a detail from the ECS API.
 pub fn describe(resource: Resource, detail: &RawValue) -> Option<Row> {
     const CONVERTED: [&str; 13] = [
         "attachments",
@@ -66,8 +65,8 @@ pub fn describe(resource: Resource, detail: &RawValue) -> Option<Row> {
     Some(row)
 }
 
-/// Compares a row with what another JSON parser finds, unless it can't parse the detail. The index must be able to take
-/// its keys.
+/// Compares a row with the result of another JSON parser, unless that can't parse the detail. The index must accept its
+/// keys.
 fn assert_complete(row: &Row, detail: &RawValue, converted: &[&str]) {
     let bytes = |name| row.item.get(name).map(|key| key.as_s().expect("a string").len());
     match INDEX_KEYS.map(bytes) {

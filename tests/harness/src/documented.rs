@@ -1,16 +1,21 @@
-//! What the function documented in Amazon's guide does: read the row, compare, write unconditionally.
+//! The function documented in Amazon's guide: it reads the row, compares, and writes unconditionally.
 //!
 //! It proves that the tests can fail.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::events;
+use crate::lock;
 use crate::storm::Delivery;
+
+/// What the embedded DynamoDB accepts as a signature.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20260302/eu-west-1/dynamodb/aws4_request, \
+                             SignedHeaders=host, Signature=0";
 
 /// Stores all events with this many concurrent instances.
 pub async fn send_all(url: &str, instances: usize, deliveries: &[Delivery]) {
@@ -20,7 +25,7 @@ pub async fn send_all(url: &str, instances: usize, deliveries: &[Delivery]) {
         let (queue, url) = (queue.clone(), url.to_owned());
         running.spawn(async move {
             let client = Client::builder().no_proxy().build().expect("a client");
-            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = || lock(&queue).pop_front();
             while let Some(delivery) = next() {
                 store(&client, &url, delivery).await;
             }
@@ -45,7 +50,7 @@ async fn request(client: &Client, url: &str, operation: &str, body: Value) -> Va
         .post(url)
         .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
         .header("content-type", "application/x-amz-json-1.0")
-        .header("authorization", "AWS4-HMAC-SHA256 Credential=local/20260302/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
+        .header("authorization", AUTHORIZATION)
         .header("x-amz-date", "20260302T091428Z")
         .body(body.to_string())
         .send()

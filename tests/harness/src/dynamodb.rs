@@ -7,26 +7,22 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The table of tasks.
 pub const TASKS: &str = "ECSTaskState";
-/// The table of container instances.
 pub const CONTAINER_INSTANCES: &str = "ECSCtrInstanceState";
 
-/// An embedded DynamoDB. It serves until dropped.
+/// Serves until dropped.
 pub struct DynamoDb {
-    /// The endpoint.
     pub url: String,
     database: Database,
     server: JoinHandle<()>,
 }
 
 impl DynamoDb {
-    /// Starts a DynamoDB without streams.
     pub async fn start() -> Self {
         Self::start_with(json!({"StreamEnabled": false})).await
     }
 
-    /// Starts a DynamoDB with streams, for [`DynamoDb::writes`]. The longer the streams get, the slower each write.
+    /// With streams, for [`DynamoDb::writes`]. Writes get slower as streams grow.
     pub async fn start_recording() -> Self {
         Self::start_with(json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"})).await
     }
@@ -42,7 +38,7 @@ impl DynamoDb {
         Self { url, database, server }
     }
 
-    /// Replaces the table of tasks by an empty one without the index.
+    /// Replaces the table of tasks with an empty one without the index.
     pub fn remove_index(&self) {
         self.delete_table(TASKS);
         let table = tasks(&json!({"StreamEnabled": false}), false);
@@ -64,8 +60,7 @@ impl DynamoDb {
         }
     }
 
-    /// Every write to a table, in order, from its stream: the row before the write (null if there was none) and after
-    /// it.
+    /// Every write to a table, in order, from its stream: the row before the write (null if there was none) and after.
     pub fn writes(&self, table: &str) -> Vec<(Value, Value)> {
         let streams = self.database.list_streams(request(json!({"TableName": table}))).expect("streams");
         let stream = json!(streams.streams[0].stream_arn);
@@ -101,7 +96,7 @@ impl DynamoDb {
         self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
     }
 
-    /// Puts a row into the table of tasks. Returns the write units that the table took, and those of its index.
+    /// Puts a row into the table of tasks. Returns the write units consumed by the table and by its index.
     pub fn put_and_count(&self, row: &Value) -> [f64; 2] {
         let put = json!({"TableName": TASKS, "Item": row, "ReturnConsumedCapacity": "INDEXES"});
         let put = self.database.put_item(request(put)).expect("a put");
@@ -110,7 +105,7 @@ impl DynamoDb {
             .map(|part| used.pointer(part).map_or(0.0, |part| part["CapacityUnits"].as_f64().expect("a number")))
     }
 
-    /// Puts many rows into a table at once, bypassing its stream.
+    /// Puts many rows at once, bypassing the table's stream.
     pub fn fill(&self, table: &str, rows: Vec<Value>) {
         let rows = rows.into_iter().map(request).collect();
         self.database.import_items(table, rows, ImportOptions::default()).expect("rows");
@@ -125,7 +120,6 @@ impl DynamoDb {
         }
     }
 
-    /// Deletes a table with all its rows.
     pub fn delete_table(&self, table: &str) {
         self.database.delete_table(request(json!({"TableName": table}))).expect("a table");
     }

@@ -1,19 +1,20 @@
-//! A double of the Amazon ECS API, with the operations that read tasks and container instances.
+//! A fake Amazon ECS API, with the operations that read tasks and container instances.
 //!
-//! It answers as ECS does: in pages, with at most 100 descriptions at once, with `failures` for what it does not know,
-//! throttled by token buckets, and eventually consistent if told so. What is put into it comes back verbatim.
+//! It answers as ECS does: in pages, with at most 100 descriptions at once, with `failures` for unknown resources,
+//! throttled by token buckets, and eventually consistent on request. What is put into it is returned verbatim.
 //!
-//! It is stricter than ECS: a parameter that it does not implement is an error, so that no filter is ignored silently,
-//! and descriptions never come in the order of the request, since ECS promises none.
+//! It is stricter than ECS: a parameter that it does not implement is an error, so that no filter is silently ignored,
+//! and descriptions are never in the order of the request, since ECS guarantees no order.
 
 mod faults;
 mod objects;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
+use ecs_state_recorder::resource::Resource;
 use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -29,37 +30,34 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::faults::Buckets;
 pub use self::faults::{Fault, Rule, Times};
 pub use self::objects::{cluster, container_instance, task};
+use crate::lock;
 
-/// The most that a page of a list contains, and the most that one call describes.
+/// The maximum size of a page, and of a call that describes resources.
 const LIMIT: usize = 100;
 
-/// The content type of requests and responses.
 const JSON: &str = "application/x-amz-json-1.1";
 
-/// A running ECS, empty at first, without faults or throttling. It serves until dropped.
+/// Empty at first, without faults or throttling. It serves until dropped.
 pub struct Ecs {
-    /// The endpoint.
     pub url: String,
     state: Arc<Mutex<State>>,
     server: JoinHandle<()>,
 }
 
-/// A request that arrived.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The operation, for example `ListTasks`.
+    /// Such as `ListTasks`.
     pub operation: String,
     /// The cluster, as the request named it.
     pub cluster: Option<String>,
     /// How many tasks, container instances or clusters it asked to describe.
     pub arns: usize,
-    /// When it arrived.
     pub at: Instant,
-    /// Whether it got an error or met a fault instead of its answer.
+    /// Whether it received an error or met a fault.
     pub refused: bool,
 }
 
-/// What remains of a deleted cluster.
+/// What ECS says about a deleted cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Gone {
     /// `DescribeClusters` still knows it, as `INACTIVE`.
@@ -69,7 +67,6 @@ pub enum Gone {
 }
 
 impl Ecs {
-    /// Starts an ECS on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound address"));
@@ -85,31 +82,31 @@ impl Ecs {
 
     /// Creates or replaces a task, and its cluster. Large fractions are written as ECS does: `1.619719924711E9`.
     pub fn put_task(&self, task: &Value) {
-        self.put(Kind::Task, text_of(task, "clusterArn"), task, objects::text(task));
+        self.put(Resource::Task, text_of(task, "clusterArn"), task, objects::text(task));
     }
 
     /// The same, from JSON that `DescribeTasks` returns verbatim.
     pub fn put_task_text(&self, text: &str) {
         let task: Value = serde_json::from_str(text).expect("JSON");
-        self.put(Kind::Task, text_of(&task, "clusterArn"), &task, text.to_owned());
+        self.put(Resource::Task, text_of(&task, "clusterArn"), &task, text.to_owned());
     }
 
     /// Creates or replaces a container instance, and its cluster. Large fractions are written as for tasks.
     pub fn put_container_instance(&self, cluster: &str, instance: &Value) {
-        self.put(Kind::ContainerInstance, cluster, instance, objects::text(instance));
+        self.put(Resource::ContainerInstance, cluster, instance, objects::text(instance));
     }
 
     /// The same, from JSON that `DescribeContainerInstances` returns verbatim.
     pub fn put_container_instance_text(&self, cluster: &str, text: &str) {
         let instance = serde_json::from_str(text).expect("JSON");
-        self.put(Kind::ContainerInstance, cluster, &instance, text.to_owned());
+        self.put(Resource::ContainerInstance, cluster, &instance, text.to_owned());
     }
 
-    fn put(&self, kind: Kind, cluster: &str, object: &Value, text: String) {
+    fn put(&self, kind: Resource, cluster: &str, object: &Value, text: String) {
         self.lock().put(kind, cluster, object, text);
     }
 
-    /// Puts numbered tasks and container instances at version 1 into each of so many clusters.
+    /// Puts numbered tasks and container instances at version 1 into each of this many clusters.
     pub fn fleet(&self, clusters: u32, tasks_each: u32, instances_each: u32) {
         for cluster in (0..clusters).map(|number| cluster(&format!("fleet-{number:03}"))) {
             (0..tasks_each).for_each(|number| self.put_task(&task(&cluster, number, 1)));
@@ -123,7 +120,7 @@ impl Ecs {
         self.lock().resources.remove(arn);
     }
 
-    /// Deletes a cluster with all that is in it.
+    /// Deletes a cluster with everything in it.
     pub fn delete_cluster(&self, arn: &str, gone: Gone) {
         let mut state = self.lock();
         state.resources.retain(|_, resource| resource.cluster != arn);
@@ -133,7 +130,7 @@ impl Ecs {
         };
     }
 
-    /// The next `times` descriptions of this task or container instance are this older or newer object.
+    /// The next `times` descriptions of this task or container instance return this object, older or newer.
     pub fn describe_as(&self, arn: &str, object: &Value, times: usize) {
         self.describe_next(arn, times, Ok(objects::text(object)));
     }
@@ -152,49 +149,45 @@ impl Ecs {
         self.lock().next.entry(arn.to_owned()).or_default().extend(std::iter::repeat_n(description, times));
     }
 
-    /// Just before the next description is made, does something else.
+    /// Runs `hook` just before the next description.
     pub fn before_describe(&self, hook: impl FnOnce() + Send + 'static) {
         self.lock().before_describe = Some(Box::new(hook));
     }
 
-    /// As soon as the tasks with this desired status have been listed, puts a task.
+    /// Puts a task as soon as the tasks with this desired status have been listed.
     pub fn after_list(&self, desired_status: &'static str, task: &Value) {
         self.lock().after_list = Some((desired_status, task.clone()));
     }
 
-    /// Limits the pages of all lists.
     pub fn page_size(&self, size: usize) {
         self.lock().page_size = size.clamp(1, LIMIT);
     }
 
-    /// Throttles from now on. The documented limits are 100 and 20: lists and descriptions of tasks and container
-    /// instances share a bucket of this size, `ListClusters` and `DescribeClusters` one of half that size.
+    /// Throttles from now on. The documented limits are 100 and 20. Lists and descriptions of tasks and container
+    /// instances share a bucket of size `burst`; `ListClusters` and `DescribeClusters` share one of half that size.
     pub fn throttling(&self, burst: u32, per_second: u32) {
         self.lock().buckets = Some(Buckets::new(burst, per_second));
     }
 
-    /// Adds a fault. Of several that apply to a request, the first one added hits it.
+    /// Adds a fault. If several apply to a request, it meets the one added first.
     pub fn inject(&self, rule: Rule) {
         self.lock().rules.push(rule);
     }
 
-    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.lock().rules.clear();
     }
 
-    /// Every request so far, in the order of arrival.
+    /// Every request so far, in order of arrival.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().calls.clone()
     }
 
-    /// What ECS has now, each with the ARN of its cluster: all tasks, and the container instances that are not
-    /// `INACTIVE`, sorted by their ARNs.
+    /// All tasks, and the container instances that are not `INACTIVE`, sorted by ARN, each with its cluster's ARN.
     pub fn states(&self) -> Vec<(String, Value)> {
         let state = self.lock();
         let current = state.resources.values().filter(|resource| resource.status != "INACTIVE");
-        let state =
-            |resource: &Resource| (resource.cluster.clone(), serde_json::from_str(&resource.text).expect("JSON"));
+        let state = |resource: &Object| (resource.cluster.clone(), serde_json::from_str(&resource.text).expect("JSON"));
         current.map(state).collect()
     }
 
@@ -214,32 +207,25 @@ struct State {
     /// The clusters by ARN, and whether they are active.
     clusters: BTreeMap<String, bool>,
     /// The tasks and container instances by ARN.
-    resources: BTreeMap<String, Resource>,
+    resources: BTreeMap<String, Object>,
     /// The next descriptions of a resource, instead of its current state.
     next: HashMap<String, VecDeque<Description>>,
     page_size: usize,
-    /// For each page token the list that it belongs to, and the last ARN of the page before.
+    /// For each page token: its list, and the last ARN of the previous page.
     tokens: HashMap<String, (String, String)>,
     buckets: Option<Buckets>,
     rules: Vec<Rule>,
-    /// What is put as soon as the tasks with a desired status have been listed.
     after_list: Option<(&'static str, Value)>,
     before_describe: Option<Box<dyn FnOnce() + Send>>,
     calls: Vec<Call>,
 }
 
-struct Resource {
-    kind: Kind,
+struct Object {
+    kind: Resource,
     cluster: String,
-    /// What the lists filter by: a task's desired status, a container instance's status.
+    /// The status that lists filter by: of a task, the desired status.
     status: String,
     text: Box<str>,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Kind {
-    Task,
-    ContainerInstance,
 }
 
 /// An object as JSON, or the reason of a failure.
@@ -275,14 +261,11 @@ impl Failure {
 }
 
 impl State {
-    fn put(&mut self, kind: Kind, cluster: &str, object: &Value, text: String) {
-        let (arn, status) = match kind {
-            Kind::Task => ("taskArn", "desiredStatus"),
-            Kind::ContainerInstance => ("containerInstanceArn", "status"),
-        };
-        let (arn, status) = (text_of(object, arn).to_owned(), text_of(object, status).to_owned());
+    fn put(&mut self, kind: Resource, cluster: &str, object: &Value, text: String) {
+        let status = if kind == Resource::Task { "desiredStatus" } else { "status" };
+        let (arn, status) = (text_of(object, kind.key()).to_owned(), text_of(object, status).to_owned());
         self.clusters.insert(cluster.to_owned(), true);
-        self.resources.insert(arn, Resource { kind, cluster: cluster.to_owned(), status, text: text.into() });
+        self.resources.insert(arn, Object { kind, cluster: cluster.to_owned(), status, text: text.into() });
     }
 
     fn call(&mut self, headers: &HeaderMap, body: &[u8]) -> Result<String, Failure> {
@@ -312,7 +295,7 @@ impl State {
         }
         let mut clusters = parameters.clusters.clone();
         clusters.extend(parameters.cluster.clone());
-        // Every rule counts the request, also those that come after the one that hits it.
+        // Every rule counts the request, even after another rule hit it.
         let hits: Vec<_> = self.rules.iter_mut().filter_map(|rule| rule.hit(operation, &clusters)).collect();
         let Some(fault) = hits.first() else { return self.answer(operation, parameters) };
         Err(match fault {
@@ -352,27 +335,27 @@ impl State {
                     return Err(Failure::invalid("Invalid desiredStatus."));
                 }
                 // ECS never sets a task's desired status to PENDING.
-                let tasks = self.list(Kind::Task, &cluster, |status| status == desired && status != "PENDING");
+                let tasks = self.list(Resource::Task, &cluster, |status| status == desired && status != "PENDING");
                 if let Some((_, task)) = self.after_list.take_if(|(status, _)| *status == desired) {
-                    self.put(Kind::Task, &cluster, &task, objects::text(&task));
+                    self.put(Resource::Task, &cluster, &task, objects::text(&task));
                 }
                 self.page("taskArns", &format!("{desired} tasks in {cluster}"), tasks, parameters)
             }
             "ListContainerInstances" => {
                 let cluster = self.active(parameters)?;
-                let instances = self.list(Kind::ContainerInstance, &cluster, |status| status != "INACTIVE");
+                let instances = self.list(Resource::ContainerInstance, &cluster, |status| status != "INACTIVE");
                 self.page("containerInstanceArns", &format!("instances in {cluster}"), instances, parameters)
             }
             "DescribeTasks" => {
                 let cluster = self.active(parameters)?;
                 let tasks = described(&parameters.tasks, "Tasks", "taskIds")?;
-                Ok(answer("tasks", tasks, |arn| self.describe(Kind::Task, &cluster, arn)))
+                Ok(answer("tasks", tasks, |arn| self.describe(Resource::Task, &cluster, arn)))
             }
             "DescribeContainerInstances" => {
                 let cluster = self.active(parameters)?;
                 let instances = &parameters.container_instances;
                 let instances = described(instances, "Container instances", "containerInstanceIds")?;
-                let describe = |arn: &str| self.describe(Kind::ContainerInstance, &cluster, arn);
+                let describe = |arn: &str| self.describe(Resource::ContainerInstance, &cluster, arn);
                 Ok(answer("containerInstances", instances, describe))
             }
             "DescribeClusters" => {
@@ -396,7 +379,7 @@ impl State {
         cluster.ok_or_else(cluster_not_found)
     }
 
-    fn list(&self, kind: Kind, cluster: &str, status: impl Fn(&str) -> bool) -> Vec<String> {
+    fn list(&self, kind: Resource, cluster: &str, status: impl Fn(&str) -> bool) -> Vec<String> {
         let listed = self
             .resources
             .iter()
@@ -404,7 +387,7 @@ impl State {
         listed.map(|(arn, _)| arn.clone()).collect()
     }
 
-    /// A page of a list. It starts after the last ARN of the page before, whatever has come and gone since.
+    /// A page of a list. It starts after the last ARN of the previous page, whatever has changed since.
     fn page(
         &mut self,
         field: &str,
@@ -433,7 +416,7 @@ impl State {
         Ok(page.to_string())
     }
 
-    fn describe(&mut self, kind: Kind, cluster: &str, arn: &str) -> Description {
+    fn describe(&mut self, kind: Resource, cluster: &str, arn: &str) -> Description {
         let known = self.resources.get(arn);
         let elsewhere = known.is_some_and(|resource| resource.kind != kind || resource.cluster != cluster);
         let next = self.next.get_mut(arn).filter(|_| !elsewhere).and_then(VecDeque::pop_front);
@@ -456,7 +439,7 @@ fn cluster_not_found() -> Failure {
     Failure::Error(400, "ClusterNotFoundException", "Cluster not found.".to_owned())
 }
 
-/// What AWS checks before the operation.
+/// Checks what AWS checks before any operation.
 fn front(content_type: &str, authorization: &str) -> Result<(), Failure> {
     let error = |status, code, message: &str| Err(Failure::Error(status, code, message.to_owned()));
     let scope = authorization.split_once("Credential=").map(|(_, scope)| scope.split(',').next().unwrap_or_default());
@@ -470,7 +453,7 @@ fn front(content_type: &str, authorization: &str) -> Result<(), Failure> {
     }
 }
 
-/// The ARNs to describe, if their number is within the limits.
+/// Checks the number of ARNs to describe.
 fn described<'a>(arns: &'a [String], name: &str, ids: &str) -> Result<&'a [String], Failure> {
     match arns.len() {
         0 => Err(Failure::invalid(&format!("{name} cannot be empty."))),
@@ -498,13 +481,13 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
         stream.set_nodelay(true).expect("a socket");
         let state = state.clone();
         let service = service_fn(move |request| respond(state.clone(), request));
-        // A connection that is ended by a fault returns an error, as intended.
+        // A fault that ends the connection is returned as an error, as intended.
         connections.spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Ends the connection without a response, or in the middle of one.
+/// Closes the connection, without a response or in the middle of one.
 #[derive(Debug, thiserror::Error)]
 #[error("closed")]
 struct Closed;
@@ -531,7 +514,6 @@ async fn respond(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result
     Ok(response.expect("a response"))
 }
 
-/// A response that ends in the middle of its body.
 fn half(text: String) -> Response<Body> {
     let length = text.len();
     let mut half = Bytes::from(text);
@@ -550,8 +532,4 @@ fn half(text: String) -> Response<Body> {
 /// A field of an object that must be a string.
 fn text_of<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_else(|| panic!("{field} must be a string in {object}"))
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Events, and the rows that they must become.
+//! Events, and the rows expected of them.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ pub fn sample(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names of the files in `events/`, without those in `events/refused/`.
+/// The names of the files in `events/`, except those in `events/refused/`.
 pub fn samples() -> Vec<String> {
     let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events")).expect("the folder");
     let mut names: Vec<String> = folder
@@ -38,7 +38,7 @@ pub fn task(version: u64) -> Value {
     })
 }
 
-/// The row that an event must become, as DynamoDB's JSON: an independent implementation of the schema in docs/row.md.
+/// The row expected of an event, as DynamoDB's JSON: an independent implementation of docs/row.md.
 pub fn row(event: &Value) -> Value {
     let mut row = Map::new();
     let status = if event["detail-type"] == "ECS Task State Change" { "lastStatus" } else { "status" };
@@ -68,17 +68,17 @@ fn index(row: &mut Map<String, Value>) {
         let time = texts.find_map(|text| DateTime::parse_from_rfc3339(text).ok());
         time.map(|time| time.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default()
     };
-    let state = match text("lastStatus") {
+    let sort_key = match text("lastStatus") {
         Some("STOPPED" | "DELETED") => format!("S#{}", time("stoppedAt")),
         _ => format!("A#{}#{}", text("group").unwrap_or_default(), time("createdAt")),
     };
     let cluster = json!({"S": cluster});
     row.insert("index_cluster".to_owned(), cluster);
-    row.insert("index_state".to_owned(), json!({"S": state}));
+    row.insert("index_state".to_owned(), json!({"S": sort_key}));
 }
 
-/// The row that a task or container instance of the ECS API must become: an independent implementation, too. Its
-/// `reconciled_at` is that of `row`, the row that was found.
+/// The row expected of a task or container instance of the ECS API, also an independent implementation. Its
+/// `reconciled_at` is copied from `row`, the row that was found.
 pub fn reconciled_row(cluster: &str, object: &Value, row: &Value) -> Value {
     let mut detail = object.clone();
     let fields = detail.as_object_mut().expect("an object");
@@ -111,7 +111,7 @@ pub fn reconciled_row(cluster: &str, object: &Value, row: &Value) -> Value {
     let fields = expected.as_object_mut().expect("a row");
     fields.remove("event_time");
     fields.insert("reconciled_at".to_owned(), row["reconciled_at"].clone());
-    // Without a time of its own, it has that of the answer.
+    // `reconciled_at` is the fallback for a missing time.
     index(fields);
     expected
 }
@@ -127,7 +127,7 @@ fn attribute(value: &Value) -> Value {
     match value {
         Value::Null => json!({"NULL": true}),
         Value::Bool(value) => json!({"BOOL": value}),
-        // As DynamoDB writes it: `0.0` is 0.
+        // DynamoDB writes `0.0` as `0`.
         Value::Number(value) => json!({"N": value.to_string().trim_end_matches(".0")}),
         Value::String(value) => json!({"S": value}),
         Value::Array(values) => json!({"L": values.iter().map(attribute).collect::<Vec<_>>()}),

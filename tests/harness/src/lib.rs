@@ -1,7 +1,8 @@
-//! The surroundings of the functions for the tests, the local run and the benchmark: events, a real DynamoDB engine,
-//! the ECS API, Lambda's Runtime API, and the faults in between.
+//! The functions' environment in the tests, the local run and the benchmark: events, a real DynamoDB engine, the ECS
+//! API, Lambda's Runtime API, and the faults in between.
 #![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on fails the test by panicking")]
 #![allow(clippy::missing_panics_doc, reason = "panicking is how a harness fails, everywhere")]
+#![allow(missing_docs, reason = "comments say what names do not")]
 #![allow(clippy::must_use_candidate, reason = "a test may ignore what it does not assert")]
 
 pub mod any_bytes;
@@ -14,3 +15,9 @@ pub mod recorder;
 pub mod runtime_api;
 pub mod storm;
 pub mod tls;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,10 +1,10 @@
-//! A proxy in front of DynamoDB that injects network and service faults.
+//! A proxy for DynamoDB that injects network and service faults.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,14 +21,15 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A fault that one request can meet.
+use crate::lock;
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Refused with this status and error code; DynamoDB does not get the request.
     Refused(u16, &'static str),
     /// Refused in the same way, with a header that asks for a pause of a minute.
     RetryAfter(u16, &'static str),
-    /// Refused in the same way, with the whole request as the message, and as the code if that is empty.
+    /// Refused in the same way, with the whole request as the message, and also as the code if that is empty.
     Echoed(u16, &'static str),
     /// A proxy responds with an HTML page that contains the whole request.
     Page(u16),
@@ -42,7 +43,7 @@ pub enum Fault {
     Truncated,
     /// DynamoDB executes the request, but the response is a 200 whose body is not JSON.
     NotJson,
-    /// DynamoDB executes the request, but the response arrives at one byte every two seconds.
+    /// DynamoDB executes the request, but the response arrives one byte every two seconds.
     Trickle,
     /// DynamoDB executes the request, but no response arrives.
     Silence,
@@ -53,9 +54,8 @@ pub enum Fault {
 /// Decides which fault the next request meets, if any.
 type Plan = Box<dyn FnMut() -> Option<Fault> + Send>;
 
-/// A running proxy. It serves until dropped.
+/// Serves until dropped.
 pub struct Proxy {
-    /// The endpoint.
     pub url: String,
     state: Arc<State>,
     server: JoinHandle<()>,
@@ -67,7 +67,7 @@ struct State {
     plan: Mutex<Plan>,
     requests: AtomicU64,
     connections: AtomicU64,
-    /// The capacity units so far, while they are asked for.
+    /// The capacity units so far, if they are metered.
     units: Mutex<Option<f64>>,
     down: tokio::sync::watch::Sender<Duration>,
 }
@@ -92,7 +92,7 @@ impl Proxy {
 
     /// From now on, `plan` decides which fault each request meets.
     pub fn plan(&self, plan: impl FnMut() -> Option<Fault> + Send + 'static) {
-        *self.state.plan.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(plan);
+        *lock(&self.state.plan) = Box::new(plan);
     }
 
     /// The next `count` requests meet this fault.
@@ -105,8 +105,8 @@ impl Proxy {
         });
     }
 
-    /// From now on, throttles what exceeds a capacity in write units a second. Each request counts as a write of so many
-    /// units. Unused capacity lasts for a second: DynamoDB may keep it for longer, and promises nothing.
+    /// From now on, throttles above a capacity in write units per second. Each request counts as a write of
+    /// `units_a_write`. Unused capacity lasts for a second: DynamoDB may keep it for longer, but does not guarantee it.
     pub fn throttle(&self, units_a_second: f64, units_a_write: f64) {
         let mut left = units_a_second;
         let mut then = Instant::now();
@@ -122,22 +122,21 @@ impl Proxy {
         });
     }
 
-    /// The number of requests so far, without those that only open a connection.
+    /// The number of requests so far, except those that only open a connection.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
 
-    /// From now on, asks DynamoDB with each request how many capacity units it takes.
+    /// From now on, adds up the capacity units that DynamoDB reports for each request.
     pub fn meter(&self) {
-        *self.state.units.lock().unwrap_or_else(PoisonError::into_inner) = Some(0.0);
+        *lock(&self.state.units) = Some(0.0);
     }
 
-    /// The capacity units that all requests since [`Proxy::meter`] took.
+    /// The capacity units of all requests since [`Proxy::meter`].
     pub fn units(&self) -> f64 {
-        self.state.units.lock().unwrap_or_else(PoisonError::into_inner).expect("a proxy that meters")
+        lock(&self.state.units).expect("a proxy that meters")
     }
 
-    /// The number of connections so far.
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::Relaxed)
     }
@@ -175,13 +174,13 @@ async fn connection(state: Arc<State>, stream: TcpStream) {
     let socket = Arc::new(stream.try_clone().expect("a second handle"));
     let stream = TcpStream::from_std(stream).expect("the same socket");
     let service = service_fn(move |request| answer(state.clone(), socket.clone(), request));
-    // A connection that is ended by a fault returns an error, as intended.
+    // A fault that ends the connection is returned as an error, as intended.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 type Body = Either<Full<Bytes>, StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Reset>>>>;
 
-/// Ends the connection at once.
+/// Resets the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("reset")]
 struct Reset;
@@ -192,11 +191,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Reset> {
     if request.method() == Method::GET {
-        // The request with which an instance opens its connection. DynamoDB's health response looks like this.
+        // An instance opens its connection with this request. DynamoDB's health response looks like this.
         return Ok(response(200, "healthy: dynamodb.eu-west-1.amazonaws.com ".into()));
     }
     state.requests.fetch_add(1, Ordering::Relaxed);
-    let fault = (state.plan.lock().unwrap_or_else(PoisonError::into_inner))();
+    let fault = lock(&state.plan)();
     let reset = || {
         // With a linger time of 0, closing a socket sends RST instead of FIN.
         SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).expect("an open socket");
@@ -270,7 +269,7 @@ async fn forward(
 ) -> Result<(u16, Option<HeaderValue>, Bytes), reqwest::Error> {
     let (mut parts, body) = request.into_parts();
     let mut body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let meters = state.units.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    let meters = lock(&state.units).is_some();
     if meters {
         // The embedded DynamoDB does not check signatures.
         let mut request: Value = serde_json::from_slice(&body).expect("a request is JSON");
@@ -281,13 +280,13 @@ async fn forward(
     let answer = state.client.post(&state.upstream).headers(parts.headers).body(body).send().await?;
     let (status, request_id) = (answer.status().as_u16(), answer.headers().get("x-amzn-requestid").cloned());
     let body = answer.bytes().await?;
-    if let Some(units) = &mut *state.units.lock().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(units) = &mut *lock(&state.units) {
         *units += consumed(&body);
     }
     Ok((status, request_id, body))
 }
 
-/// The capacity units in an answer: those of one table, or of each table of a batch.
+/// The capacity units in an answer, which are per table for a batch.
 fn consumed(answer: &[u8]) -> f64 {
     let answer: Value = serde_json::from_slice(answer).expect("an answer is JSON");
     let consumed = &answer["ConsumedCapacity"];

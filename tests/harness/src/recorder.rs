@@ -1,5 +1,4 @@
-//! The recorder that the rules are tested on: the binary in `RECORDER_BINARY`, or else its handler, called in this
-//! process.
+//! The recorder under test: the binary in `RECORDER_BINARY`, or else its handler, called in this process.
 
 use std::env;
 
@@ -15,21 +14,19 @@ use tokio::sync::OnceCell;
 
 use crate::runtime_api::Lambda;
 
-/// A recorder.
 pub enum Recorder {
-    /// The handler, with its own DynamoDB client. It does not retry.
+    /// The handler, with a DynamoDB client that does not retry.
     Handler(Box<recorder::Recorder>),
-    /// The binary, with the variables of its environment. The first event starts it.
+    /// The binary and its environment variables. The first event starts it.
     Binary(String, Vec<(String, String)>, Box<OnceCell<Lambda>>),
 }
 
 impl Recorder {
-    /// A recorder that writes to the DynamoDB at `url`.
     pub fn new(url: &str) -> Self {
         Self::with_variables(url, &[])
     }
 
-    /// The same, with `variables` in its environment.
+    /// `variables` are its environment.
     pub fn with_variables(url: &str, variables: &[(&str, &str)]) -> Self {
         if let Ok(binary) = env::var("RECORDER_BINARY") {
             let variables = [&[("AWS_ENDPOINT_URL_DYNAMODB", url)], variables].concat();

@@ -1,4 +1,4 @@
-//! A local Lambda: a queue of events, and instances of the real binary that receive them through the [Runtime API].
+//! A local Lambda: a queue of events, and instances of the real binary, which receive them through the [Runtime API].
 //!
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::env;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -24,37 +24,35 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// The path of the recorder under test: `RECORDER_BINARY`, or the binary that was built with the tests.
-#[must_use]
+use crate::lock;
+
+/// The recorder under test: `RECORDER_BINARY`, or the binary built with the tests.
 pub fn recorder_binary(built: &str) -> String {
     env::var("RECORDER_BINARY").unwrap_or_else(|_| built.to_owned())
 }
 
-/// The path of the reconciler under test: `RECONCILER_BINARY`, or the binary that was built with the tests.
-#[must_use]
+/// The reconciler under test: `RECONCILER_BINARY`, or the binary built with the tests.
 pub fn reconciler_binary(built: &str) -> String {
     env::var("RECONCILER_BINARY").unwrap_or_else(|_| built.to_owned())
 }
 
-/// How often an asynchronous invocation is attempted before the event goes to the on-failure destination: once, plus
-/// two retries.
+/// How many times an asynchronous invocation is attempted before the event goes to the on-failure destination.
 const ASYNCHRONOUS_DELIVERIES: u32 = 3;
 
 /// The final result of an event.
 #[derive(Debug)]
 pub struct Answer {
-    /// Whether the last delivery failed, so that the event is in the on-failure destination.
+    /// Whether the last delivery failed, so the event is in the on-failure destination.
     pub failed: bool,
     /// The function's answer or error.
     pub body: Value,
-    /// How often the event was delivered.
     pub deliveries: u32,
-    /// How long the slowest delivery took, from handing over the event to the function's response.
+    /// The longest time from the delivery of the event to the function's response.
     pub slowest: Duration,
 }
 
 impl Answer {
-    /// The outcome, or the error type.
+    /// The outcome, or else the error type.
     pub fn outcome(&self) -> &str {
         self.body["outcome"].as_str().or(self.body["errorType"].as_str()).unwrap_or("no outcome")
     }
@@ -76,15 +74,14 @@ pub struct Lambda {
     instances: Vec<(Arc<Environment>, JoinHandle<()>)>,
 }
 
-/// The state that all instances share.
+/// Shared by all instances.
 struct Service {
     command: Vec<String>,
-    /// How many events an instance handles at once: more than one only on Lambda's managed instances.
+    /// How many events an instance handles at once: several only on Lambda's managed instances.
     concurrency: usize,
     variables: Vec<(String, String)>,
-    /// How long an invocation may take.
     timeout: Mutex<Duration>,
-    /// How long an event whose delivery failed waits for its second delivery, and for its third.
+    /// The waits before an event's second and third delivery.
     retry_waits: Mutex<[Duration; 2]>,
     queue: Mutex<VecDeque<Invocation>>,
     queued: Notify,
@@ -93,13 +90,13 @@ struct Service {
     log: Mutex<String>,
 }
 
-/// The execution environment of one instance. It outlives its process: when that exits, a new one is started.
+/// The execution environment of one instance. If its process exits, it starts a new one.
 struct Environment {
     service: Arc<Service>,
     /// The events that the process has received but not answered, oldest first.
     in_flight: Mutex<VecDeque<Invocation>>,
     process: Mutex<Option<Pid>>,
-    /// How long the process took from its start to its first request for an event.
+    /// The time from the start of the process to its first request for an event.
     ready: watch::Sender<Option<Duration>>,
     started: Mutex<Instant>,
 }
@@ -140,13 +137,13 @@ impl Lambda {
         Self { service, instances: started }
     }
 
-    /// How long invocations may take from now on, as the function is told: 15 s by default. Nothing enforces it.
+    /// Sets the timeout that is reported to the function: 15 s by default. It is not enforced.
     pub fn set_timeout(&self, timeout: Duration) {
         *lock(&self.service.timeout) = timeout;
     }
 
-    /// How long failed events wait for their second delivery, and for their third, from now on: not at all by default.
-    /// Lambda's are one minute and two.
+    /// Sets how long failed events wait for their second and third delivery: not at all by default. Lambda waits for
+    /// one minute, then for two.
     pub fn set_retry_waits(&self, waits: [Duration; 2]) {
         *lock(&self.service.retry_waits) = waits;
     }
@@ -169,16 +166,16 @@ impl Lambda {
         answer.expect("every event is answered")
     }
 
-    /// Sends a signal to the process of an instance, if it is running.
+    /// Sends a signal to the process of an instance if it is running.
     pub fn signal(&self, instance: usize, signal: Signal) {
         if let Some(process) = *lock(&self.instances[instance].0.process) {
-            // The process may have exited by now, which is fine.
+            // The process may already have exited.
             let _ = kill(process, signal);
         }
     }
 
-    /// Waits until an instance is initialised, that is, until its process has asked for its first event. Returns the
-    /// process, and how long that took from its start.
+    /// Waits until an instance is initialized: its process has asked for its first event. Returns the process, and the
+    /// time from its start.
     pub async fn ready(&self, instance: usize) -> (Pid, Duration) {
         let environment = &self.instances[instance].0;
         let mut ready = environment.ready.subscribe();
@@ -194,12 +191,12 @@ impl Lambda {
         lock(&self.service.deaths).len()
     }
 
-    /// How many processes have been ended by this signal.
+    /// How many processes were ended by this signal.
     pub fn deaths_by(&self, signal: Signal) -> usize {
         lock(&self.service.deaths).iter().filter(|death| **death == Some(signal as i32)).count()
     }
 
-    /// Everything that the instances have written to standard output and standard error so far.
+    /// The standard output and standard error of all instances so far.
     pub fn log(&self) -> String {
         lock(&self.service.log).clone()
     }
@@ -278,7 +275,7 @@ impl Environment {
                 output.await.expect("reading never panics");
             }
             if self.ready.send_replace(None).is_none() {
-                // It exited during initialisation. Lambda starts an instance for an event, and fails that event.
+                // It exited during initialization. Lambda starts an instance for an event, and that event fails.
                 let invocation = self.service.next().await;
                 self.assign(invocation);
             }
@@ -317,15 +314,14 @@ impl Environment {
         }
     }
 
-    /// Assigns an event to the process.
     fn assign(&self, mut invocation: Invocation) {
         invocation.deliveries += 1;
         invocation.deliveries_left -= 1;
         invocation.delivered = Instant::now();
         let mut in_flight = lock(&self.in_flight);
         in_flight.push_back(invocation);
-        // A request left over from a process that died may have been given an event, too: return that one to the queue
-        // as undelivered.
+        // A pending request of a process that has died may have received an event, too: return it to the queue as
+        // undelivered.
         if in_flight.len() > self.service.concurrency {
             let mut undelivered = in_flight.pop_front().expect("there are more than none");
             undelivered.deliveries -= 1;
@@ -334,7 +330,7 @@ impl Environment {
         }
     }
 
-    /// Records the result of a delivery: the event is done, or goes back into the queue.
+    /// Records the result of a delivery: the event is done, or returns to the queue.
     fn finish(&self, id: u64, failed: bool, body: Value) {
         let mut in_flight = lock(&self.in_flight);
         let Some(position) = in_flight.iter().position(|invocation| invocation.id == id) else { return };
@@ -393,17 +389,12 @@ async fn error(
     StatusCode::ACCEPTED
 }
 
-/// The event's number, from its request id.
 fn id(request: &str) -> u64 {
     request.strip_prefix("request-").and_then(|id| id.parse().ok()).expect("a request id of ours")
 }
 
 fn answer(body: &[u8]) -> Value {
     serde_json::from_slice(body).expect("the function answers in JSON")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct AbortOnDrop(JoinHandle<()>);

@@ -1,4 +1,4 @@
-//! Many state changes in random order, and the verdict on what the tables contain afterwards.
+//! Many state changes in random order, and a check of what the tables contain afterwards.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,7 +12,7 @@ use crate::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
 use crate::events;
 use crate::runtime_api::{Answer, Lambda};
 
-/// The seed in `SEED`, or a random one. It is printed, so that the run can be repeated.
+/// The seed in `SEED`, or a random one. It is printed so that the run can be repeated.
 pub fn seed() -> u64 {
     let seed = env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED must be an integer"));
     println!("seed {seed}: SEED={seed} repeats this run");
@@ -22,9 +22,8 @@ pub fn seed() -> u64 {
 /// One delivery of one version of one resource's state.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Delivery {
-    /// The resource's number: even for tasks, odd for container instances.
+    /// Even for tasks, odd for container instances.
     pub resource: u32,
-    /// The version of its state.
     pub version: u32,
 }
 
@@ -51,7 +50,6 @@ impl Delivery {
         deliveries
     }
 
-    /// The table that the resource belongs to.
     pub fn table(self) -> &'static str {
         if self.resource.is_multiple_of(2) { TASKS } else { CONTAINER_INSTANCES }
     }
@@ -76,21 +74,19 @@ impl Delivery {
     }
 }
 
-/// What the tables contain after a storm, and how they got there.
+/// What the tables contain after a storm, and the writes that led there.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// The number of expected rows.
     pub rows: usize,
-    /// Rows that differ in any way from the item of the newest event, are missing, or should not exist.
+    /// Rows that differ in any way from the newest event's, are missing, or should not exist.
     pub wrong: Vec<String>,
-    /// The number of writes that DynamoDB executed.
     pub writes: usize,
-    /// Writes that replaced a version by the same or a lower one.
+    /// Writes that replaced a version with the same or a lower one.
     pub went_backwards: Vec<String>,
 }
 
 impl Verdict {
-    /// Compares every complete row with its newest event, and every write with the one before it.
+    /// Compares every row with its newest event, and every write with the previous one.
     pub fn new(dynamodb: &DynamoDb, deliveries: &[Delivery]) -> Self {
         let mut newest = BTreeMap::new();
         for delivery in deliveries {
@@ -112,7 +108,7 @@ impl Verdict {
                 }
             }
             verdict.wrong.extend(expected.keys().map(|arn| format!("{arn} is missing")));
-            // The stream must be complete: each write starts from the result of the one before, and the last one
+            // The stream must be complete: each write starts from the result of the previous one, and the last write
             // results in the row.
             let mut latest: BTreeMap<String, Value> = BTreeMap::new();
             for (before, after) in dynamodb.writes(table) {
@@ -130,7 +126,6 @@ impl Verdict {
         verdict
     }
 
-    /// Panics unless every row and every write is correct.
     pub fn assert_correct(&self) {
         assert!(self.wrong.is_empty(), "{} of {} rows are wrong: {:#?}", self.wrong.len(), self.rows, self.wrong);
         assert!(
@@ -167,7 +162,6 @@ pub async fn send_all_and_redrive(lambda: &Lambda, deliveries: &[Delivery]) -> V
     panic!("{} events still fail after 20 redrives: {:?}", left.len(), outcomes(&all));
 }
 
-/// How many answers had each outcome.
 pub fn outcomes(answers: &[Answer]) -> BTreeMap<String, usize> {
     let mut outcomes = BTreeMap::new();
     for answer in answers {

@@ -1,4 +1,4 @@
-//! TLS termination in front of DynamoDB, with a certificate authority generated on the fly.
+//! TLS termination for DynamoDB, with a generated certificate authority.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// A running TLS proxy. It serves until dropped.
+/// Serves until dropped.
 pub struct TlsProxy {
-    /// The endpoint.
     pub url: String,
     /// A file for `SSL_CERT_FILE`: the authority's certificate, followed by every root that this machine trusts, so
     /// that it is as long as Lambda's.
@@ -22,10 +21,10 @@ pub struct TlsProxy {
 }
 
 impl TlsProxy {
-    /// Terminates TLS in front of the DynamoDB at `upstream`, and writes the roots into `folder`.
+    /// Starts a proxy for the DynamoDB at `upstream`, and writes the roots into `folder`.
     pub async fn start(upstream: &str, folder: &Path) -> Self {
         let mut authority = CertificateParams::default();
-        // A name of its own: if both certificates had the same one, OpenSSL would treat the second as self-signed.
+        // If both certificates had the same name, OpenSSL would treat the second as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("a CA");

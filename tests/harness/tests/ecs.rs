@@ -1,4 +1,4 @@
-//! The double of the ECS API answers as ECS does.
+//! The fake ECS API answers as ECS does.
 #![allow(clippy::expect_used, reason = "a test that can't go on fails by panicking")]
 
 use std::time::Duration;

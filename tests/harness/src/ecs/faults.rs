@@ -1,8 +1,7 @@
-//! What makes ECS refuse a request: faults and throttling.
+//! Faults and throttling of ECS.
 
 use std::time::Instant;
 
-/// A fault that one request can meet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Refused with `ThrottlingException`.
@@ -13,7 +12,7 @@ pub enum Fault {
     AccessDenied,
     /// Refused with `ClusterNotFoundException`.
     ClusterNotFound,
-    /// Refused with an error code and a message that are not of AWS, as a proxy may.
+    /// Refused with an error code and a message that are not from AWS, as by a proxy.
     Foreign(&'static str),
     /// The connection is closed after half of the response.
     HalfAnswer,
@@ -25,20 +24,17 @@ pub enum Fault {
     Closed,
 }
 
-/// Which of the requests that match a rule meet its fault.
+/// Which of a rule's requests meet its fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Times {
-    /// The next one.
     Once,
-    /// The next so many.
     Next(u32),
-    /// One in so many: `Every(3)` is the third, the sixth, and so on.
+    /// `Every(3)` is the third, the sixth, and so on.
     Every(u32),
-    /// All of them.
     Always,
 }
 
-/// A fault, and the requests that meet it: by default all operations in all clusters.
+/// A fault, and its requests: by default all operations in all clusters.
 #[derive(Clone, Debug)]
 pub struct Rule {
     fault: Fault,
@@ -49,12 +45,11 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A fault for so many requests.
     pub fn new(fault: Fault, times: Times) -> Self {
         Self { fault, times, operation: None, cluster: None, matched: 0 }
     }
 
-    /// Only for this operation, for example `ListTasks`.
+    /// Only for this operation, such as `ListTasks`.
     #[must_use]
     pub fn operation(self, operation: &'static str) -> Self {
         Self { operation: Some(operation), ..self }
@@ -84,7 +79,6 @@ impl Rule {
     }
 }
 
-/// The token buckets of an account.
 pub(super) struct Buckets {
     resources: Bucket,
     clusters: Bucket,

@@ -10,12 +10,11 @@ use serde_json::{Serializer, Value, json};
 /// When the first task was created, in milliseconds: 2026-03-02T09:14:28.417Z.
 const CREATED: u64 = 1_772_442_868_417;
 
-/// The ARN of a cluster.
 pub fn cluster(name: &str) -> String {
     format!("arn:aws:ecs:eu-west-1:123456789012:cluster/{name}")
 }
 
-/// A running Fargate task. Its number identifies it in its cluster; its start depends on the version.
+/// A running Fargate task, identified by its number in the cluster. Its start depends on the version.
 pub fn task(cluster: &str, number: u32, version: u64) -> Value {
     let id = id(number);
     let arn = arn(cluster, "task", &id);
@@ -90,7 +89,7 @@ pub fn task(cluster: &str, number: u32, version: u64) -> Value {
     })
 }
 
-/// An active container instance. Its number identifies it in its cluster; its running tasks depend on the version.
+/// An active container instance, identified by its number in the cluster. Its running tasks depend on the version.
 pub fn container_instance(cluster: &str, number: u32, version: u64) -> Value {
     let id = id(number);
     let tcp = ["22", "2375", "2376", "51678", "51679"];
@@ -180,7 +179,6 @@ fn time(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
 }
 
-/// An object as ECS writes it.
 pub(super) fn text(object: &Value) -> String {
     let mut text = Vec::new();
     object.serialize(&mut Serializer::with_formatter(&mut text, EcsNumbers)).expect("JSON");
