@@ -1,4 +1,4 @@
-//! Through the index where the table has it, else by a scan, which says what it cost.
+//! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost.
 
 use crate::tables::filter::Filter;
 use crate::tables::listing::Listing;
@@ -6,6 +6,7 @@ use crate::tables::search::is_full_task_id;
 use crate::tables::{Access, Tables, TaskSet};
 use ecs_model::Task;
 use ecs_state_recorder::state::index::INDEX;
+use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 use serde::de::DeserializeOwned;
 
@@ -13,15 +14,15 @@ use crate::arguments::Filters;
 use crate::failure::{Failure, Unreadable};
 use crate::terminal::{Progress, grouped, note};
 
-/// Whether to use the index, and what has been told about it.
+/// Finds tasks through the index, or by a scan once the index turns out to be missing.
 pub(crate) struct Source<'t> {
     tables: &'t Tables,
     access: Access,
     quiet: bool,
 }
 
-/// How many entries of the index a read unit reads: two eventually consistent reads of 4 KB, and an entry has some 400
-/// bytes.
+/// How many entries of the index one read unit covers: it is two eventually consistent reads of 4 KB, and an entry has
+/// some 400 bytes.
 const ENTRIES_PER_UNIT: usize = 20;
 
 impl<'t> Source<'t> {
@@ -41,42 +42,42 @@ impl<'t> Source<'t> {
         limit: Option<usize>,
     ) -> Result<Listing<'t, Task>, Failure> {
         let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
-        loop {
-            let update = |rows, units| progress.update(rows, units);
-            let found = self.tables.tasks(which, filter, self.access, limit, &update).await;
-            progress.clear();
-            match found {
-                Err(error) if self.access == Access::Index && error.is_missing_index() => self.access = Access::Scan,
-                Err(error) => return Err(error.into()),
-                Ok(listing) => {
-                    self.tell(&progress, listing.known());
-                    return Ok(listing);
-                }
-            }
-        }
+        let update = |rows, units| progress.update(rows, units);
+        let tables = self.tables;
+        let tasks = async |access| tables.tasks(which, filter, access, limit, &update).await;
+        let listing = self.with_fallback(&progress, tasks).await?;
+        self.note_cost(&progress, listing.known());
+        Ok(listing)
     }
 
-    /// The ARNs of the tasks whose id is this or has it as a part.
+    /// The ARNs of the tasks whose id is or contains `id`.
     pub(crate) async fn find(&mut self, id: &str, cluster: Option<&str>) -> Result<Vec<String>, Failure> {
         let progress = Progress::new();
-        loop {
-            let update = |rows, units| progress.update(rows, units);
-            let found = self.tables.find_task(id, cluster, self.access, &update).await;
-            progress.clear();
-            match found {
-                Err(error) if self.access == Access::Index && error.is_missing_index() => self.access = Access::Scan,
-                Err(error) => return Err(error.into()),
-                Ok(arns) => {
-                    // For a part of an id, every entry of the index is read.
-                    self.tell(&progress, if is_full_task_id(id) { 1 } else { progress.rows() });
-                    return Ok(arns);
-                }
-            }
-        }
+        let update = |rows, units| progress.update(rows, units);
+        let tables = self.tables;
+        let find = async |access| tables.find_task(id, cluster, access, &update).await;
+        let arns = self.with_fallback(&progress, find).await?;
+        // For a part of an id, every entry of the index is read.
+        self.note_cost(&progress, if is_full_task_id(id) { 1 } else { progress.rows() });
+        Ok(arns)
     }
 
-    /// Says what a scan cost, and what the index would have.
-    fn tell(&self, progress: &Progress, found: usize) {
+    async fn with_fallback<T>(
+        &mut self,
+        progress: &Progress,
+        read: impl AsyncFn(Access) -> Result<T, ReadError>,
+    ) -> Result<T, Failure> {
+        let mut found = read(self.access).await;
+        if self.access == Access::Index && found.as_ref().is_err_and(ReadError::is_missing_index) {
+            self.access = Access::Scan;
+            found = read(self.access).await;
+        }
+        progress.clear();
+        Ok(found?)
+    }
+
+    /// Notes what a scan cost, and what the index would have cost.
+    fn note_cost(&self, progress: &Progress, found: usize) {
         if let (Access::Scan, false, Some(cost)) = (self.access, self.quiet, progress.cost()) {
             let units = found.div_ceil(ENTRIES_PER_UNIT).max(1);
             let units = grouped(u64::try_from(units).unwrap_or(u64::MAX));
@@ -87,8 +88,8 @@ impl<'t> Source<'t> {
     }
 }
 
-/// Shows the rows of a listing, at most `limit` of them. `show` returns whether the row counts toward the limit.
-/// Returns how many count, and what could not be read.
+/// Shows the rows of a listing until `limit` of them count; `show` returns whether a row does. Returns how many count,
+/// and which could not be read.
 pub(crate) async fn for_each_row<T: DeserializeOwned>(
     mut listing: Listing<'_, T>,
     limit: Option<usize>,
@@ -113,7 +114,7 @@ pub(crate) async fn for_each_row<T: DeserializeOwned>(
     Ok((found, unreadable))
 }
 
-/// The filter that the arguments describe; an id in EC2 is looked up.
+/// The filter described by the arguments. An EC2 instance id is looked up.
 pub(crate) async fn filter(tables: &Tables, filters: &Filters, stopped: bool) -> Result<Filter, Failure> {
     let mut filter = filters.filter(stopped)?;
     if let Some(instance) = &filters.instance {

@@ -1,4 +1,4 @@
-//! What can be asked for on the command line.
+//! The arguments of the command line.
 #![allow(clippy::doc_markdown, reason = "these comments are the help, which is not Markdown")]
 
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::time;
 
 const EXAMPLES: &str = "\
 Examples:
-  ecs-state tasks --cluster demo --service web        what runs of a service
-  ecs-state stopped --since 7d --code OutOfMemory     what was killed for its memory
-  ecs-state stopped --since 7d --summary              why tasks stopped, counted
-  ecs-state task 5f1b9c0e                             one task: its life, its end, and why
-  ecs-state instances --disconnected 5m               whose agent stays disconnected
-  ecs-state tasks --json | jq -r .taskArn             for programs: one object a line
+  ecs-state tasks --cluster demo --service web        the active tasks of a service
+  ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
+  ecs-state stopped --since 7d --summary              stops counted by reason
+  ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
+  ecs-state instances --disconnected 5m               instances whose agent stays disconnected
+  ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
 Exit codes:
   0  found    1  nothing found    2  wrong usage, or several tasks match
   3  AWS refused or could not be reached, or a row could not be read";
 
-/// What runs on Amazon ECS, what stopped, and why: from the tables that ecs-state-recorder keeps.
+/// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
 #[command(name = "ecs-state", version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
 pub(crate) struct Arguments {
@@ -40,15 +40,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// List the tasks that have not stopped
     Tasks(TasksArguments),
-    /// List the tasks that have stopped, newest first, and why
+    /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
-    /// List the container instances
+    /// List container instances
     Instances(InstancesArguments),
-    /// Show the tasks that have not stopped again and again, until Ctrl-C, with changes highlighted
+    /// Watch the tasks that have not stopped, with changes highlighted
     Watch(WatchArguments),
-    /// Print a script that completes ecs-state's arguments in a shell
+    /// Print a shell's completion script
     #[command(after_help = "\
 Examples:
   bash    source <(ecs-state completions bash)
@@ -60,7 +60,6 @@ Examples:
     },
 }
 
-/// Where the tables are.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Tables")]
 pub(crate) struct Connection {
@@ -78,7 +77,6 @@ pub(crate) struct Connection {
     pub(crate) region: Option<String>,
 }
 
-/// TaskSet tasks.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Filters {
@@ -91,22 +89,22 @@ pub(crate) struct Filters {
     /// Only tasks of this task definition, in any revision or in one: web, web:42
     #[arg(long, value_name = "FAMILY[:REVISION]")]
     family: Option<String>,
-    /// Only tasks of this group: service:web, family:etl, or one chosen by whoever started them
+    /// Only tasks of this group: service:web, family:etl, or a custom group
     #[arg(long)]
     group: Option<String>,
     /// Only tasks in this status
     #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = PossibleValuesParser::new(STATUSES))]
     status: Option<String>,
-    /// Only tasks that this deployment, user or program started
+    /// Only tasks started by this deployment, user or program
     #[arg(long, value_name = "NAME")]
     started_by: Option<String>,
     /// Only tasks with a container whose image or digest contains this text
     #[arg(long, value_name = "TEXT")]
     image: Option<String>,
-    /// Only tasks on this container instance, by its id or the beginning of it
+    /// Only tasks on this container instance, by its id or a prefix of it
     #[arg(long, value_name = "ID|ARN|EC2 ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) instance: Option<String>,
-    /// Also tasks that ECS no longer knows, although they are not known to have stopped
+    /// Include tasks that ECS no longer knows and that are not known to have stopped
     #[arg(long)]
     missing: bool,
 }
@@ -124,7 +122,7 @@ const STATUSES: [&str; 9] = [
 ];
 
 impl Filters {
-    /// As a filter, but for the instance. `stopped` is whether stopped tasks are listed.
+    /// Converts all but the instance. `stopped` is whether stopped tasks are listed.
     pub(crate) fn filter(&self, stopped: bool) -> Result<Filter, Failure> {
         let status = self.status.as_ref().map(|status| status.to_ascii_uppercase());
         if let Some(status) = &status
@@ -135,7 +133,7 @@ impl Filters {
         }
         Ok(Filter {
             cluster: self.cluster.clone(),
-            // As the column GROUP has it, too.
+            // The column GROUP shows it with the prefix.
             service: self.service.as_ref().map(|name| name.strip_prefix("service:").unwrap_or(name).to_owned()),
             group: self.group.clone(),
             family: self.family.clone(),
@@ -148,14 +146,13 @@ impl Filters {
     }
 }
 
-/// How tasks are read and printed.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
-    /// Print one JSON object a line, with ECS's own field names; of a stopped task, `diagnosis` says why
+    /// Print one JSON object per line, with ECS's own field names; a stopped task also has a `diagnosis`
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show what a run overrides of environment variables and commands, which may be secret
+    /// Show overridden environment variables and commands, which may be secret
     #[arg(long)]
     pub(crate) show_environment: bool,
     /// Read the whole table instead of the index
@@ -176,7 +173,7 @@ pub(crate) struct TasksArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct StoppedArguments {
-    /// Only tasks that have stopped since: 24h, 7d, 90000h, or 2026-03-02T11:40:26Z, or 2026-03-02
+    /// Only tasks that have stopped since then: 24h, 7d, 2026-03-02, or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
     pub(crate) since: DateTime<Utc>,
     /// Only tasks with this diagnosis, such as OutOfMemory
@@ -196,10 +193,10 @@ pub(crate) struct StoppedArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct TaskArguments {
-    /// The task's ARN, its id, or a part of its id that no other task has
+    /// The task's ARN, its id, or a unique part of its id
     #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) id: String,
-    /// Look in this cluster only
+    /// Only in this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
     #[command(flatten)]
@@ -211,23 +208,23 @@ pub(crate) struct InstancesArguments {
     /// Only instances of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
-    /// Only instances whose agent has been disconnected for so long: 5m, 1h
+    /// Only instances whose agent has been disconnected for at least this long: 5m, 1h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) disconnected: Option<Duration>,
-    /// Also instances that were deregistered
+    /// Include deregistered instances
     #[arg(long)]
     pub(crate) inactive: bool,
-    /// Also instances that ECS no longer knows
+    /// Include instances that ECS no longer knows
     #[arg(long)]
     pub(crate) missing: bool,
-    /// Print one JSON object a line, with ECS's own field names
+    /// Print one JSON object per line, with ECS's own field names
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
-    /// The pause between two looks
+    /// The pause between refreshes
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
     pub(crate) interval: Duration,
     #[command(flatten)]
@@ -251,7 +248,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Possible values, so that shells complete them.
+/// The codes are possible values, so that shells complete them.
 fn code_parser() -> impl TypedValueParser<Value = Code> {
     PossibleValuesParser::new(Code::all().map(|code| code.to_string())).try_map(|name| name.parse::<Code>())
 }

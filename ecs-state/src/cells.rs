@@ -1,7 +1,8 @@
-//! Values that several commands show alike.
+//! Values that several commands show.
 
 use anstyle::Style;
 use chrono::{DateTime, Utc};
+use ecs_model::arn::last_part;
 use ecs_model::diagnosis::Code;
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
@@ -9,7 +10,7 @@ use ecs_state_recorder::state::stored::Stored;
 use crate::terminal::{DIM, GREEN, PLAIN, RED, YELLOW};
 use crate::time::age;
 
-/// Stops that are part of normal operation recede, and those that are not anybody's fault are not red.
+/// Dim for stops in normal operation, yellow for those that the infrastructure caused, red for all others.
 pub(crate) fn code_style(code: Code) -> Style {
     match code {
         Code::ScaledIn | Code::Finished | Code::Terminated => DIM,
@@ -25,7 +26,7 @@ pub(crate) fn code_style(code: Code) -> Style {
     }
 }
 
-/// The status, and since when ECS no longer knows the task.
+/// The status, and how long the task has been missing in ECS.
 pub(crate) fn status(row: &Stored<Task>, now: DateTime<Utc>) -> (String, Style) {
     let status = row.state.last_status.as_ref();
     let text = status.map_or("–", TaskStatus::as_str);
@@ -37,13 +38,12 @@ pub(crate) fn status(row: &Stored<Task>, now: DateTime<Utc>) -> (String, Style) 
     }
 }
 
-/// The task definition, as people name it: `web:42`.
-pub(crate) fn definition(task: &Task) -> String {
-    let definition = task.task_definition_arn.as_deref().unwrap_or("–");
-    definition.rsplit_once('/').map_or(definition, |(_, name)| name).to_owned()
+/// The task definition by name and revision: `web:42`.
+pub(crate) fn definition(task: &Task) -> &str {
+    task.task_definition_arn.as_deref().map_or("–", last_part)
 }
 
-/// The private addresses of a task, each once.
+/// The private addresses of a task.
 pub(crate) fn addresses(task: &Task) -> Vec<String> {
     let of_containers = task
         .containers

@@ -1,9 +1,9 @@
 //! The widths of a table's columns, fitted to the terminal.
 
-/// What stands between two columns.
+/// The space between two columns.
 pub(crate) const GAP: &str = "  ";
 
-/// A column, and what happens to it where the terminal is too narrow for all.
+/// A column, and how it fits a narrow terminal.
 pub(crate) struct Column {
     pub(crate) title: &'static str,
     pub(crate) fit: Fit,
@@ -11,22 +11,22 @@ pub(crate) struct Column {
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Fit {
-    /// Nothing: it is always shown whole.
+    /// It is never truncated.
     Whole,
-    /// An id: its beginning is enough.
+    /// An id, of which a prefix is enough.
     Id,
-    /// It is truncated, though not below this width.
+    /// It is truncated, but not below this width.
     AtLeast(usize),
-    /// It is left out, the rightmost such column first.
+    /// It is omitted, from right to left.
     Optional,
-    /// The last column, a sentence: it moves to a line of its own.
+    /// The last column, a sentence, which moves to its own line.
     Below,
 }
 
-/// How much of an id is always shown.
+/// The width of a truncated id.
 const ID: usize = 12;
 
-/// The width of each column; 0 leaves it out.
+/// The width of each column; 0 omits it.
 pub(crate) fn fit(columns: &[Column], natural: &[usize], width: Option<usize>) -> Vec<usize> {
     let mut widths = natural.to_vec();
     let Some(width) = width else { return widths };

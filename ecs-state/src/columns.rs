@@ -1,5 +1,5 @@
-//! Tables that fit the terminal. Rows are printed in blocks: a long list is not kept in memory, and its beginning appears
-//! at once.
+//! Tables that fit the terminal. Rows are printed in blocks, so that a long list is not kept in memory and its first
+//! rows appear at once.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,9 +9,9 @@ use anstyle::Style;
 use crate::column_widths::{Column, Fit, GAP, fit};
 use crate::terminal::{BOLD, DIM, PLAIN, clean, columns};
 
-/// How many rows have the same column widths.
+/// How many rows share their column widths.
 const BLOCK: usize = 1000;
-/// How far a text on its own line is indented.
+/// The indentation of a text on its own line.
 const INDENT: usize = 8;
 
 /// A text and its style.
@@ -30,18 +30,16 @@ impl Cell {
         Self { text: clean(text).into_owned(), style }
     }
 
-    /// The same in another style.
     pub(crate) fn with(self, style: Style) -> Self {
         Self { style, ..self }
     }
 }
 
-/// A table that is being written.
 pub(crate) struct Table<'o> {
     columns: &'static [Column],
     width: Option<usize>,
     rows: Vec<Vec<Cell>>,
-    /// Of each column, whether the header that was printed has it.
+    /// Which columns the last header has.
     shown: Option<Vec<bool>>,
     output: &'o mut dyn Write,
 }
@@ -51,7 +49,7 @@ impl<'o> Table<'o> {
         Self { columns, width, rows: Vec::new(), shown: None, output }
     }
 
-    /// For what is printed in its place.
+    /// The output, for what is printed instead of a table.
     pub(crate) fn output(&mut self) -> &mut dyn Write {
         self.output
     }
@@ -69,13 +67,13 @@ impl<'o> Table<'o> {
         let natural: Vec<usize> = (0..self.columns.len())
             .map(|at| {
                 let cells = self.rows.iter().map(|row| columns(&row[at].text)).max().unwrap_or_default();
-                // A column without any text is left out.
+                // A column without any text is omitted.
                 if cells == 0 { 0 } else { cells.max(columns(self.columns[at].title)) }
             })
             .collect();
         let widths = fit(self.columns, &natural, self.width);
         let shown: Vec<bool> = widths.iter().map(|width| *width > 0).collect();
-        // Rows with other columns than those before them get a header of their own.
+        // A block with different columns gets its own header.
         if self.shown.as_ref() != Some(&shown) {
             let titles = self.columns.iter().map(|column| Cell::styled(column.title, BOLD)).collect::<Vec<_>>();
             write_line(self.output, &titles, &widths)?;
@@ -108,27 +106,27 @@ fn write_line(output: &mut dyn Write, cells: &[Cell], widths: &[usize]) -> io::R
     writeln!(output, "{}", line.trim_end())
 }
 
-/// Truncates a text to a width. An id just ends; any other text shows that something is missing.
+/// Truncates a text to a width. An id simply ends; other text ends with an ellipsis.
 pub(crate) fn truncate(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
     let is_id = text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let room = if is_id { width } else { width.saturating_sub(1) };
-    let mut cut = String::new();
+    let mut truncated = String::new();
     for character in text.chars() {
-        if columns(&cut) + columns(character.encode_utf8(&mut [0; 4])) > room {
+        if columns(&truncated) + columns(character.encode_utf8(&mut [0; 4])) > room {
             break;
         }
-        cut.push(character);
+        truncated.push(character);
     }
     if !is_id {
-        cut.push('…');
+        truncated.push('…');
     }
-    cut
+    truncated
 }
 
-/// Breaks a text into lines, between words where that is possible.
+/// Breaks a text into lines, between words if possible.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
     for word in text.split(' ') {
@@ -150,12 +148,12 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A line of a heading and what is under it.
+/// Writes a blank line and a heading.
 pub(crate) fn heading(output: &mut dyn Write, title: &str) -> io::Result<()> {
     writeln!(output, "\n{BOLD}{title}{BOLD:#}")
 }
 
-/// Lines of a name and a value, aligned; the value is wrapped.
+/// Writes names and values, aligned. Long values are wrapped.
 pub(crate) fn fields(output: &mut dyn Write, fields: &[(&str, String)], width: Option<usize>) -> io::Result<()> {
     let name_width = fields.iter().map(|(name, _)| columns(name)).max().unwrap_or_default();
     let room = width.unwrap_or(usize::MAX).saturating_sub(name_width + 4).max(20);

@@ -19,7 +19,7 @@ use ecs_state_recorder::resource::Resource;
 use crate::arguments::Connection;
 use crate::failure::Failure;
 
-/// A page of 1 MB, over a slow network.
+/// Enough for a page of 1 MB over a slow network.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 6;
@@ -27,13 +27,16 @@ const ATTEMPTS: u32 = 6;
 pub(crate) async fn open(connection: &Connection) -> Result<Tables, Failure> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(profile) = &connection.profile {
-        // As with the AWS CLI, the profile that is named here goes before credentials in the environment. A role of the
-        // profile is assumed in the region of the tables.
+        // As in the AWS CLI, a profile given here overrides credentials in the environment. A role of the profile is
+        // assumed in the region of the tables.
         let region = if let Some(region) = &connection.region {
             Some(Region::new(region.clone()))
         } else {
-            let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
-            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile).region().await
+            let profile_region = ProfileFileRegionProvider::builder().profile_name(profile).build();
+            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+                .or_else(profile_region)
+                .region()
+                .await
         };
         let provider = ProviderConfig::without_region().with_region(region).with_http_client(aws::https());
         let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&provider).build();

@@ -1,8 +1,6 @@
 //! The exit codes, which are an interface: docs/reference.md.
 
-/// Something was found.
 pub(crate) const FOUND: u8 = 0;
-/// Nothing matches.
 pub(crate) const NOTHING_FOUND: u8 = 1;
 /// The arguments are wrong, or several tasks match.
 pub(crate) const USAGE: u8 = 2;

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the person at the terminal.
+//! Errors, explained to the person at the terminal.
 
 use std::io;
 use std::process::ExitCode;
@@ -14,31 +14,27 @@ use crate::terminal::{clean, note};
 
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// Nothing matches.
     #[error("{0}")]
     Nothing(String),
-    /// The arguments are contradictory.
     #[error("{0}")]
     Usage(String),
-    /// AWS refused, or could not be reached.
     #[error("{0}")]
     Aws(String),
-    /// Rows could not be read. Each has been named already.
+    /// Each row has been named already.
     #[error("rows could not be read")]
     Unreadable,
     /// A signal, with its exit code.
     #[error("ended by a signal")]
     Signal(u8),
-    /// The output could not be written.
     #[error("the output could not be written: {0}")]
     Output(#[from] io::Error),
 }
 
 impl Failure {
-    /// Says what went wrong.
+    /// Prints the error, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let (code, text) = match self {
-            // Whoever read the output has seen enough: `ecs-state tasks | head`.
+            // The reader has seen enough: `ecs-state tasks | head`.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => (FOUND, None),
             Self::Nothing(text) => (NOTHING_FOUND, Some(text.clone())),
             Self::Usage(_) => (USAGE, Some(format!("error: {self}"))),
@@ -55,7 +51,7 @@ impl Failure {
 
 impl From<InvalidVariable> for Failure {
     fn from(error: InvalidVariable) -> Self {
-        let flag = if error.variable == "AWS_REGION" { "; --region chooses one, too" } else { "" };
+        let flag = if error.variable == "AWS_REGION" { ", or use --region" } else { "" };
         Self::Aws(format!("{error}{flag}"))
     }
 }
@@ -67,17 +63,17 @@ impl From<ReadError> for Failure {
         let (StoreError::Transient(cause) | StoreError::Permanent(cause)) = cause;
         Self::Aws(match cause {
             Cause::NoCredentials => {
-                "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check that the profile \
-                 of --profile or AWS_PROFILE exists"
+                "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check that the \
+                 profile of --profile or AWS_PROFILE exists"
                     .to_owned()
             }
             Cause::Credentials => format!(
-                "the AWS credentials could not be fetched{details}: sign in again, for example with `aws sso login`, or \
+                "the AWS credentials could not be fetched{details}: sign in again, such as with `aws sso login`, or \
                  choose another profile with --profile or AWS_PROFILE"
             ),
             Cause::Timeout | Cause::UnknownHost | Cause::Connection(_) | Cause::Tls(_) => {
                 let why = match &cause {
-                    Cause::Timeout => "it did not answer in time".to_owned(),
+                    Cause::Timeout => "it did not respond in time".to_owned(),
                     Cause::UnknownHost => "its host name is unknown".to_owned(),
                     Cause::Connection(Some(kind)) => kind.to_string(),
                     Cause::Tls(error) => error.to_string(),
@@ -102,8 +98,8 @@ impl From<ReadError> for Failure {
                     format!("the AWS credentials are invalid or have expired{details}: sign in again")
                 }
                 Some(code) if code.contains("Throttl") || code.contains("Exceeded") => format!(
-                    "DynamoDB throttled {action} on the table {table:?} again and again{details}: try again later, or \
-                     raise the table's limits"
+                    "DynamoDB kept throttling {action} on the table {table:?}{details}: try again later, or raise the \
+                     table's limits"
                 ),
                 Some(code) => format!("{action} on the table {table:?} failed: {code}{details}"),
                 None => format!(
@@ -115,7 +111,7 @@ impl From<ReadError> for Failure {
                 format!("DynamoDB kept leaving rows of the table {table:?} unread: it is throttled; try again later")
             }
             Cause::StartKeyIgnored => format!(
-                "{action} on the index of the table {table:?} started again at the beginning: use --scan, or check whether \
+                "{action} on the index of the table {table:?} restarted at the beginning: use --scan, or check whether \
                  AWS_ENDPOINT_URL_DYNAMODB leads to something other than DynamoDB"
             ),
             other => format!("{action} on the table {table:?} failed: {other}"),
@@ -128,7 +124,6 @@ impl From<ReadError> for Failure {
 pub(crate) struct Unreadable(usize);
 
 impl Unreadable {
-    /// Warns about one.
     pub(crate) fn add(&mut self, error: &ModelError) {
         note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
         self.0 += 1;

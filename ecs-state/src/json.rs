@@ -1,21 +1,19 @@
-//! JSON for programs: one object a line, with ECS's own field names.
+//! JSON for programs: one object per line, with ECS's own field names.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{ContainerInstance, Task};
+use ecs_state_recorder::state::redaction::REDACTED;
 use ecs_state_recorder::state::stored::{Recorded, Stored};
 use serde::Serialize;
 
 use crate::terminal::is_unsafe;
 
-/// What is shown in place of what may be secret.
+/// Shown in place of a value that may be secret.
 pub(crate) const HIDDEN: &str = "[hidden]";
-/// What the recorder stores in place of what it redacts.
-const REDACTED: &str = "[redacted]";
 
-/// A state, what the table keeps beside it, and the diagnosis of a stopped task.
 #[derive(Serialize)]
 struct Line<'r, T> {
     #[serde(flatten)]
@@ -34,7 +32,7 @@ pub(crate) fn instance(output: &mut dyn Write, row: &Stored<ContainerInstance>) 
     line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis: None })
 }
 
-/// Writes an object. What a terminal would obey is escaped, which is the same to a program.
+/// Writes an object. Terminal control characters are escaped, which does not change the JSON value.
 pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_string(object)?;
     if !json.contains(is_unsafe) {
@@ -53,7 +51,7 @@ pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Resul
     writeln!(output, "{escaped}")
 }
 
-/// Hides what a run overrides of environment variables and commands: either may be secret. Names stay.
+/// Hides overridden environment variables and commands, which may be secret. Names stay.
 pub(crate) fn hide(task: &mut Task) {
     let Some(overrides) = &mut task.overrides else { return };
     overrides.other.values_mut().for_each(|value| *value = HIDDEN.into());
@@ -69,7 +67,7 @@ pub(crate) fn hide(task: &mut Task) {
         if !container.environment.is_absent() {
             container.environment = environment.into();
         }
-        // What this version does not know may be as secret.
+        // Fields that this version does not know may be secret, too.
         container.other.values_mut().for_each(|value| *value = HIDDEN.into());
         if !container.command.is_empty() {
             container.command = vec![HIDDEN.to_owned()].into();

@@ -1,10 +1,8 @@
 //! The rows of both tables, as typed values.
 //!
-//! A [`Listing`](listing::Listing) is read in two steps: first the keys of what matches, then the rows to these keys in batches. The keys
-//! come through the index, in order and page by page; or from a parallel scan, which keeps nothing but the keys of what
-//! matches. So memory is bounded by some pages and batches, and for a scan by what matches, whatever the table's size.
-//!
-//! What the index has as its keys: [`ecs_state_recorder::state::index`].
+//! A [`Listing`](listing::Listing) is read in two steps: first the keys of matching rows, then the rows, in batches.
+//! The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching keys. So
+//! memory is bounded by a few pages and batches, or for a scan by the number of matches, whatever the table's size.
 
 mod entry;
 pub(crate) mod filter;
@@ -24,35 +22,30 @@ use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 use serde::de::DeserializeOwned;
 
-/// How many requests are under way at the same time.
+/// How many requests are in flight at once.
 const CONCURRENCY: usize = 4;
 
-/// The two tables.
+/// The two tables, by their names.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    /// The client.
     pub(crate) client: Client,
-    /// The name of the table of tasks.
     pub(crate) tasks: String,
-    /// The name of the table of container instances.
     pub(crate) container_instances: String,
 }
 
 /// The tasks that have not stopped, or those that have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TaskSet {
-    /// Those that have not stopped, by cluster, group and creation.
+    /// By cluster, group and creation time.
     Active,
-    /// Those that have stopped since then, newest first.
+    /// Newest first.
     StoppedSince(DateTime<Utc>),
 }
 
 /// How the keys of tasks are found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Access {
-    /// Through the index.
     Index,
-    /// By a parallel scan of the table.
     Scan,
 }
 
@@ -65,10 +58,6 @@ impl Tables {
     }
 
     /// Reads one row by its ARN.
-    ///
-    /// # Errors
-    ///
-    /// The request failed.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         resource: Resource,

@@ -1,4 +1,4 @@
-//! The terminal: what may reach it, its width, and notes beside the output.
+//! The terminal: safe text, its size, notes on standard error, and progress.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,7 +15,7 @@ pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub(crate) const RED: Style = AnsiColor::Red.on_default();
 
-/// Replaces what a terminal would obey: control characters, and those that change the direction of text.
+/// Escapes control sequences, and characters that change the direction of text.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return text.into();
@@ -38,7 +38,7 @@ pub(crate) fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// How many columns a text takes.
+/// The width of a text in columns.
 pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
@@ -57,7 +57,7 @@ pub(crate) fn size() -> Option<(usize, usize)> {
     terminal_size::terminal_size_of(stdout).map(|(width, height)| (width.0.into(), height.0.into()))
 }
 
-/// Writes a line to standard error, whatever is in it. That nobody reads it is no reason to stop.
+/// Writes a text to standard error, without control sequences. A closed standard error is ignored.
 pub(crate) fn note(text: &str) {
     let mut stderr = anstream::stderr().lock();
     for line in text.split('\n') {
@@ -65,7 +65,7 @@ pub(crate) fn note(text: &str) {
     }
 }
 
-/// The progress of a scan: on a terminal, once it takes long; and what it cost.
+/// The progress of a scan, shown on a terminal once it takes long, and its cost.
 pub(crate) struct Progress {
     started: Instant,
     shown: Cell<bool>,
@@ -98,19 +98,17 @@ impl Progress {
         }
     }
 
-    /// Removes the line with the progress.
+    /// Removes the progress from the terminal.
     pub(crate) fn clear(&self) {
         if self.shown.replace(false) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 
-    /// How many rows were read.
     pub(crate) fn rows(&self) -> usize {
         usize::try_from(self.rows.get()).unwrap_or(usize::MAX)
     }
 
-    /// How many rows were read, and what that cost.
     pub(crate) fn cost(&self) -> Option<String> {
         let (rows, units) = (self.rows.get(), self.units.get());
         (rows > 0).then(|| format!("{} rows, {units:.1} read units", grouped(rows)))

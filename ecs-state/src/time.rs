@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-/// Parses how long ago, an instant, or the start of a day in UTC.
+/// Parses a duration before now, an instant, or a day, which starts at midnight UTC.
 pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let ago = TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
@@ -16,7 +16,7 @@ pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     instant.ok_or_else(|| "must be a duration such as 24h or 7d, or a time such as 2026-03-02T11:40:26Z".to_owned())
 }
 
-/// How long ago a time is, in its two largest units: `3h12m`. A time of a clock that is ahead is `0s` ago.
+/// How long ago a time is, in its two largest units: `3h12m`. A time in the future is `0s` ago.
 pub(crate) fn age(time: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     time.map_or_else(|| "–".to_owned(), |time| duration(now - time))
 }
@@ -46,7 +46,7 @@ pub(crate) fn precise(delta: TimeDelta) -> String {
     }
 }
 
-/// A time of day and date, to the second.
+/// A date and a time, to the second.
 pub(crate) fn instant(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }

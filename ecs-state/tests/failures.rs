@@ -1,4 +1,4 @@
-//! What goes wrong is said in a sentence that tells what to do, with the exit code that belongs to it.
+//! Every failure is explained in a sentence that says what to do, and has its exit code.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,8 +20,8 @@ async fn nothing_found_is_code_1() {
         let cases: [(&[&str], &str); 4] = [
             (
                 &["tasks"],
-                "no task matches; `ecs-state tasks` lists all that have not stopped, with their clusters and groups, and \
-                 `ecs-state stopped` those that have",
+                "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
+                 groups, and `ecs-state stopped` lists stopped tasks",
             ),
             (
                 &["stopped", "--since", "2026-03-02T11:40:26Z"],
@@ -74,8 +74,9 @@ async fn a_missing_table_is_named() {
         failed(
             3,
             &format!(
-                "error: there is no table \"{name}\" in this account and region: choose another table with --task-table or \
-             --container-instance-table, another account with --profile, another region with --region"
+                "error: there is no table \"{name}\" in this account and region: choose another table with \
+                 --task-table or --container-instance-table, another account with --profile, another region with \
+                 --region"
             ),
         )
     };
@@ -86,7 +87,7 @@ async fn a_missing_table_is_named() {
         assert_eq!(run(command).await, no_table("nope"), "{arguments:?}");
     }
     assert_eq!(fixture.run(&["instances", "--container-instance-table", "none"]).await, no_table("none"));
-    // A flag goes before the variable, and an empty variable is none.
+    // A flag overrides the variable, and an empty variable counts as absent.
     let mut command = fixture.command(&["tasks", "--task-table", TASKS]);
     command.env("TASK_TABLE_NAME", "nope").env("CONTAINER_INSTANCE_TABLE_NAME", "");
     assert_eq!(run(command).await.code, Some(1));
@@ -99,16 +100,16 @@ async fn a_missing_table_is_named() {
 async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
     let mut command = binary();
     command.arg("tasks").env_remove("AWS_REGION");
-    let region = "error: AWS_REGION must be set to an AWS region such as eu-west-1; --region chooses one, too";
+    let region = "error: AWS_REGION must be set to an AWS region such as eu-west-1, or use --region";
     assert_eq!(run(command).await, failed(3, region));
 
-    let credentials = "error: no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check \
-                       that the profile of --profile or AWS_PROFILE exists";
+    let credentials = "error: no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and \
+                       check that the profile of --profile or AWS_PROFILE exists";
     let mut command = binary();
     command.arg("tasks").env_remove("AWS_ACCESS_KEY_ID").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
     assert_eq!(run(command).await, failed(3, credentials));
 
-    // A profile that is named goes before the credentials in the environment.
+    // An explicit profile overrides the credentials in the environment.
     let mut command = binary();
     command.args(["tasks", "--profile", "nope"]).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
     assert_eq!(run(command).await, failed(3, credentials));
@@ -121,7 +122,7 @@ async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_of_dynamodb_says_what_to_do() {
+async fn a_refusal_by_dynamodb_says_what_to_do() {
     let fixture = Fixture::new(true).await;
     fixture.put_details(&fleet());
     let refusals = [
@@ -133,7 +134,7 @@ async fn a_refusal_of_dynamodb_says_what_to_do() {
         (400, "ExpiredTokenException", "the AWS credentials are invalid or have expired"),
         (400, "UnrecognizedClientException", "the AWS credentials are invalid or have expired"),
         (400, "ValidationException", "dynamodb:Scan on the table \"ECSTaskState\" failed: ValidationException"),
-        (400, "ThrottlingException", "DynamoDB throttled dynamodb:Scan on the table \"ECSTaskState\" again and again"),
+        (400, "ThrottlingException", "DynamoDB kept throttling dynamodb:Scan on the table \"ECSTaskState\""),
     ];
     for (status, code, message) in refusals {
         let proxy = Proxy::start(&fixture.dynamodb.url).await;
@@ -147,7 +148,7 @@ async fn a_refusal_of_dynamodb_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transient_faults_are_overcome() {
+async fn transient_faults_are_retried() {
     let fixture = Fixture::new(true).await;
     fixture.put_details(&fleet());
     for fault in [
@@ -166,7 +167,7 @@ async fn transient_faults_are_overcome() {
     }
 }
 
-/// Something like DynamoDB: it answers each request with the next of these, and with the last of them for ever.
+/// A fake DynamoDB that gives these answers in turn, and then repeats the last one.
 async fn answering(answers: &'static [&'static str]) -> String {
     let number = Arc::new(AtomicUsize::new(0));
     let answer = async move || {

@@ -1,4 +1,4 @@
-//! Every filter, through the index and by a scan: the same answers in the same order, and the right ones.
+//! Every filter gives the right answer in the right order, through the index and by a scan.
 
 use chrono::{TimeDelta, Utc};
 use rand::rngs::StdRng;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::fixture::{ECS, Fixture, container_instance, row, stopped, task, time, with};
 
-/// Tasks that differ in everything that can be asked for.
+/// Tasks that differ in everything that can be filtered by.
 fn tasks(random: &mut StdRng) -> Vec<Value> {
     let now = Utc::now();
     (0..120)
         .map(|number| {
             let mut pick = |names: &[&str]| names[random.random_range(0..names.len())].to_owned();
             let (cluster, service) = (pick(&["demo", "other", "a#b"]), pick(&["web", "web2", "api", "a#b", "a"]));
-            // No two at the same time: those have no order in the index.
+            // All at different times: the index does not order tasks with the same time.
             let created = now - TimeDelta::minutes(number * 20) - TimeDelta::hours(50);
             let fields = json!({
                 "group": pick(&["service:web", "service:a", "service:a#b", "family:web", "a", "a#b", ""]),
@@ -50,7 +50,7 @@ fn text<'t>(task: &'t Value, name: &str) -> &'t str {
 
 type Expected = fn(&Value) -> bool;
 
-/// A filter, and an independent sentence for what it means.
+/// A filter, and an independent definition of what it means.
 const FILTERS: &[(&[&str], Expected)] = &[
     (&[], |_| true),
     (&["--cluster", "demo"], |task| text(task, "clusterArn").ends_with("/demo")),
@@ -96,7 +96,7 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
     fixture.put(&row(&container_instance("demo", "aaa", "i-0abc", true), Utc::now()));
 
     let active = |task: &Value| !["STOPPED", "DELETED"].contains(&text(task, "lastStatus"));
-    let by_state = |task: &&Value| {
+    let sort_key = |task: &&Value| {
         (text(task, "clusterArn").to_owned(), format!("{}#{}", text(task, "group"), text(task, "createdAt")))
     };
     let by_status: [(&[&str], &[&str], Expected); 6] = [
@@ -109,16 +109,16 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
         }),
         (&["stopped", "--since", "1s"], &[], |_| false),
     ];
-    let everywhere = FILTERS.iter().flat_map(|(filter, expected)| {
+    let cases = FILTERS.iter().flat_map(|(filter, expected)| {
         [(&["tasks"][..], *filter, *expected), (&["stopped", "--since", "90000h"][..], *filter, *expected)]
     });
     let mut checks = 0;
-    for (command, filter, is_expected) in everywhere.chain(by_status) {
+    for (command, filter, is_expected) in cases.chain(by_status) {
         let wants_active = command[0] == "tasks";
         let mut expected: Vec<&Value> =
             tasks.iter().filter(|task| active(task) == wants_active && is_expected(task)).collect();
         if wants_active {
-            expected.sort_by_key(by_state);
+            expected.sort_by_key(sort_key);
         } else {
             expected.sort_by_key(|task| std::cmp::Reverse(text(task, "stoppedAt").to_owned()));
         }

@@ -1,16 +1,10 @@
-//! A DynamoDB with tasks, and the real binary that reads it.
+//! A DynamoDB with tasks, and the real binary, which reads it.
 
 use std::process::{Command, Output, Stdio};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use ecs_state_recorder::config::Config;
-use ecs_state_recorder::lambda::Payload;
-use ecs_state_recorder::recorder::envelope::Envelope;
-use ecs_state_recorder::state::row::Row;
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
-use serde::Deserialize as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(crate) const ECS: &str = "arn:aws:ecs:eu-west-1:123456789012";
 
@@ -23,7 +17,7 @@ pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// How long ago: `ago(3, 12, 30)` is 3 h 12 min 30 s. Half a minute keeps a printed age from changing during a test.
+/// `ago(3, 12, 30)` is 3 h 12 min 30 s before now. Half a minute keeps a printed age from changing during a test.
 pub(crate) fn ago(hours: i64, minutes: i64, seconds: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::hours(hours) - TimeDelta::minutes(minutes) - TimeDelta::seconds(seconds)
 }
@@ -60,37 +54,16 @@ pub(crate) fn stopped(task: Value, at: DateTime<Utc>, how: Value) -> Value {
     with(task, how)
 }
 
-/// The row that the recorder makes of a detail, as DynamoDB's own JSON.
+/// The row of an event with this detail, as DynamoDB's own JSON.
 pub(crate) fn row(detail: &Value, event_time: DateTime<Utc>) -> Value {
     let kind = if detail.get("taskArn").is_some() { "Task" } else { "Container Instance" };
-    let event = json!({
+    harness::events::row(&json!({
         "version": "0",
         "id": "1d1a7b52-5d0c-b7a9-0e3f-6f1f9f1c2a06",
         "detail-type": format!("ECS {kind} State Change"),
-        "source": "aws.ecs",
         "time": event_time.to_rfc3339_opts(SecondsFormat::Secs, true),
         "detail": detail,
-    });
-    let text = event.to_string();
-    let payload = Payload::deserialize(&mut serde_json::Deserializer::from_str(&text)).unwrap();
-    let envelope = Envelope::parse(&payload).unwrap();
-    let config = Config::read(|_| None).unwrap();
-    let row = Row::new(envelope.state().unwrap(), &config).unwrap();
-    Value::Object(row.item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect())
-}
-
-fn attribute(value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::S(text) => json!({"S": text}),
-        AttributeValue::N(digits) => json!({"N": digits}),
-        AttributeValue::Bool(value) => json!({"BOOL": value}),
-        AttributeValue::Null(_) => json!({"NULL": true}),
-        AttributeValue::L(values) => json!({"L": values.iter().map(attribute).collect::<Vec<_>>()}),
-        AttributeValue::M(fields) => {
-            json!({"M": fields.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Map<_, _>>()})
-        }
-        other => panic!("{other:?}"),
-    }
+    }))
 }
 
 /// A DynamoDB with rows.
@@ -119,14 +92,13 @@ impl Fixture {
         self.put(&row(detail, at));
     }
 
-    /// Puts the rows of details.
     pub(crate) fn put_details(&self, details: &[Value]) {
         for detail in details {
             self.put_detail(detail);
         }
     }
 
-    /// `ecs-state` with these arguments, not yet started. Nothing of the machine's own AWS set-up reaches it.
+    /// `ecs-state` with these arguments, not yet started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary();
         command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb.url);
@@ -139,7 +111,7 @@ impl Fixture {
     }
 }
 
-/// The binary with a region and credentials, and without an endpoint.
+/// The binary with a region and credentials, but no endpoint. The machine's own AWS configuration does not reach it.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecs-state"));
     command
@@ -192,8 +164,7 @@ fn done(output: &Output) -> Done {
     }
 }
 
-/// The fleet that most tests ask about: two clusters, a service in both, a standalone task, and one that ECS has
-/// forgotten.
+/// The fleet of most tests: two clusters with a service in both, a standalone task, and stopped tasks.
 pub(crate) fn fleet() -> Vec<Value> {
     let oom = json!({
         "stopCode": "EssentialContainerExited",
@@ -231,7 +202,7 @@ pub(crate) fn fleet() -> Vec<Value> {
     ]
 }
 
-/// A row of that fleet that ECS no longer knows.
+/// The row of a task of that fleet that ECS no longer knows.
 pub(crate) fn missing() -> Value {
     let detail = task("demo", "f09d2c71a3b84e6f9d15c7e80b2a4463", "web", ago(60, 0, 30));
     let mut row = row(&detail, ago(60, 0, 0));

@@ -1,4 +1,4 @@
-//! What each command prints, whole, into a pipe.
+//! The complete output of each command into a pipe.
 
 use harness::dynamodb::TASKS;
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn fleets() -> [Fixture; 2] {
     fixtures
 }
 
-/// What is on standard error: a scan says what it cost.
+/// Checks standard error: only a scan writes a note, with its cost.
 fn assert_notes(fixture: &Fixture, stderr: &str, found: u32) {
     if fixture.has_index {
         assert_eq!(stderr, "");
@@ -51,7 +51,7 @@ a81c2d3e4f5061728394a5b6c7d8e9f0  demo     service:web  web:42      RUNNING  4m3
     }
 }
 
-/// The age in the output that starts like this, with its seconds.
+/// The age in the output that starts with these minutes, with its seconds.
 fn seconds(output: &str, minutes: &str) -> String {
     output.split_whitespace().find(|word| word.starts_with(minutes) && word.ends_with('s')).unwrap().to_owned()
 }
@@ -78,7 +78,7 @@ async fn columns_that_only_later_rows_fill_get_a_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_without_the_clusters_arn_is_found_by_the_cluster_that_is_shown() {
+async fn a_row_without_the_clusters_arn_is_found_by_the_name_that_is_shown() {
     let fixture = Fixture::new(true).await;
     let mut task = task("demo", "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0));
     task.as_object_mut().unwrap().remove("clusterArn");
@@ -200,8 +200,8 @@ Why it stopped
 Life (UTC)
   2026-03-02 09:14:28.417             created
              09:14:32.739      +4.3s  agent connected
-             09:14:42.735      +9.9s  pull of the images started
-             09:14:47.044      +4.3s  pull of the images ended
+             09:14:42.735      +9.9s  image pull started
+             09:14:47.044      +4.3s  image pull ended
              09:14:48.206      +1.1s  running
              11:39:31.246     +2h24m  stopping
              11:40:03.186     +31.9s  containers ended
@@ -255,7 +255,7 @@ async fn a_running_task_on_ec2_is_shown_with_its_ports_and_until_now() {
   group       service:web
   definition  web:42
   status      RUNNING, to become STOPPED
-  missing     ECS has not known it since {}Z, 1h ago
+  missing     unknown to ECS since {}Z, 1h ago
   as of       {}Z, 2h ago, from an event, version 3
   started by  ecs-svc/4093171225387263520
   runs on     EC2
@@ -278,7 +278,7 @@ Network
         created.format("%Y-%m-%d %H:%M:%S%.3f"),
         started.format(if same_day { "           %H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" }),
     );
-    // Two of its times were taken a moment apart.
+    // Two of the times were taken a moment apart.
     let without_seconds = |text: &str| {
         text.lines()
             .map(|line| line.split_once("since").map_or(line, |(start, _)| start).replace("+1d5h", " 1d5h"))
@@ -288,7 +288,7 @@ Network
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_in_json_has_ecs_names_and_the_diagnosis() {
+async fn a_task_in_json_has_the_field_names_of_ecs_and_the_diagnosis() {
     for fixture in fleets().await {
         let done = fixture.run(&["task", "09aa11bb22cc33dd44ee55ff66778899", "--json"]).await;
         let [found] = &done.objects()[..] else { panic!("{done:?}") };
@@ -313,7 +313,7 @@ async fn a_task_in_json_has_ecs_names_and_the_diagnosis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn container_instances_are_listed_and_those_that_stay_disconnected_found() {
+async fn container_instances_are_listed_and_filtered_by_how_long_they_have_been_disconnected() {
     let fixture = Fixture::new(false).await;
     let put = |id: &str, ec2: &str, connected, minutes, fields| {
         let cluster_name = if id.starts_with('1') { "demo" } else { "other" };
@@ -348,7 +348,7 @@ INSTANCE                          CLUSTER  EC2 ID  STATUS    AGENT              
 }
 
 #[tokio::test]
-async fn the_help_says_what_can_be_asked_with_examples() {
+async fn the_help_explains_the_commands_with_examples() {
     let mut command = binary();
     command.arg("--help");
     assert_eq!(run(command).await.stdout, include_str!("help.txt"));
@@ -362,7 +362,7 @@ async fn the_help_says_what_can_be_asked_with_examples() {
 }
 
 #[tokio::test]
-async fn completions_are_there_for_every_shell() {
+async fn completions_exist_for_every_shell() {
     for (shell, start, word) in [
         ("bash", "_ecs__state() {", "--started-by"),
         ("zsh", "#compdef ecs-state", "OutOfMemory"),

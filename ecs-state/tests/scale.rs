@@ -1,4 +1,4 @@
-//! How many requests a question takes, and how much memory. `make bench` asks a table of 100,000 rows.
+//! How many requests, and how much memory, a query takes. `make bench` queries a table of 100,000 rows.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::fixture::{ECS, Fixture, ago, cluster, row, stopped, task, time, with};
 
-/// What a run found and took.
 struct Cost {
     lines: usize,
     requests: u64,
@@ -25,7 +24,7 @@ async fn measure(fixture: &Fixture, arguments: &[&str]) -> Cost {
     let mut child = command.spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let lines = tokio::task::spawn_blocking(move || stdout.lines().map_while(Result::ok).count());
-    // The kernel keeps the peak; it is gone when the process has ended, so it is read again and again.
+    // The kernel forgets the peak when the process ends, so it is polled.
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kilobytes = 0;
     while child.try_wait().unwrap().is_none() {
@@ -38,7 +37,7 @@ async fn measure(fixture: &Fixture, arguments: &[&str]) -> Cost {
     Cost { lines: lines.await.unwrap(), requests: proxy.requests(), peak_kilobytes }
 }
 
-/// 1,000 tasks that run, and others that have stopped, every 26 seconds one, in 10 clusters, 10 services each.
+/// 1,000 active tasks, and others that have stopped, one every 26 seconds, in 10 clusters with 10 services each.
 fn rows(count: i64) -> impl Iterator<Item = Value> {
     let reason = "Scaling activity initiated by (deployment ecs-svc/4093171225387263520)";
     let how = json!({"stopCode": "ServiceSchedulerInitiated", "stoppedReason": reason});
@@ -65,14 +64,14 @@ fn rows(count: i64) -> impl Iterator<Item = Value> {
     })
 }
 
-/// 10 clusters are 11 requests to find, and 10 to query. All rows are read in two steps: the keys, 1,000 a page, and the
-/// rows, 100 a batch.
+/// It takes 11 requests to find 10 clusters, and 10 to query them. Rows are read in two steps: first the keys, in pages
+/// of 1,000, then the rows, in batches of 100.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_takes_few_requests_and_little_memory() {
+async fn a_query_takes_few_requests_and_little_memory() {
     let fixture = Fixture::new(true).await;
     let (c3, hour) = (cluster("c3"), time(ago(1, 0, 0)));
     fixture.dynamodb.fill(TASKS, rows(4_000).collect());
-    // The arguments, the lines of output, and the most requests that this may take.
+    // The arguments, the lines of output, and the maximum number of requests.
     let cases: [(&[&str], usize, u64); 8] = [
         (&["tasks", "--json", "--cluster", &c3, "--service", "s3"], 10, 2),
         (&["tasks", "--json", "--cluster", "c3", "--service", "s3"], 10, 13),

@@ -1,4 +1,4 @@
-//! A task by its ARN, its id, or a part of it.
+//! A task is found by its ARN, its id, or a part of its id.
 
 use harness::proxy::Proxy;
 
@@ -13,8 +13,8 @@ async fn fixture(has_index: bool) -> Fixture {
     fixture
 }
 
-/// Asks for a task, and counts the requests.
-async fn ask(fixture: &Fixture, arguments: &[&str]) -> (Done, u64) {
+/// Searches for a task, and counts the requests.
+async fn search(fixture: &Fixture, arguments: &[&str]) -> (Done, u64) {
     let proxy = Proxy::start(&fixture.dynamodb.url).await;
     let mut command = fixture.command(&["task", "--json"]);
     command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
@@ -27,17 +27,17 @@ async fn an_arn_or_an_id_with_the_arn_of_its_cluster_is_one_request() {
         let fixture = fixture(has_index).await;
         let arn = format!("{ECS}:task/demo/{ID}");
         for arguments in [&[arn.as_str()][..], &[ID, "--cluster", &cluster("demo")]] {
-            let (done, requests) = ask(&fixture, arguments).await;
+            let (done, requests) = search(&fixture, arguments).await;
             assert_eq!((done.ids(), done.code, requests), (vec![ID.to_owned()], Some(0), 1));
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_id_costs_a_request_a_cluster_and_two_more() {
+async fn a_full_id_takes_one_request_per_cluster_and_three_more() {
     let fixture = fixture(true).await;
     for arguments in [&[ID][..], &[ID, "--cluster", "demo"]] {
-        let (done, requests) = ask(&fixture, arguments).await;
+        let (done, requests) = search(&fixture, arguments).await;
         // Two clusters, the end of the list, the batch, the row.
         assert_eq!((done.ids(), done.code, requests), (vec![ID.to_owned()], Some(0), 5));
     }
@@ -54,13 +54,13 @@ async fn a_part_of_an_id_is_enough_if_no_other_task_has_it() {
             &["5f1b", "--cluster", "demo"],
             &["5f1b", "--cluster", &cluster("demo")],
         ] {
-            let (done, _) = ask(&fixture, arguments).await;
+            let (done, _) = search(&fixture, arguments).await;
             assert_eq!((done.ids(), done.code), (vec![ID.to_owned()], Some(0)), "{arguments:?}");
         }
         for arguments in
             [&["5f1bz"][..], &["5f1b9", "--cluster", "other"], &["demo"], &[&format!("{ECS}:task/demo/none")]]
         {
-            let (done, _) = ask(&fixture, arguments).await;
+            let (done, _) = search(&fixture, arguments).await;
             assert_eq!((done.stdout.as_str(), done.code), ("", Some(1)), "{arguments:?}");
             assert!(done.stderr.contains("has the id"), "{done:?}");
         }
@@ -70,7 +70,7 @@ async fn a_part_of_an_id_is_enough_if_no_other_task_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_tasks_that_match_are_named() {
     for has_index in [true, false] {
-        let (done, _) = ask(&fixture(has_index).await, &["5f1b"]).await;
+        let (done, _) = search(&fixture(has_index).await, &["5f1b"]).await;
         assert_eq!((done.stdout.as_str(), done.code), ("", Some(2)));
         let error = format!(
             "error: 2 tasks have an id like 5f1b: give more of it, or the ARN\n  {ECS}:task/demo/{ID}\n  \

@@ -1,4 +1,4 @@
-//! Values that may be secret are not shown unless asked for, and redacted ones never.
+//! Values that may be secret are shown only on request, and redacted values never.
 
 use harness::dynamodb::TASKS;
 use serde_json::json;
@@ -11,15 +11,15 @@ async fn fixture() -> Fixture {
     let fixture = Fixture::new(true).await;
     let environment = json!([{"name": "TOKEN", "value": "hunter2"}, {"name": "KEY", "value": "[redacted]"},
                              {"name": "NEW", "value": "x", "valueFrom": "hunter3"}]);
-    let overrides = json!({"containerOverrides": [{"name": "web", "command": ["run", "--password", "hunter4"],
-                                                   "environment": environment, "memory": 256, "entryPoint": ["hunter5"]}],
-                           "newer": {"environment": "hunter6"}});
+    let container = json!({"name": "web", "command": ["run", "--password", "hunter4"], "environment": environment,
+                           "memory": 256, "entryPoint": ["hunter5"]});
+    let overrides = json!({"containerOverrides": [container], "newer": {"environment": "hunter6"}});
     fixture.put_detail(&with(task("demo", ID, "web", ago(1, 0, 0)), json!({"overrides": overrides})));
     fixture
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overridden_values_and_commands_are_hidden_unless_asked_for() {
+async fn overridden_values_and_commands_are_hidden_by_default() {
     let fixture = fixture().await;
     let all: [&[&str]; 4] = [&["task", ID], &["task", ID, "--json"], &["tasks", "--json"], &["tasks"]];
     for arguments in all {
@@ -30,7 +30,8 @@ async fn overridden_values_and_commands_are_hidden_unless_asked_for() {
     let (_, overrides) = done.stdout.split_once("Overrides of this run (--show-environment shows all)\n").unwrap();
     assert_eq!(
         overrides,
-        "  web  command: [hidden]\n  web  TOKEN=[hidden]\n  web  KEY=[redacted]\n  web  NEW=[hidden]\n  web  256 MiB of memory\n"
+        "  web  command: [hidden]\n  web  TOKEN=[hidden]\n  web  KEY=[redacted]\n  web  NEW=[hidden]\n  \
+           web  256 MiB of memory\n"
     );
     let done = fixture.run(&["tasks", "--json"]).await;
     assert_eq!(
@@ -42,13 +43,14 @@ async fn overridden_values_and_commands_are_hidden_unless_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overridden_values_are_shown_if_asked_for() {
+async fn overridden_values_are_shown_on_request() {
     let fixture = fixture().await;
     let done = fixture.run(&["task", ID, "--show-environment"]).await;
     let (_, overrides) = done.stdout.split_once("Overrides of this run\n").unwrap();
     assert_eq!(
         overrides,
-        "  web  command: run --password hunter4\n  web  TOKEN=hunter2\n  web  KEY=[redacted]\n  web  NEW=x\n  web  256 MiB of memory\n"
+        "  web  command: run --password hunter4\n  web  TOKEN=hunter2\n  web  KEY=[redacted]\n  web  NEW=x\n  \
+           web  256 MiB of memory\n"
     );
     for arguments in [&["task", ID, "--json", "--show-environment"][..], &["tasks", "--json", "--show-environment"]] {
         let done = fixture.run(arguments).await;

@@ -1,4 +1,4 @@
-//! On a terminal, and in front of one.
+//! Output on a terminal.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,9 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::fixture::{Fixture, ago, fleet, missing, row, stopped, task, time, with};
+use super::fixture::{Fixture, ago, container_instance, fleet, missing, row, stopped, task, time, with};
 
-/// A process on a terminal of its own, and what it prints there.
+/// A process on a terminal of its own, and its output.
 struct Terminal {
     child: Child,
     output: Receiver<Vec<u8>>,
@@ -38,7 +38,7 @@ impl Terminal {
         let mut master = File::from(pty.master);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // The end of a terminal is an error.
+            // At the end of a terminal, reading fails.
             while let Ok(count @ 1..) = master.read(&mut bytes) {
                 if sender.send(bytes[..count].to_vec()).is_err() {
                     break;
@@ -77,7 +77,7 @@ impl Drop for Terminal {
 }
 
 /// Removes `ESC [ … m`.
-fn without_colours(text: &str) -> String {
+fn without_colors(text: &str) -> String {
     let mut parts = text.split('\x1b');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |all, part| all + part.split_once('m').map_or("", |(_, rest)| rest))
@@ -96,14 +96,14 @@ async fn a_terminal_of_80_columns_is_enough() {
     let (tasks, code) = Terminal::start(fixture.command(&["tasks", "--cluster", "other"]), 80).end();
     assert_eq!(code, Some(0));
     assert_eq!(
-        without_colours(&tasks),
+        without_colors(&tasks),
         "\
 TASK          CLUSTER  GROUP        DEFINITION  STATUS   AGE   RUNS ON
 77e0d1c2b3a4  other    service:web  web:42      RUNNING  1d6h  EC2
 "
     );
     let (stopped, _) = Terminal::start(fixture.command(&["stopped", "--since", "3d"]), 80).end();
-    let stopped = without_colours(&stopped);
+    let stopped = without_colors(&stopped);
     let age = stopped.split_whitespace().find(|word| word.starts_with("12m")).unwrap();
     assert_eq!(
         stopped.replace(age, "12m30s"),
@@ -148,7 +148,7 @@ async fn no_line_is_wider_than_the_terminal() {
         ];
         for arguments in commands {
             let (text, _) = Terminal::start(fixture.command(arguments), columns).end();
-            for line in without_colours(&text).lines().filter(|line| !line.starts_with("arn:")) {
+            for line in without_colors(&text).lines().filter(|line| !line.starts_with("arn:")) {
                 assert!(line.chars().count() <= columns.into(), "{arguments:?} {columns}: {line:?}");
             }
         }
@@ -156,7 +156,7 @@ async fn no_line_is_wider_than_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn colours_are_for_terminals_without_no_color() {
+async fn colors_are_for_terminals_without_no_color() {
     let fixture = fixture().await;
     let (text, _) = Terminal::start(fixture.command(&["tasks"]), 80).end();
     assert!(text.contains("\x1b[32mRUNNING\x1b[0m") && text.contains("\x1b[33mPENDING\x1b[0m"), "{text:?}");
@@ -190,14 +190,14 @@ async fn nothing_in_a_row_controls_the_terminal() {
     };
     fixture.put_detail(&evil("e1"));
     fixture.put_detail(&stopped(evil("e2"), ago(0, 10, 0), json!({"stopCode": EVIL})));
-    let mut broken = super::fixture::row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
+    let mut broken = row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
     broken["cpu"] = json!({"L": []});
     fixture.put(&broken);
     let instance = with(
-        super::fixture::container_instance("demo", "c1", EVIL, true),
+        container_instance("demo", "c1", EVIL, true),
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
-    fixture.put(&super::fixture::row(&instance, ago(0, 0, 0)));
+    fixture.put(&row(&instance, ago(0, 0, 0)));
     let commands: [&[&str]; 11] = [
         &["tasks"],
         &["tasks", "--json"],
@@ -246,7 +246,7 @@ async fn a_closed_pipe_ends_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watch_highlights_changes_and_gives_the_terminal_back() {
+async fn watch_highlights_changes_and_restores_the_terminal() {
     for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
         let fixture = fixture().await;
         let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "50ms", "--cluster", "demo"]), 80);
@@ -269,7 +269,7 @@ async fn watch_highlights_changes_and_gives_the_terminal_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watch_tells_an_error_and_goes_on() {
+async fn watch_shows_an_error_and_continues() {
     let fixture = fixture().await;
     let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
     let mut command = fixture.command(&["watch", "--interval", "50ms"]);
@@ -284,7 +284,7 @@ async fn watch_tells_an_error_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watch_does_not_take_it_for_a_change_that_a_task_is_missing_for_longer() {
+async fn watch_does_not_count_a_longer_absence_as_a_change() {
     let fixture = Fixture::new(true).await;
     let mut gone = row(&task("demo", "f09d2c71a3b84e6f9d15c7e80b2a4463", "web", ago(1, 0, 0)), ago(1, 0, 0));
     gone["missing_since"] = json!({"S": time(ago(0, 0, 10))});

@@ -98,7 +98,7 @@ fn status(row: &Stored<ContainerInstance>, now: DateTime<Utc>) -> (String, Style
     }
 }
 
-/// What is left of a resource, and what there is: `1024/2048`.
+/// The remaining and the registered amount of a resource: `1024/2048`.
 fn free(instance: &ContainerInstance, name: &str) -> String {
     let value = |resources: &[InstanceResource]| {
         resources.iter().find(|resource| resource.name.as_deref() == Some(name)).and_then(|found| found.integer_value)

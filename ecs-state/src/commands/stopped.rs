@@ -74,7 +74,7 @@ fn cells(row: &Stored<Task>, diagnosis: &Diagnosis, now: DateTime<Utc>) -> Vec<C
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
         Cell::new(task.group.as_deref().unwrap_or("–")),
-        Cell::new(&definition(task)),
+        Cell::new(definition(task)),
         Cell::new(&ran),
         Cell::styled(&diagnosis.code.to_string(), code_style(diagnosis.code)),
         Cell::new(&diagnosis.summary),

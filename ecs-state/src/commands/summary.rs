@@ -1,4 +1,4 @@
-//! How many tasks stopped for which reason, and in which cluster and group.
+//! Stopped tasks, counted by reason and by cluster and group.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
+use ecs_model::arn::last_part;
 use ecs_model::diagnosis::Code;
 use serde_json::json;
 
@@ -15,14 +16,13 @@ use crate::json;
 use crate::terminal::{BOLD, clean, columns, grouped};
 use crate::time::instant;
 
-/// The longest bar, and the width of the output where it does not go to a terminal.
+/// The longest bar, and the width of output that is not a terminal.
 const BAR: usize = 40;
 const WIDTH: usize = 100;
 
-/// What is counted: tasks of a cluster (by its ARN) and group, with a code.
+/// The ARN of a cluster, a group, and a code.
 type Key = (String, String, Code);
 
-/// Counts by cluster, group and code.
 #[derive(Default)]
 pub(crate) struct Summary(BTreeMap<Key, u64>);
 
@@ -36,7 +36,7 @@ impl Summary {
         self.0.values().sum()
     }
 
-    /// The counts of one part of the key, the highest first.
+    /// The counts by a part of the key, the highest first.
     fn by<K: Ord>(&self, part: impl Fn(&Key) -> K) -> Vec<(K, u64)> {
         let mut counts = BTreeMap::new();
         for (key, count) in &self.0 {
@@ -47,7 +47,7 @@ impl Summary {
         counts
     }
 
-    /// A bar for each code, then the codes of each group.
+    /// Writes a bar for each code, then the codes of each group.
     pub(crate) fn write(&self, output: &mut dyn Write, since: DateTime<Utc>, width: Option<usize>) -> io::Result<()> {
         let tasks = if self.total() == 1 { "task has" } else { "tasks have" };
         writeln!(output, "{BOLD}{} {tasks} stopped since {}{BOLD:#}\n", grouped(self.total()), instant(since))?;
@@ -71,8 +71,7 @@ impl Summary {
         let widest = width.unwrap_or(WIDTH) / 3;
         let name = |(cluster, group): &(String, String)| {
             let group = if group.is_empty() { "(none)" } else { group };
-            let cluster = cluster.rsplit_once('/').map_or(cluster.as_str(), |(_, name)| name);
-            let name = if has_one_cluster { group.to_owned() } else { format!("{cluster}/{group}") };
+            let name = if has_one_cluster { group.to_owned() } else { format!("{}/{group}", last_part(cluster)) };
             truncate(&clean(&name), widest)
         };
         let longest = by_group.iter().map(|(group, _)| columns(&name(group))).max().unwrap_or_default();
@@ -100,7 +99,7 @@ impl Summary {
     }
 }
 
-/// A bar in eighths of a column; every count has at least one.
+/// A bar in eighths of a column, at least one eighth long.
 fn bar(count: u64, most: u64, room: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let room = u64::try_from(room).unwrap_or_default();

@@ -13,8 +13,7 @@ use ecs_state_recorder::state::stored::Stored;
 use super::timeline;
 use crate::access::Source;
 use crate::arguments::TaskArguments;
-use crate::cells::code_style;
-use crate::cells::{addresses, definition};
+use crate::cells::{addresses, code_style, definition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading, wrap};
 use crate::failure::{Failure, Unreadable};
@@ -22,7 +21,7 @@ use crate::json;
 use crate::terminal::{BOLD, PLAIN, RED, YELLOW, clean, width};
 use crate::time::{age, instant};
 
-/// How many of the tasks are listed that have the same part of an id.
+/// How many tasks are listed if several match.
 const LISTED: usize = 20;
 
 pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<(), Failure> {
@@ -32,8 +31,7 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
     let Some(row) = read(tables, id, cluster.as_deref(), output.scan).await? else {
         let cluster = cluster.as_ref().map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
         return Err(Failure::Nothing(format!(
-            "no task{cluster} has the id {id}, or an id with that in it; \
-                                            a row that the index lacks is found with --scan"
+            "no task{cluster} has the id {id}, or one that contains it; --scan also finds rows outside the index"
         )));
     };
     let mut row = match row {
@@ -59,7 +57,7 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
 
 type Found = Option<Result<Stored<Task>, ecs_model::ModelError>>;
 
-/// Reads the task by its ARN if that is known, else looks for it.
+/// Reads the task by its ARN if that is known, or else searches for it.
 async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> Result<Found, Failure> {
     if id.starts_with("arn:") {
         return Ok(tables.get(Resource::Task, id).await?);
@@ -112,7 +110,7 @@ fn write(
             let colon = if code.is_empty() { "" } else { ":" };
             writeln!(output, "  {style}{code}{style:#}{colon}{rest}")?;
         }
-        let transient = diagnosis.transient.map_or("that can't be told", |is| if is { "yes" } else { "no" });
+        let transient = diagnosis.transient.map_or("unknown", |is| if is { "yes" } else { "no" });
         let mut facts = vec![("who can act", diagnosis.actor.to_string()), ("a retry may help", transient.to_owned())];
         facts.extend(task.stop_code.as_ref().map(|code| ("stop code", code.to_string())));
         if let Some(evidence) = &diagnosis.evidence {
@@ -147,7 +145,7 @@ fn overview(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<(&'static str, String
     let mut add = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
     add("cluster", task.cluster_name().map(str::to_owned));
     add("group", task.group.clone());
-    add("definition", task.task_definition_arn.as_ref().map(|_| definition(task)));
+    add("definition", task.task_definition_arn.as_ref().map(|_| definition(task).to_owned()));
     let status = task.last_status.as_ref().map(|last| match &task.desired_status {
         Some(desired) if desired != last => format!("{last}, to become {desired}"),
         _ => last.to_string(),
@@ -161,7 +159,7 @@ fn overview(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<(&'static str, String
         "missing",
         row.recorded
             .missing_since
-            .map(|since| format!("ECS has not known it since {}, {} ago", instant(since), age(Some(since), now))),
+            .map(|since| format!("unknown to ECS since {}, {} ago", instant(since), age(Some(since), now))),
     );
     let source = if row.recorded.event_time.is_some() { "an event" } else { "the ECS API" };
     add(
@@ -211,10 +209,10 @@ fn containers(output: &mut dyn Write, task: &Task, width: Option<usize>) -> io::
         let Container { name, last_status, health_status, exit_code, image, reason, .. } = container;
         let stopped = matches!(last_status, Some(ContainerStatus::Stopped));
         let exit = match exit_code {
-            // 143 is what a container ends with that is told to stop.
+            // 143 is the exit code of a container that obeys SIGTERM.
             Some(code @ (0 | 143)) => Cell::new(&code.to_string()),
             Some(code) => Cell::styled(&code.to_string(), RED),
-            // Not 0: it never ran, or nobody saw it end.
+            // Not 0: it never ran, or its end was not observed.
             None if stopped || task.last_status == Some(TaskStatus::Stopped) => Cell::styled("none", YELLOW),
             None => Cell::new(""),
         };
@@ -270,7 +268,7 @@ fn network(task: &Task) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// What this run changes of the task definition, a line each.
+/// The overrides of this run, a line each.
 fn overrides(task: &Task) -> Vec<(String, String)> {
     let Some(overrides) = &task.overrides else { return Vec::new() };
     let mut lines = Vec::new();

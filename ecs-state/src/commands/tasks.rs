@@ -47,10 +47,11 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     })
     .await?;
     table.flush()?;
-    unreadable
-        .outcome(found, || "no task matches; `ecs-state tasks` lists all that have not stopped, with their clusters and groups, and `ecs-state \
-         stopped` those that have"
-            .to_owned())
+    unreadable.outcome(found, || {
+        "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and groups, \
+         and `ecs-state stopped` lists stopped tasks"
+            .to_owned()
+    })
 }
 
 pub(crate) fn cells(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<Cell> {
@@ -60,7 +61,7 @@ pub(crate) fn cells(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<Cell> {
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
         Cell::new(task.group.as_deref().unwrap_or("–")),
-        Cell::new(&definition(task)),
+        Cell::new(definition(task)),
         Cell::styled(&status, style),
         Cell::new(&age(task.created_at.or(row.recorded.as_of()), now)),
         Cell::new(task.capacity().unwrap_or_default()),

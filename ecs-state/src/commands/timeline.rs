@@ -1,4 +1,4 @@
-//! The life of a task, moment by moment.
+//! The timeline of a task's life.
 
 use std::io::{self, Write};
 
@@ -9,8 +9,8 @@ use ecs_state_recorder::state::stored::Stored;
 use crate::terminal::{BOLD, DIM};
 use crate::time::precise;
 
-/// Writes each moment with the time since the one before it; of one that has not stopped, also how long ago the last
-/// is, or how long before ECS no longer knew it.
+/// Writes each moment with the time since the previous one. A last line has the time until now, or until the task went
+/// missing in ECS, unless it has stopped.
 pub(crate) fn write(output: &mut dyn Write, row: &Stored<Task>, now: DateTime<Utc>) -> io::Result<()> {
     let task = &row.state;
     let moments = task.moments();
@@ -40,8 +40,8 @@ fn name(moment: Moment, task: &Task) -> &'static str {
         Moment::Created => "created",
         Moment::ConnectivityChanged if task.connectivity == Some(Connectivity::Disconnected) => "agent disconnected",
         Moment::ConnectivityChanged => "agent connected",
-        Moment::PullStarted => "pull of the images started",
-        Moment::PullStopped => "pull of the images ended",
+        Moment::PullStarted => "image pull started",
+        Moment::PullStopped => "image pull ended",
         Moment::Started => "running",
         Moment::Stopping => "stopping",
         Moment::ExecutionStopped => "containers ended",

@@ -11,6 +11,7 @@ use anstream::adapter::strip_str;
 use anstyle::Style;
 use chrono::Utc;
 use ecs_model::TaskStatus;
+use ecs_model::arn::last_part;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::tasks::{COLUMNS, cells};
@@ -29,8 +30,8 @@ const NAMED: usize = 3;
 /// The status of each task, by its ARN.
 type Seen = HashMap<Box<str>, Box<str>>;
 
-/// What one look found.
-struct Look {
+/// The tasks at one refresh.
+struct Snapshot {
     /// The rows that fit the screen.
     rows: Vec<Vec<Cell>>,
     seen: Seen,
@@ -49,17 +50,17 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
     loop {
         let found = tokio::select! {
             code = stop.code() => return stopped(code),
-            found = look(tables, &filter, &arguments, before.as_ref()) => found,
+            found = snapshot(tables, &filter, &arguments, before.as_ref()) => found,
         };
         match (found, &screen) {
-            // What is wrong from the start needs another command line, not patience.
+            // An error at the first refresh will not fix itself, so stop at once.
             (Err(failure), None) => return Err(failure),
             (Err(failure), Some(_)) => show(&format!("{RED}{}{RED:#}", clean(&failure.to_string())))?,
             (Ok(found), _) => {
                 if screen.is_none() {
                     screen = Some(Screen::enter()?);
                 }
-                show(&describe(&found, before.as_ref(), &arguments)?)?;
+                show(&render(&found, before.as_ref(), &arguments)?)?;
                 before = Some(found.seen);
             }
         }
@@ -70,32 +71,32 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
     }
 }
 
-/// Ctrl-C is how this command is meant to end.
+/// Ctrl-C is the normal end of this command.
 fn stopped(code: u8) -> Result<(), Failure> {
     if code == 130 { Ok(()) } else { Err(Failure::Signal(code)) }
 }
 
-async fn look(
+async fn snapshot(
     tables: &Tables,
     filter: &Filter,
     arguments: &WatchArguments,
     before: Option<&Seen>,
-) -> Result<Look, Failure> {
+) -> Result<Snapshot, Failure> {
     let height = size().map_or(usize::MAX, |(_, height)| height.saturating_sub(FRAME).max(1));
     let mut listing = Source::quiet(tables, arguments.scan).tasks(TaskSet::Active, filter, None).await?;
     let now = Utc::now();
-    let mut look = Look { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
+    let mut snapshot = Snapshot { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
     loop {
         let rows = listing.next().await?;
         if rows.is_empty() {
-            return Ok(look);
+            return Ok(snapshot);
         }
         for row in rows {
             let Ok(row) = row else {
-                look.unreadable += 1;
+                snapshot.unreadable += 1;
                 continue;
             };
-            // Not since when a task is missing, which grows.
+            // Without how long a task has been missing, which always changes.
             let missing = if row.recorded.missing_since.is_some() { " missing" } else { "" };
             let status = format!("{}{missing}", row.state.last_status.as_ref().map_or("", TaskStatus::as_str));
             let arn = row.state.task_arn.as_str();
@@ -104,21 +105,20 @@ async fn look(
                 Some(Some(old)) if **old != *status => Some(YELLOW),
                 _ => None,
             };
-            look.changed += usize::from(change.is_some());
-            if look.rows.len() < height {
+            snapshot.changed += usize::from(change.is_some());
+            if snapshot.rows.len() < height {
                 let cells = cells(&row, now);
-                look.rows.push(match change {
+                snapshot.rows.push(match change {
                     Some(style) => cells.into_iter().map(|cell| cell.with(style.bold())).collect(),
                     None => cells,
                 });
             }
-            look.seen.insert(arn.into(), status.into());
+            snapshot.seen.insert(arn.into(), status.into());
         }
     }
 }
 
-/// The text of a screen.
-fn describe(found: &Look, before: Option<&Seen>, arguments: &WatchArguments) -> io::Result<String> {
+fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -> io::Result<String> {
     let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
     let mut text = format!(
         "{BOLD}{} tasks{BOLD:#}  {DIM}{}, every {}, until Ctrl-C{DIM:#}\n\n",
@@ -152,8 +152,7 @@ fn describe(found: &Look, before: Option<&Seen>, arguments: &WatchArguments) -> 
         .collect();
     gone.sort_unstable();
     if !gone.is_empty() {
-        let id =
-            |arn: &&str| clean(arn.rsplit_once('/').map_or(*arn, |(_, id)| id)).chars().take(12).collect::<String>();
+        let id = |arn: &&str| clean(last_part(arn)).chars().take(12).collect::<String>();
         let mut ids = gone.iter().take(NAMED).map(id).collect::<Vec<_>>().join(" ");
         if gone.len() > NAMED {
             ids.push_str(" …");
@@ -168,7 +167,7 @@ fn describe(found: &Look, before: Option<&Seen>, arguments: &WatchArguments) -> 
     Ok(text)
 }
 
-/// The terminal's other screen, without a cursor; what was there before is back when it is dropped.
+/// The terminal's alternate screen, without a cursor. Dropping it restores the terminal.
 struct Screen;
 
 impl Screen {
@@ -185,23 +184,23 @@ impl Drop for Screen {
     }
 }
 
-/// Replaces what is on the screen.
+/// Replaces the contents of the screen.
 fn show(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let mut frame = "\x1b[H".to_owned();
-    let coloured = anstream::AutoStream::choice(&stdout) != ColorChoice::Never;
+    let colored = anstream::AutoStream::choice(&stdout) != ColorChoice::Never;
     for line in text.split('\n') {
-        let line = if coloured { line.to_owned() } else { strip_str(line).to_string() };
+        let line = if colored { line.to_owned() } else { strip_str(line).to_string() };
         let _ = write!(frame, "{line}\x1b[K\r\n");
     }
-    // Without the last line break, which would scroll a full screen.
+    // The last line break would scroll a full screen.
     frame.truncate(frame.len() - 2);
     frame.push_str("\x1b[J");
     stdout.write_all(frame.as_bytes())?;
     stdout.flush()
 }
 
-/// The signals that end it.
+/// The signals that end `watch`.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -217,7 +216,7 @@ impl Stop {
         })
     }
 
-    /// The exit code that belongs to the next signal.
+    /// Waits for a signal, and returns its exit code.
     async fn code(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,

@@ -1,4 +1,4 @@
-//! What the index knows of a task, from the index or from a row.
+//! A task's entry in the index, read from the index or built from a row.
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
@@ -10,11 +10,10 @@ use ecs_state_recorder::state::stored::Stored;
 
 use super::TaskSet;
 
-/// A task, as the index has it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) arn: String,
-    /// The cluster's ARN, or only its name if no more is known.
+    /// The cluster's ARN, or only its name if the ARN is unknown.
     pub(super) cluster: String,
     /// Its sort key in the index.
     pub(super) sort_key: String,
@@ -28,7 +27,6 @@ pub(super) const ATTRIBUTES: &str =
     "taskArn, clusterArn, #group, startedBy, taskDefinitionArn, createdAt, stoppedAt, event_time, reconciled_at";
 
 impl Entry {
-    /// From an entry of the index.
     pub(super) fn from_index(mut item: Item) -> Option<Self> {
         Some(Self {
             arn: take_string(&mut item, Resource::Task.key())?,
@@ -40,7 +38,7 @@ impl Entry {
         })
     }
 
-    /// From a row that is known to have stopped or not.
+    /// `stopped` is whether the row's task is known to have stopped.
     pub(super) fn from_item(mut item: Item, stopped: bool) -> Option<Self> {
         let mut time = |name| take_string(&mut item, name)?.parse().ok();
         let moment = if stopped { "stoppedAt" } else { "createdAt" };
@@ -58,7 +56,6 @@ impl Entry {
         })
     }
 
-    /// From a row.
     pub(super) fn from_row(row: &Stored<Task>) -> Self {
         let task = &row.state;
         let at = if task.is_stopped() { task.stopped_at } else { task.created_at };
@@ -73,7 +70,7 @@ impl Entry {
         }
     }
 
-    /// Whether a list of these tasks has it.
+    /// Whether its task is one of these.
     pub(super) fn is_in(&self, which: TaskSet) -> bool {
         match which {
             TaskSet::Active => self.sort_key.starts_with(ACTIVE),

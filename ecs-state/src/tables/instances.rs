@@ -1,4 +1,4 @@
-//! Container instances: a table of hundreds of rows, which is scanned.
+//! Container instances. Their table has hundreds of rows, so it is scanned.
 
 use std::marker::PhantomData;
 
@@ -12,27 +12,25 @@ use ecs_state_recorder::state::stored::Stored;
 
 use super::Tables;
 use super::filter::is_cluster;
-use super::keys::{Key, Keys, Range};
+use super::keys::{Key, KeyRange, Keys};
 use super::listing::Listing;
-use super::scan::{self, Progress};
+use super::scan::{self, OnPage};
 
-/// What a container instance must have. What is `None` admits every one.
+/// The conditions on a container instance. `None` admits every instance.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct InstanceFilter {
-    /// The cluster, by its ARN or its name.
+    /// An ARN or a name.
     pub(crate) cluster: Option<String>,
-    /// Its agent is disconnected, and that was reported before this time.
+    /// Its agent was reported as disconnected before this time.
     pub(crate) disconnected_before: Option<DateTime<Utc>>,
-    /// Whether those are admitted that were deregistered.
+    /// Whether to admit deregistered instances.
     pub(crate) inactive: bool,
-    /// Whether those are admitted that ECS no longer knows.
+    /// Whether to admit instances that ECS no longer knows.
     pub(crate) missing: bool,
 }
 
 impl InstanceFilter {
-    /// Whether it admits a container instance.
-    #[must_use]
-    pub(crate) fn admits(&self, row: &Stored<ContainerInstance>) -> bool {
+    fn admits(&self, row: &Stored<ContainerInstance>) -> bool {
         let instance = &row.state;
         let is_disconnected = |before: DateTime<Utc>| {
             instance.agent_connected == Some(false) && row.recorded.as_of().is_some_and(|time| time <= before)
@@ -46,14 +44,10 @@ impl InstanceFilter {
 
 impl Tables {
     /// The container instances that a filter admits, by cluster and id.
-    ///
-    /// # Errors
-    ///
-    /// A request failed.
     pub(crate) async fn instances<'t>(
         &'t self,
         filter: &'t InstanceFilter,
-        progress: Progress<'_>,
+        progress: OnPage<'_>,
     ) -> Result<Listing<'t, ContainerInstance>, ReadError> {
         let request = self
             .client
@@ -71,18 +65,14 @@ impl Tables {
         Ok(Listing {
             tables: self,
             resource: Resource::ContainerInstance,
-            keys: Keys { ranges: vec![Range::scanned(keys, false)], newest_first: false },
+            keys: Keys { ranges: vec![KeyRange::scanned(keys, false)], newest_first: false },
             admits: Box::new(|row| filter.admits(row)),
             limit: None,
             model: PhantomData,
         })
     }
 
-    /// The ARNs of the container instances with this id in EC2.
-    ///
-    /// # Errors
-    ///
-    /// A request failed.
+    /// The ARNs of the container instances with this EC2 instance id.
     pub(crate) async fn instances_in_ec2(&self, id: &str) -> Result<Vec<String>, ReadError> {
         let request = self
             .client

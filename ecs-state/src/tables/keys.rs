@@ -1,4 +1,4 @@
-//! The keys of what matches, in order: of one cluster page by page, or of a whole table that was scanned.
+//! The keys of matching rows, in order: read from the index page by page, or from a table that was scanned.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use super::Tables;
 use super::entry::Entry;
 use super::filter::Filter;
 
-/// The most entries of a page of the index, and of the first pages of all clusters, which are in memory together.
+/// The maximum number of entries in a page of the index, and in the first pages of all clusters together.
 const PAGE: usize = 1000;
 const FIRST_PAGES: usize = 20_000;
 
@@ -24,7 +24,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The key of a task. What runs is ordered by cluster; what stopped is not.
+    /// The key of a task. Tasks that have not stopped are ordered by cluster first.
     pub(super) fn new(entry: &Entry, newest_first: bool) -> Self {
         let order =
             if newest_first { entry.sort_key.clone() } else { format!("{}\0{}", entry.cluster, entry.sort_key) };
@@ -39,7 +39,7 @@ impl Key {
 
 /// The keys of several ranges, merged.
 pub(super) struct Keys<'t> {
-    pub(super) ranges: Vec<Range<'t>>,
+    pub(super) ranges: Vec<KeyRange<'t>>,
     pub(super) newest_first: bool,
 }
 
@@ -64,8 +64,8 @@ impl Keys<'_> {
     }
 }
 
-/// The keys of one cluster, page by page; or those of a whole table, which were scanned.
-pub(super) struct Range<'t> {
+/// The keys of one cluster, read page by page, or of a table that was scanned.
+pub(super) struct KeyRange<'t> {
     pub(super) keys: VecDeque<Key>,
     next: Option<NextPage<'t>>,
     newest_first: bool,
@@ -79,7 +79,7 @@ struct NextPage<'t> {
     size: usize,
 }
 
-impl<'t> Range<'t> {
+impl<'t> KeyRange<'t> {
     pub(super) fn new(
         tables: &'t Tables,
         range: index_query::Range,
@@ -94,7 +94,7 @@ impl<'t> Range<'t> {
         Self { keys: VecDeque::new(), next: Some(next), newest_first }
     }
 
-    /// A range whose keys are all there, in any order.
+    /// A range of these keys, which may be in any order.
     pub(super) fn scanned(mut keys: Vec<Key>, newest_first: bool) -> Self {
         keys.sort_unstable_by(|a, b| a.compare(b, newest_first));
         Self { keys: keys.into(), next: None, newest_first }
@@ -105,7 +105,7 @@ impl<'t> Range<'t> {
         Ok(self)
     }
 
-    /// Reads pages until there is a key, or none is left.
+    /// Reads pages until there is a key or no page is left.
     async fn fill(&mut self) -> Result<(), ReadError> {
         while self.keys.is_empty()
             && let Some(NextPage { tables, filter, range, start, size }) = &mut self.next
@@ -118,7 +118,7 @@ impl<'t> Range<'t> {
                 .filter(|entry| filter.admits_entry(entry))
                 .map(|entry| Key::new(&entry, self.newest_first))
                 .collect();
-            // Those of the same time are in no order.
+            // The index does not order entries with the same time.
             keys.sort_by(|a, b| a.compare(b, self.newest_first));
             self.keys = keys.into();
             match next {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::keys::Keys;
 use super::{CONCURRENCY, Tables};
 
-/// Whether a row matches. Its key may not tell.
+/// Whether a row matches: its key may not be enough to decide.
 type Admits<'t, T> = Box<dyn Fn(&Stored<T>) -> bool + 't>;
 
 /// Rows that match, in order.
@@ -27,18 +27,13 @@ pub(crate) struct Listing<'t, T> {
 
 impl<T: DeserializeOwned> Listing<'_, T> {
     /// How many keys are known already: after a scan, all that match.
-    #[must_use]
     pub(crate) fn known(&self) -> usize {
         self.keys.ranges.iter().map(|range| range.keys.len()).sum()
     }
 
-    /// The next rows, at least one; none at the end. One that can't be read is an error of its own.
-    ///
-    /// # Errors
-    ///
-    /// A request failed.
+    /// The next rows: at least one, or none at the end. A row that can't be read is a separate error.
     pub(crate) async fn next(&mut self) -> Result<Vec<Result<Stored<T>, ModelError>>, ReadError> {
-        // With a limit, no more than a batch, which may already be enough.
+        // With a limit, one batch may be enough.
         let batches = if self.limit.is_some() { 1 } else { CONCURRENCY };
         loop {
             let keys = self.keys.take(batches * BATCH).await?;

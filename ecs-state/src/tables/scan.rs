@@ -16,14 +16,14 @@ use super::keys::Key;
 use super::{CONCURRENCY, Tables, TaskSet};
 
 /// Called after each page with the rows read so far and the read capacity units they took.
-pub(crate) type Progress<'p> = &'p dyn Fn(u64, f64);
+pub(crate) type OnPage<'p> = &'p dyn Fn(u64, f64);
 
 /// The keys of the tasks that match, in no particular order.
 pub(super) async fn tasks(
     tables: &Tables,
     which: TaskSet,
     filter: &Filter,
-    progress: Progress<'_>,
+    progress: OnPage<'_>,
 ) -> Result<Vec<Key>, ReadError> {
     let stopped = which != TaskSet::Active;
     let (status, _) = terminal_status(Resource::Task);
@@ -44,11 +44,11 @@ pub(super) async fn tasks(
     .await
 }
 
-/// Scans in several segments at once, and keeps what `keep` makes of the items.
+/// Scans several segments at once, and collects what `keep` returns.
 pub(super) async fn parallel<K>(
     table: &str,
     request: ScanFluentBuilder,
-    progress: Progress<'_>,
+    progress: OnPage<'_>,
     keep: impl Fn(Item) -> Option<K>,
 ) -> Result<Vec<K>, ReadError> {
     let (rows, units) = (Cell::new(0), Cell::new(0.0));

@@ -1,4 +1,4 @@
-//! A task by its id, or a part of it.
+//! Finds a task by its id, or by a part of it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use ecs_model::arn::last_part;
@@ -9,24 +9,20 @@ use ecs_state_recorder::state::index::INDEX;
 use ecs_state_recorder::state::read_error::ReadError;
 
 use super::filter::is_cluster;
-use super::scan::{self, Progress};
+use super::scan::{self, OnPage};
 use super::{Access, Tables};
 
 impl Tables {
-    /// The ARNs of the tasks whose id begins with `id`, or else of those whose id has it as a part, in order.
+    /// The ARNs of the tasks whose id starts with `id`, or else of those whose id contains it, in order.
     ///
-    /// A whole id costs a request for each cluster and a single `BatchGetItem`. For a part of one, every entry of the
+    /// A full id takes one request per cluster and a single `BatchGetItem`. For a part of an id, every entry of the
     /// index is read.
-    ///
-    /// # Errors
-    ///
-    /// A request failed. [`ReadError::is_missing_index`] tells whether [`Access::Scan`] would help.
     pub(crate) async fn find_task(
         &self,
         id: &str,
         cluster: Option<&str>,
         access: Access,
-        progress: Progress<'_>,
+        progress: OnPage<'_>,
     ) -> Result<Vec<String>, ReadError> {
         let key = Resource::Task.key();
         if access == Access::Index && is_full_task_id(id) {
@@ -67,22 +63,20 @@ impl Tables {
     }
 }
 
-/// The ARNs that a task with this id may have in a cluster: with the cluster's name, and in the old short form.
-#[must_use]
+/// The possible ARNs of a task with this id in a cluster: with the cluster's name, and in the old short form.
 pub(crate) fn possible_task_arns(cluster: &str, id: &str) -> Vec<String> {
     let Some((prefix, name)) = cluster.split_once(":cluster/") else { return Vec::new() };
     vec![format!("{prefix}:task/{name}/{id}"), format!("{prefix}:task/{id}")]
 }
 
-/// Whether this is a whole id: 32 hexadecimal digits, or the UUID of a task with an old ARN.
-#[must_use]
+/// Whether this is a full id: 32 hexadecimal digits, or the UUID of a task with an old ARN.
 pub(crate) fn is_full_task_id(id: &str) -> bool {
     matches!(id.len(), 32 | 36) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn admitted(mut item: Item, id: &str, cluster: Option<&str>, attribute: &str) -> Option<String> {
     let arn = take_string(&mut item, Resource::Task.key())?;
-    let of_cluster = take_string(&mut item, attribute);
-    (last_part(&arn).contains(id) && cluster.is_none_or(|cluster| is_cluster(of_cluster.as_deref(), cluster)))
+    let found_in = take_string(&mut item, attribute);
+    (last_part(&arn).contains(id) && cluster.is_none_or(|cluster| is_cluster(found_in.as_deref(), cluster)))
         .then_some(arn)
 }

@@ -1,4 +1,4 @@
-//! The tasks that a filter admits: through the index, or by a scan.
+//! Lists the tasks that a filter admits, through the index or by a scan.
 
 use std::marker::PhantomData;
 
@@ -12,13 +12,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::entry::Entry;
 use super::filter::{Filter, is_cluster};
-use super::keys::{Keys, Range};
+use super::keys::{KeyRange, Keys};
 use super::listing::Listing;
-use super::scan::{self, Progress};
+use super::scan::{self, OnPage};
 use super::{Access, CONCURRENCY, Tables, TaskSet};
 
 impl Tables {
-    /// The clusters of the index that a filter admits.
+    /// The clusters of the index with this ARN or name, or all.
     pub(super) async fn clusters_of(&self, cluster: Option<&str>) -> Result<Vec<String>, ReadError> {
         match cluster {
             Some(arn) if arn.starts_with("arn:") => Ok(vec![arn.to_owned()]),
@@ -32,22 +32,18 @@ impl Tables {
     }
 
     /// The tasks that a filter admits. `limit` is how many the caller is going to read, if it knows.
-    ///
-    /// # Errors
-    ///
-    /// A request failed. [`ReadError::is_missing_index`] tells whether a scan would help.
     pub(crate) async fn tasks<'t>(
         &'t self,
         which: TaskSet,
         filter: &'t Filter,
         access: Access,
         limit: Option<usize>,
-        progress: Progress<'_>,
+        progress: OnPage<'_>,
     ) -> Result<Listing<'t, Task>, ReadError> {
         let newest_first = which != TaskSet::Active;
         let ranges = match access {
             Access::Index => {
-                let (from, to) = match (which, filter.whole_group()) {
+                let (from, to) = match (which, filter.only_group()) {
                     (TaskSet::Active, Some(group)) => {
                         let from = sort_key_of_active(&group, None);
                         (from.clone(), format!("{from}~"))
@@ -61,18 +57,19 @@ impl Tables {
                 let range = |cluster| {
                     let range =
                         index_query::Range { cluster, from: from.clone(), to: to.clone(), descending: newest_first };
-                    Range::new(self, range, filter, limit, count)
+                    KeyRange::new(self, range, filter, limit, count)
                 };
                 futures_util::stream::iter(clusters.into_iter().map(range))
-                    .map(Range::with_first_page)
+                    .map(KeyRange::with_first_page)
                     .buffered(CONCURRENCY)
                     .try_collect()
                     .await?
             }
-            Access::Scan => vec![Range::scanned(scan::tasks(self, which, filter, progress).await?, newest_first)],
+            Access::Scan => vec![KeyRange::scanned(scan::tasks(self, which, filter, progress).await?, newest_first)],
         };
         let admits = move |row: &Stored<Task>| {
-            row.state.is_stopped() == newest_first && Entry::from_row(row).is_in(which) && filter.admits(row)
+            let entry = Entry::from_row(row);
+            entry.is_in(which) && filter.admits(row, &entry)
         };
         Ok(Listing {
             tables: self,
