@@ -1,8 +1,8 @@
-//! What an event costs: the function beside its peers, run by run in one session. `make bench` calls it.
+//! The cost of an event: the recorder and its peers, in turns in one session. `make bench` runs it.
 //!
-//! Each peer is a program that speaks the Runtime API, and gets the same events, from the same Lambda and with the same
-//! DynamoDB as in the tests. The machine's noise hits all of them alike, since they take turns; so what can be relied on
-//! is a ratio of medians, not a figure by itself.
+//! Each peer is a program that speaks the Runtime API. All get the same events from the tests' Lambda, with the tests'
+//! DynamoDB. Since they take turns, the machine's noise affects all of them alike, so ratios of medians are reliable,
+//! but single figures are not.
 #![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
 #![allow(
     clippy::cast_precision_loss,
@@ -37,11 +37,11 @@ use harness::proxy::Proxy;
 use harness::runtime_api::Lambda;
 use harness::tls::TlsProxy;
 
-/// Measures the function beside its peers: cold start, cost of an event, memory, size, growth.
+/// Compares the recorder with its peers: cold start, cost of an event, memory, size, growth.
 #[derive(Parser)]
 struct Arguments {
-    /// A program that speaks the Runtime API: its name, and the command that starts it, split at spaces. The first is
-    /// what is measured, the one named `floor` is what it is measured against. Growth and copies are the first one's
+    /// A program that speaks the Runtime API: its name, and its command, split at spaces. The first peer is the one
+    /// under test, and the only one measured for growth and instances. The peer named `floor` is the baseline
     #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = peer, required = true)]
     peers: Vec<Peer>,
     /// The reconciler
@@ -53,7 +53,7 @@ struct Arguments {
     /// Cold starts of each peer in each setting
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
-    /// Warm events of each peer, in twenty turns, each after fifty that aren't measured
+    /// Warm events of each peer, in twenty turns, each after fifty events that are not measured
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(20..))]
     events: u32,
     /// Only these parts, instead of all
@@ -71,7 +71,7 @@ enum Part {
     Size,
     Instructions,
     Growth,
-    Copies,
+    Instances,
     Requests,
     Reconcile,
     Reader,
@@ -93,8 +93,8 @@ fn peer(text: &str) -> Result<Peer, String> {
 }
 
 impl Peer {
-    async fn start(&self, copies: usize, variables: &[(&str, &str)]) -> Lambda {
-        // What a Python program needs of this environment, and no other one minds.
+    async fn start(&self, instances: usize, variables: &[(&str, &str)]) -> Lambda {
+        // Python programs need these; others ignore them.
         let path = std::env::var("PATH").unwrap_or_default();
         let python = std::env::var("PYTHONPATH").unwrap_or_default();
         let own = [
@@ -105,17 +105,17 @@ impl Peer {
         ];
         let variables = [variables, &own].concat();
         let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
-        Lambda::start_command(&command, copies, &variables).await
+        Lambda::start_command(&command, instances, &variables).await
     }
 
-    /// The program itself, where the command is nothing else.
+    /// The program, if the command has no arguments.
     fn binary(&self) -> Option<&Path> {
         let binary = Path::new(&self.command[0]);
         (self.command.len() == 1 && binary.is_file()).then_some(binary)
     }
 }
 
-/// A figure of all peers: the median, the least and the most of its runs.
+/// A figure of all peers: the median, the minimum and the maximum of its runs.
 #[derive(Serialize)]
 struct Figure {
     name: String,
@@ -131,7 +131,7 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(mut runs: Vec<f64>) -> Self {
+    fn new(mut runs: Vec<f64>) -> Self {
         runs.sort_by(f64::total_cmp);
         Self { median: runs[runs.len() / 2], least: runs[0], most: runs[runs.len() - 1] }
     }
@@ -147,7 +147,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// What has been measured, in the order in which it is shown.
+/// The measured figures, in display order.
 #[derive(Default)]
 struct Figures(Vec<Figure>);
 
@@ -158,7 +158,7 @@ impl Figures {
             self.0.push(Figure { name, unit, peers: BTreeMap::new() });
             self.0.len() - 1
         });
-        self.0[at].peers.insert(peer.to_owned(), Spread::of(runs));
+        self.0[at].peers.insert(peer.to_owned(), Spread::new(runs));
     }
 
     fn median(&self, name: &str, peer: &str) -> Option<f64> {
@@ -166,11 +166,11 @@ impl Figures {
     }
 }
 
-/// Where the floor finds the request that it sends.
+/// The file with the floor's request.
 const FLOOR_REQUEST: &str = "target/bench/floor-request.json";
 
-/// The function's own request for the event of every measurement, but on a condition that is always met, since the
-/// floor sends the same bytes each time.
+/// The recorder's request for the event of every measurement, except that its condition is always met, since the floor
+/// sends the same bytes each time.
 fn floor_request() -> String {
     let event: serde_json::Value = serde_json::from_str(&event(1, 1)).expect("an event is JSON");
     json!({
@@ -184,7 +184,7 @@ fn floor_request() -> String {
     .to_string()
 }
 
-/// The event of every measurement: new to the row, so that it is stored.
+/// The event of every measurement. Its version is new, so it is stored.
 fn event(task: u32, version: u32) -> String {
     let mut event = sample("fargate-task-running");
     event["detail"]["taskArn"] = json!(format!("arn:aws:ecs:eu-west-1:123456789012:task/bench/{task:032x}"));
@@ -211,7 +211,7 @@ async fn main() {
             Part::Size => size(&arguments, &mut figures),
             Part::Instructions => instructions(&arguments, &mut figures).await,
             Part::Growth => growth(&arguments, &mut figures).await,
-            Part::Copies => copies(&arguments, &mut figures).await,
+            Part::Instances => instances(&arguments, &mut figures).await,
             Part::Requests => requests(&arguments, &mut figures).await,
             Part::Reconcile => reconcile::reconcile(&arguments.reconciler, &mut figures).await,
             Part::Reader => answers = reader::reader(&arguments.reader).await,
@@ -225,7 +225,7 @@ async fn main() {
         println!("{}", reader::table(&answers));
     }
     println!(
-        "Medians, with the least and the most. ×: of the floor, where it has the figure; else of the first column."
+        "Medians, with minimum and maximum. ×: relative to the floor, or to the first column if the floor has none."
     );
     println!("On {}.", machine());
     let json = json!({
@@ -238,10 +238,9 @@ async fn main() {
     let json = serde_json::to_string_pretty(&json).expect("figures are JSON");
     fs::write(arguments.output.join("figures.json"), json).expect("a file");
     draw(&figures, &arguments.peers, &arguments.output.join("figures.svg"));
-    println!("The same in {0}/figures.json, and drawn in {0}/figures.svg", arguments.output.display());
+    println!("Written to {0}/figures.json and {0}/figures.svg", arguments.output.display());
 }
 
-/// What the figures were measured on.
 fn machine() -> String {
     let read = |file| fs::read_to_string(file).unwrap_or_default();
     let processor = read("/proc/cpuinfo");
@@ -252,15 +251,15 @@ fn machine() -> String {
     format!("{cores} cores of {}, Linux {}", processor.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
-/// Shows what is going on, where somebody looks.
+/// Shows progress on a terminal.
 fn progress(what: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{what}");
     }
 }
 
-/// Process start to the first question for an event, and the first event to its answer; by plain HTTP and by TLS; with
-/// the whole machine, and from the first question on with the CPU share of a 128, 256 and 512 MB function.
+/// The time from process start to the first request for an event, and from the first event to its answer, by plain HTTP
+/// and TLS, with a whole CPU, and with the CPU share of a function of 128, 256 and 512 MB from the first request on.
 async fn cold(arguments: &Arguments, figures: &mut Figures) {
     let dynamodb = DynamoDb::start().await;
     let tls = TlsProxy::start(&dynamodb.url, &arguments.output).await;
@@ -313,12 +312,12 @@ fn shown(share: Option<u32>) -> String {
     share.map_or("whole CPU".to_owned(), |size| format!("{size} MB"))
 }
 
-/// A group of processes that gets as much of a CPU as a function of a memory size: size/1769 of one, by AWS's
-/// documentation. Removed as it is dropped.
+/// A control group with the CPU share of a function of this memory size: size/1769, according to AWS's documentation.
+/// Dropping it removes the group.
 struct CpuShare(PathBuf);
 
 impl CpuShare {
-    /// By control groups version 1 or 2; needs root.
+    /// Uses control groups version 1 or 2, and needs root.
     fn new(size: u32) -> Result<Self, String> {
         const PERIOD: u32 = 20_000;
         let quota = PERIOD * size / 1769;
@@ -346,7 +345,7 @@ impl CpuShare {
 
 impl Drop for CpuShare {
     fn drop(&mut self) {
-        // A group goes when its last process has.
+        // A group can be removed once its last process has ended.
         let deadline = Instant::now() + Duration::from_secs(5);
         while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -354,7 +353,7 @@ impl Drop for CpuShare {
     }
 }
 
-/// One event after the other, by plain HTTP: its time, its CPU time, and what memory it took at most.
+/// One event after the other, by plain HTTP: its time, its CPU time, and the peak memory.
 async fn warm(arguments: &Arguments, figures: &mut Figures) {
     const TURNS: u32 = 20;
     // Until caches and connections are warm.
@@ -421,7 +420,7 @@ async fn warm(arguments: &Arguments, figures: &mut Figures) {
     }
 }
 
-/// DynamoDB by TLS, and its roots, by the names by which the AWS SDKs and Node look for them.
+/// DynamoDB by TLS, and its roots, in the variables of the AWS SDKs and Node.
 fn secure(tls: &TlsProxy) -> [(&str, &str); 4] {
     let roots = tls.roots.to_str().expect("a Unicode path");
     [
@@ -432,7 +431,7 @@ fn secure(tls: &TlsProxy) -> [(&str, &str); 4] {
     ]
 }
 
-/// User and system time of all threads, by the kernel's scheduler.
+/// User and system time of all threads, according to the kernel's scheduler.
 fn cpu_time(process: Pid) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a process");
     let nanoseconds = threads.map(|thread| {
@@ -461,7 +460,7 @@ fn size(arguments: &Arguments, figures: &mut Figures) {
     }
 }
 
-/// Instructions of a warm event, by callgrind: the difference between a run of many events and one of few.
+/// Instructions of a warm event, by callgrind: the difference between a run with many events and a run with few.
 async fn instructions(arguments: &Arguments, figures: &mut Figures) {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
         eprintln!("No instruction counts: valgrind isn't installed");
@@ -520,12 +519,12 @@ async fn growth(arguments: &Arguments, figures: &mut Figures) {
             let mut times = Vec::new();
             for _ in 0..EVENTS {
                 number += 1;
-                // A thousand rows of each table, evenly spread: with the same turns, as many of each are whole by now.
+                // A thousand rows of each table, evenly spread, so that each table has as many complete rows by now.
                 let answer = lambda.invoke(event(number % 1000 * (*size / 1000), number)).await;
                 assert_eq!(answer.body["outcome"], "stored", "{answer:?}");
                 times.push(milliseconds(answer.slowest));
             }
-            medians.push(Spread::of(times).median);
+            medians.push(Spread::new(times).median);
         }
     }
     for (size, _, medians) in tables {
@@ -533,20 +532,20 @@ async fn growth(arguments: &Arguments, figures: &mut Figures) {
     }
 }
 
-/// How many events copies of the function take together.
-async fn copies(arguments: &Arguments, figures: &mut Figures) {
+/// The throughput of several instances of the recorder.
+async fn instances(arguments: &Arguments, figures: &mut Figures) {
     const TURNS: u32 = 5;
     const EVENTS: u32 = 2000;
     let peer = &arguments.peers[0];
     let mut runs: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     let mut task = 10;
     for turn in 0..TURNS {
-        for copies in [1, 2, 4] {
-            progress(&format!("copies: turn {} of {TURNS}, {copies}", turn + 1));
+        for instances in [1, 2, 4] {
+            progress(&format!("instances: turn {} of {TURNS}, {instances}", turn + 1));
             let dynamodb = DynamoDb::start().await;
-            let lambda = peer.start(copies, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
-            for copy in 0..copies {
-                lambda.ready(copy).await;
+            let lambda = peer.start(instances, &[("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)]).await;
+            for instance in 0..instances {
+                lambda.ready(instance).await;
             }
             let start = Instant::now();
             let mut answers = Vec::new();
@@ -557,15 +556,15 @@ async fn copies(arguments: &Arguments, figures: &mut Figures) {
             for answer in answers {
                 assert!(!lambda.wait_for(answer).await.failed);
             }
-            runs.entry(copies).or_default().push(f64::from(EVENTS) / start.elapsed().as_secs_f64());
+            runs.entry(instances).or_default().push(f64::from(EVENTS) / start.elapsed().as_secs_f64());
         }
     }
-    for (copies, rates) in runs {
-        figures.add(format!("events a second, copies: {copies}"), "", &peer.name, rates);
+    for (instances, rates) in runs {
+        figures.add(format!("events a second, instances: {instances}"), "", &peer.name, rates);
     }
 }
 
-/// Counts what DynamoDB is asked for a hundred events, each new to its row.
+/// Counts the requests to DynamoDB for a hundred events.
 async fn requests(arguments: &Arguments, figures: &mut Figures) {
     for peer in &arguments.peers {
         let dynamodb = DynamoDb::start().await;
@@ -611,7 +610,7 @@ fn table(figures: &Figures, peers: &[Peer]) -> Table {
     table
 }
 
-/// Three digits that count.
+/// Three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         ..10.0 => format!("{value:.2}"),
@@ -620,7 +619,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The sums of the cold starts by TLS, and a warm event, as bars on a logarithmic scale.
+/// Draws the sums of the cold starts by TLS, and a warm event, as bars on a logarithmic scale.
 fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
     const SHOWN: [(&str, &str); 4] = [
         ("cold, TLS, 128 MB: sum", "cold start, TLS, 128 MB"),
@@ -628,7 +627,7 @@ fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
         ("warm: p50", "warm event"),
         ("warm: CPU time", "CPU time of a warm event"),
     ];
-    const COLOURS: [RGBColor; 7] = [
+    const COLORS: [RGBColor; 7] = [
         RGBColor(0, 110, 160),
         RGBColor(200, 205, 210),
         RGBColor(245, 210, 140),
@@ -642,7 +641,7 @@ fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
     let all = groups.iter().flatten().flatten();
     let (least, most) = all.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
     if least > most {
-        // None of them was measured.
+        // None of these was measured.
         return;
     }
     let (bottom, top) = (least / 2.0, most * 5.0);
@@ -656,7 +655,7 @@ fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
         .caption("Milliseconds (medians, on a logarithmic scale): less is better", ("sans-serif", 18))
         .margin(15)
         .y_label_area_size(50)
-        // On the right, the legend has room.
+        // With room for the legend on the right.
         .build_cartesian_2d(0.0..(groups.len() * width) as f64 + 2.5, (bottom..top).log_scale())
         .expect("a chart");
     chart
@@ -672,7 +671,7 @@ fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
     });
     chart.draw_series(titles).expect("titles");
     for (index, peer) in peers.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+        let color = COLORS[index % COLORS.len()];
         let bars: Vec<(f64, f64)> = groups
             .iter()
             .enumerate()
@@ -681,11 +680,11 @@ fn draw(figures: &Figures, peers: &[Peer], path: &Path) {
         chart
             .draw_series(
                 bars.iter()
-                    .map(|(left, value)| Rectangle::new([(*left, bottom), (left + 0.94, *value)], colour.filled())),
+                    .map(|(left, value)| Rectangle::new([(*left, bottom), (left + 0.94, *value)], color.filled())),
             )
             .expect("bars")
             .label(&peer.name)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));
         let values = bars.iter().map(|(left, value)| Text::new(number(*value), (left + 0.47, value * 1.1), text(12)));
         chart.draw_series(values).expect("values");
     }

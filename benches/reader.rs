@@ -1,4 +1,4 @@
-//! What an answer of `ecs-state` costs: time, requests to DynamoDB, read capacity units, memory.
+//! The cost of a query with `ecs-state`: time, requests to DynamoDB, read capacity units, memory.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -19,31 +19,31 @@ use harness::proxy::Proxy;
 
 use crate::{Spread, milliseconds, number, peak_memory, progress};
 
-/// Rows of the table, and how many of them have not stopped.
+/// The rows of the table, and how many of their tasks have not stopped.
 const ROWS: u32 = 100_000;
 const ACTIVE: u32 = 1_000;
 const CLUSTERS: u32 = 10;
 /// In each cluster.
 const SERVICES: u32 = 10;
-/// One task stops every so many seconds.
+/// One task stops every 26 seconds.
 const STOPS_EVERY: i64 = 26;
-/// How often most questions are asked.
+/// How many times most queries run.
 const TURNS: u32 = 15;
 
-/// What is asked, how often, and how many lines the answer has at least.
-const QUESTIONS: [(&str, u32, usize); 7] = [
+/// The arguments, the number of runs, and the minimum number of lines.
+const QUERIES: [(&str, u32, usize); 7] = [
     ("tasks --cluster ARN --service s3", TURNS, 11),
     ("tasks --cluster c3 --service s3", TURNS, 11),
     ("tasks --service s3", TURNS, 101),
     ("stopped --cluster ARN --since 1h", TURNS, 14),
     ("stopped --since 1h", TURNS, 139),
     ("stopped --since 90000h", 1, 99_001),
-    // Reads the same rows whatever it looks for. Not timed: a page of a parallel scan takes the embedded DynamoDB longer,
+    // A scan reads the same rows for any query. Not timed: a page of a parallel scan takes the embedded DynamoDB longer
     // the larger the table is.
     ("tasks --service s3 --scan", 0, 101),
 ];
 
-/// What a command takes.
+/// The cost of a command.
 #[derive(Serialize)]
 pub(crate) struct Answer {
     command: &'static str,
@@ -58,40 +58,40 @@ struct Reads {
     peak_memory_megabytes: Spread,
 }
 
-/// Asks a large table. The questions take turns, each time with a new process.
+/// Queries a large table. The queries take turns, each time in a new process.
 pub(crate) async fn reader(binary: &Path) -> Vec<Answer> {
     progress("reader: filling the table");
     let dynamodb = DynamoDb::start().await;
     let now = Utc::now();
     fill(&dynamodb, now);
     let mut help = Vec::new();
-    let mut runs = QUESTIONS.map(|_| (Vec::new(), Vec::new()));
+    let mut runs = QUERIES.map(|_| (Vec::new(), Vec::new()));
     for turn in 0..TURNS {
         help.push(milliseconds(first_byte_of_help(binary)));
-        for ((command, turns, lines), (times, peaks)) in QUESTIONS.iter().zip(&mut runs) {
+        for ((command, turns, lines), (times, peaks)) in QUERIES.iter().zip(&mut runs) {
             if turn < *turns {
                 progress(&format!("reader: turn {} of {TURNS}, {command}", turn + 1));
-                let (took, peak) = ask(binary, &arguments(command, now), *lines, &dynamodb.url).await;
+                let (took, peak) = query(binary, &arguments(command, now), *lines, &dynamodb.url).await;
                 times.push(milliseconds(took));
                 peaks.push(peak);
             }
         }
     }
-    let mut answers = vec![Answer { command: "--help", milliseconds: Some(Spread::of(help)), reads: None }];
-    for ((command, _, lines), (times, mut peaks)) in QUESTIONS.into_iter().zip(runs) {
+    let mut answers = vec![Answer { command: "--help", milliseconds: Some(Spread::new(help)), reads: None }];
+    for ((command, _, lines), (times, mut peaks)) in QUERIES.into_iter().zip(runs) {
         progress(&format!("reader: what {command} reads"));
         let proxy = Proxy::start(&dynamodb.url).await;
         proxy.meter();
-        peaks.push(ask(binary, &arguments(command, now), lines, &proxy.url).await.1);
-        let milliseconds = (!times.is_empty()).then(|| Spread::of(times));
+        peaks.push(query(binary, &arguments(command, now), lines, &proxy.url).await.1);
+        let milliseconds = (!times.is_empty()).then(|| Spread::new(times));
         let reads =
-            Reads { requests: proxy.requests(), read_units: proxy.units(), peak_memory_megabytes: Spread::of(peaks) };
+            Reads { requests: proxy.requests(), read_units: proxy.units(), peak_memory_megabytes: Spread::new(peaks) };
         answers.push(Answer { command, milliseconds, reads: Some(reads) });
     }
     answers
 }
 
-/// `ecs-state`, with nothing of this environment.
+/// `ecs-state`, without this process's environment.
 fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     command
@@ -107,7 +107,7 @@ fn command(binary: &Path) -> Command {
     command
 }
 
-/// From the start of a process to the first byte of its help.
+/// The time from the start of a process to the first byte of its help.
 fn first_byte_of_help(binary: &Path) -> Duration {
     let start = Instant::now();
     let mut child = command(binary).arg("--help").spawn().expect("a process");
@@ -117,9 +117,9 @@ fn first_byte_of_help(binary: &Path) -> Duration {
     took
 }
 
-/// What stands for longer arguments. The hour is that before the table was filled.
-fn arguments(question: &str, filled: DateTime<Utc>) -> Vec<String> {
-    let words = question.split(' ').map(|word| match word {
+/// Replaces the placeholders of a query. The hour is the one before the table was filled.
+fn arguments(query: &str, filled: DateTime<Utc>) -> Vec<String> {
+    let words = query.split(' ').map(|word| match word {
         "ARN" => cluster("c3"),
         "1h" => ago(filled, 3600),
         word => word.to_owned(),
@@ -127,9 +127,9 @@ fn arguments(question: &str, filled: DateTime<Utc>) -> Vec<String> {
     words.collect()
 }
 
-/// From the start of a process to its end, and its peak memory, in MB. The kernel keeps the peak only as long as the
-/// process, so it is read again and again.
-async fn ask(binary: &Path, arguments: &[String], lines: usize, url: &str) -> (Duration, f64) {
+/// The time from the start of a process to its end, and its peak memory in MB, which is polled, since the kernel
+/// forgets it when the process ends.
+async fn query(binary: &Path, arguments: &[String], lines: usize, url: &str) -> (Duration, f64) {
     let mut command = command(binary);
     command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", url);
     let start = Instant::now();
@@ -153,7 +153,7 @@ fn ago(now: DateTime<Utc>, seconds: i64) -> String {
     (now - TimeDelta::seconds(seconds)).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Tasks in all clusters and services, one in a hundred of which has not stopped.
+/// Tasks in all clusters and services. One in a hundred has not stopped.
 fn fill(dynamodb: &DynamoDb, now: DateTime<Utc>) {
     let (active, stopped) = (sample("fargate-task-running"), sample("fargate-task-stopped"));
     let row = |number: u32| {
@@ -173,7 +173,7 @@ fn fill(dynamodb: &DynamoDb, now: DateTime<Utc>) {
     }
 }
 
-/// The answers, as a table in Markdown.
+/// The answers as a Markdown table.
 pub(crate) fn table(answers: &[Answer]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);

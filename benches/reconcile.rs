@@ -1,4 +1,4 @@
-//! What a run of the reconciler costs: time, requests to ECS, memory.
+//! The cost of a run of the reconciler: time, requests to ECS, memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ const RUNS: u32 = 3;
 const CLUSTERS: u32 = 50;
 const TASKS_EACH: u32 = 200;
 const INSTANCES_EACH: u32 = 20;
-/// Rows of a table run, and how many of them are not terminal.
+/// The rows of a table run, and how many of them are not terminal.
 const ROWS: u32 = 100_000;
 const ACTIVE: u32 = 10_000;
 const ACTIVE_CLUSTERS: u32 = 10;
@@ -78,7 +78,7 @@ fn count(report: &Value, name: &str) -> f64 {
     report[name].as_f64().expect("a number")
 }
 
-/// Rows of tasks, one in ten of which still runs.
+/// The rows of tasks. One in ten is still running.
 fn rows(ecs: &Ecs) -> Vec<Value> {
     let row = |number: u32| {
         let task = task(&cluster(&format!("active-{}", number % ACTIVE_CLUSTERS)), number, 1);
@@ -92,7 +92,7 @@ fn rows(ecs: &Ecs) -> Vec<Value> {
             "version": {"N": "1"},
             "lastStatus": {"S": if is_active { "RUNNING" } else { "STOPPED" }},
             "event_time": {"S": "2026-03-02T09:14:28Z"},
-            // What else a row has, in size.
+            // As large as the rest of a real row.
             "containers": {"S": "x".repeat(2_500)},
         })
     };

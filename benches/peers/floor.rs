@@ -1,8 +1,8 @@
-//! The floor of a benchmark: a program that does the two round trips of an event, and nothing else.
+//! The floor of the benchmark: a program that makes the two round trips of an event, and does nothing else.
 //!
-//! It takes an event from the Runtime API, sends DynamoDB the PutItem that the benchmark has made ready for it in the file
-//! `FLOOR_REQUEST`, and answers with ready-made bytes, over plain sockets: no SDK, no signing, no parsing, no log. What
-//! another program takes beyond it is that program's own.
+//! It takes an event from the Runtime API, sends DynamoDB the PutItem that the benchmark wrote to the file
+//! `FLOOR_REQUEST`, and answers with fixed bytes, over plain sockets: no SDK, no signing, no parsing, no log. Whatever
+//! another program takes on top of that is its own cost.
 
 use std::env;
 use std::io::{BufRead as _, BufReader, Read as _, Result, Write as _};
@@ -50,7 +50,7 @@ fn connect(address: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads a response, and returns the request id that is among its headers, if there is one.
+/// Reads a response, and returns the request id from its headers, if there is one.
 fn answer(stream: &mut BufReader<TcpStream>) -> Result<String> {
     let mut length = 0;
     let mut request_id = String::new();

@@ -1,7 +1,7 @@
-//! The same function with the defaults of the SDK, as a rival for the benchmark. Built with the profile `plain`, it is what
-//! a good Rust programmer writes first; with `stock`, it has Cargo's defaults too. It connects to DynamoDB at the first
-//! event, as most functions do; with the argument `connect`, during initialisation, as ours does. On one thread: with
-//! Tokio's default, one a core, it takes a fifth longer.
+//! The recorder with the SDK's defaults, as a peer for the benchmark. Built with the profile `plain`, it is a good
+//! first version; with `stock`, it also has Cargo's defaults. It connects to DynamoDB at the first event, as most
+//! functions do, or with the argument `connect` during initialization, as the recorder does. It has one thread: with
+//! Tokio's default, one per core, it takes a fifth longer.
 
 use std::env;
 use std::sync::Arc;
