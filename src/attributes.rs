@@ -41,7 +41,6 @@ pub const RECORDED: [&str; 6] = [CW_VERSION, EVENT_ID, EVENT_TIME, EXPIRES_AT, R
 pub const INDEX_KEYS: [&str; 2] = [INDEX_CLUSTER, INDEX_STATE];
 
 /// Formats a time as ECS does in events: RFC 3339, UTC, with milliseconds.
-#[must_use]
 pub fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

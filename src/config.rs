@@ -101,7 +101,6 @@ impl Config {
     }
 
     /// The name of the table for this kind of resource.
-    #[must_use]
     pub fn table(&self, resource: Resource) -> &str {
         match resource {
             Resource::Task => &self.task_table,
@@ -110,19 +109,16 @@ impl Config {
     }
 
     /// How many days after its event a row in a terminal state expires; `None` if it never does.
-    #[must_use]
     pub fn retention_days(&self) -> Option<u32> {
         (self.retention_days > 0).then_some(self.retention_days)
     }
 
     /// Whether the values of overridden environment variables are kept out of the rows.
-    #[must_use]
     pub fn redact_environment(&self) -> bool {
         self.redact_environment
     }
 
     /// A warning about a valid but risky configuration.
-    #[must_use]
     pub fn warning(&self) -> Option<String> {
         let days = self.retention_days().filter(|days| *days < MAX_DELIVERY_DELAY_DAYS)?;
         Some(format!(
@@ -177,7 +173,6 @@ impl LogConfig {
 }
 
 /// The default name of a table: the one used by the function in Amazon's guide.
-#[must_use]
 pub fn default_table(resource: Resource) -> &'static str {
     match resource {
         Resource::Task => "ECSTaskState",

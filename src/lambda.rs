@@ -76,7 +76,6 @@ pub struct Payload(Option<Box<RawValue>>);
 
 impl Payload {
     /// The JSON text; `None` if the payload is not JSON.
-    #[must_use]
     pub fn json(&self) -> Option<&RawValue> {
         self.0.as_deref()
     }

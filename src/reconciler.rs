@@ -67,7 +67,6 @@ pub enum RunError {
 
 impl RunError {
     /// The `errorType` reported to Lambda: part of the reconciler's interface.
-    #[must_use]
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::InvalidRequest => "InvalidRequest",
@@ -84,7 +83,6 @@ impl From<RunError> for Diagnostic {
 
 impl Reconciler {
     /// A reconciler that uses these clients.
-    #[must_use]
     pub fn new(settings: Settings, dynamodb: Client, ecs: Ecs) -> Self {
         Self { settings, dynamodb, ecs }
     }

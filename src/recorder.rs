@@ -68,7 +68,6 @@ pub enum InvocationError {
 
 impl InvocationError {
     /// The `errorType` reported to Lambda: part of the recorder's interface, so alarms and retries may rely on it.
-    #[must_use]
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::Event(EventError::UnsupportedSource { .. }) => "UnsupportedSource",
@@ -88,7 +87,6 @@ impl From<InvocationError> for Diagnostic {
 
 impl Recorder {
     /// A recorder that writes to these tables with this client.
-    #[must_use]
     pub fn new(config: Config, client: Client) -> Self {
         Self { config, client }
     }

@@ -19,7 +19,6 @@ impl Resource {
     pub const ALL: [Self; 2] = [Self::Task, Self::ContainerInstance];
 
     /// The `detail-type` of the events that report its changes.
-    #[must_use]
     pub fn detail_type(self) -> &'static str {
         match self {
             Self::Task => "ECS Task State Change",
@@ -28,13 +27,11 @@ impl Resource {
     }
 
     /// The kind of resource whose changes have this `detail-type`, if there is one.
-    #[must_use]
     pub fn from_detail_type(detail_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|resource| resource.detail_type() == detail_type)
     }
 
     /// The detail field that contains the ARN, which is also the partition key of the table.
-    #[must_use]
     pub fn key(self) -> &'static str {
         match self {
             Self::Task => "taskArn",

@@ -12,9 +12,15 @@ mod secrets;
 mod stored;
 mod storms;
 
+use std::env;
 use std::sync::LazyLock;
 
-use harness::runtime_api::{reconciler_binary, recorder_binary};
+static RECORDER: LazyLock<String> =
+    LazyLock::new(|| binary("RECORDER_BINARY", env!("CARGO_BIN_EXE_ecs-state-recorder")));
+static RECONCILER: LazyLock<String> =
+    LazyLock::new(|| binary("RECONCILER_BINARY", env!("CARGO_BIN_EXE_ecs-state-reconciler")));
 
-static RECORDER: LazyLock<String> = LazyLock::new(|| recorder_binary(env!("CARGO_BIN_EXE_ecs-state-recorder")));
-static RECONCILER: LazyLock<String> = LazyLock::new(|| reconciler_binary(env!("CARGO_BIN_EXE_ecs-state-reconciler")));
+/// The binary in an environment variable, or else the one that was built with the tests.
+fn binary(variable: &str, built: &str) -> String {
+    env::var(variable).unwrap_or_else(|_| built.to_owned())
+}

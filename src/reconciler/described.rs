@@ -53,7 +53,6 @@ pub fn state<'j>(
 }
 
 /// The latest time in a state.
-#[must_use]
 pub fn newest_time(state: &State<'_>) -> Option<DateTime<Utc>> {
     let time = |name: &&str| match state.detail.get(name) {
         Some(Ok(Json::String(time))) => time.parse().ok(),

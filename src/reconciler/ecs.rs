@@ -99,7 +99,6 @@ fn advice(code: Option<&str>) -> &'static str {
 
 impl CallError {
     /// Whether ECS says that there is no such cluster.
-    #[must_use]
     pub fn is_cluster_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: Some(code), .. } if code == "ClusterNotFoundException")
     }
@@ -138,7 +137,6 @@ pub struct DescribeFailure {
 
 impl DescribeFailure {
     /// The reason, if it has the form of ECS's reasons.
-    #[must_use]
     pub fn reason(&self) -> &str {
         let is_reason =
             |reason: &&str| reason.len() <= 64 && reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
@@ -146,7 +144,6 @@ impl DescribeFailure {
     }
 
     /// Whether ECS says that it does not know the ARN.
-    #[must_use]
     pub fn is_missing(&self) -> bool {
         self.reason.as_deref() == Some("MISSING")
     }
@@ -160,7 +157,6 @@ struct Call {
 
 impl Ecs {
     /// A client that sends at most this many requests a second.
-    #[must_use]
     pub fn new(aws: &SdkConfig, calls_per_second: u32) -> Self {
         let limiter = Arc::new(RateLimiter::new(calls_per_second));
         let endpoint = endpoint(aws);
@@ -202,7 +198,6 @@ impl Ecs {
     }
 
     /// How many requests have been sent, retries included.
-    #[must_use]
     pub fn calls(&self) -> u64 {
         self.limiter.calls()
     }
@@ -276,7 +271,6 @@ impl Ecs {
 
 impl ListRequest<'_> {
     /// The operation that makes the list.
-    #[must_use]
     pub fn operation(self) -> &'static str {
         match self {
             Self::Clusters => "ListClusters",
@@ -287,7 +281,6 @@ impl ListRequest<'_> {
 }
 
 /// The operation that describes resources of a kind.
-#[must_use]
 pub fn describe_operation(resource: Resource) -> &'static str {
     match resource {
         Resource::Task => "DescribeTasks",
@@ -298,7 +291,6 @@ pub fn describe_operation(resource: Resource) -> &'static str {
 /// The endpoint from the environment, or else the region's.
 ///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecs-service.html>
-#[must_use]
 pub fn endpoint(aws: &SdkConfig) -> String {
     if let Some(url) = env::var("AWS_ENDPOINT_URL_ECS").ok().or_else(|| aws.endpoint_url().map(str::to_owned)) {
         return url;

@@ -56,31 +56,26 @@ impl KnownRow {
     }
 
     /// The version, if it is a valid one.
-    #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.version.as_ref()?.as_n().ok()?.parse().ok()
     }
 
     /// Whether its resource is marked as missing in ECS.
-    #[must_use]
     pub fn is_marked(&self) -> bool {
         self.missing_since.is_some()
     }
 
     /// When it was marked.
-    #[must_use]
     pub fn missing_since(&self) -> Option<DateTime<Utc>> {
         self.missing_since.as_ref()?.as_s().ok()?.parse().ok()
     }
 
     /// Whether its state is terminal.
-    #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
     /// Whether it has a time to live.
-    #[must_use]
     pub fn expires(&self) -> bool {
         self.expires
     }

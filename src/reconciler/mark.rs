@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 
 use super::conditional_update::update_if_seen;
 use super::known_row::KnownRow;
@@ -25,13 +25,28 @@ pub async fn mark_missing(
 ) -> Result<bool, StoreError> {
     let now = Utc::now();
     if !row.is_marked() {
-        return mark(client, table, resource, row, now).await;
+        let (status, _) = terminal_status(resource);
+        let (placeholders, values) = status_placeholders(resource);
+        let update = client
+            .update_item()
+            .update_expression("SET missing_since = if_not_exists(missing_since, :now)")
+            .condition_expression(format!("#version = :seen AND NOT #status IN ({placeholders})"))
+            .expression_attribute_names("#status", status)
+            .set_expression_attribute_values(Some(values))
+            .expression_attribute_values(":now", AttributeValue::S(timestamp(now)));
+        return update_if_seen(update, table, resource, row).await;
     }
-    if let (Some(since), Some(days)) = (row.missing_since(), retention_days)
+    if let (Some(mark), Some(since), Some(days)) = (row.missing_since.clone(), row.missing_since(), retention_days)
         && now - since >= CONFIRMATION
         && !row.expires()
     {
-        expire(client, table, resource, row, expires_at(now, days)).await?;
+        let update = client
+            .update_item()
+            .update_expression("SET expires_at = :expires_at")
+            .condition_expression("#version = :seen AND missing_since = :mark")
+            .expression_attribute_values(":expires_at", AttributeValue::N(expires_at(now, days).to_string()))
+            .expression_attribute_values(":mark", mark);
+        update_if_seen(update, table, resource, row).await?;
     }
     Ok(false)
 }
@@ -42,41 +57,5 @@ pub async fn clear(client: &Client, table: &str, resource: Resource, row: &Known
         .update_item()
         .update_expression("REMOVE missing_since, expires_at")
         .condition_expression("#version = :seen AND attribute_exists(missing_since)");
-    update_if_seen(update, table, resource, row).await
-}
-
-async fn mark(
-    client: &Client,
-    table: &str,
-    resource: Resource,
-    row: &KnownRow,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let (status, _) = terminal_status(resource);
-    let (placeholders, values) = status_placeholders(resource);
-    let update = client
-        .update_item()
-        .update_expression("SET missing_since = if_not_exists(missing_since, :now)")
-        .condition_expression(format!("#version = :seen AND NOT #status IN ({placeholders})"))
-        .expression_attribute_names("#status", status)
-        .set_expression_attribute_values(Some(values))
-        .expression_attribute_values(":now", AttributeValue::S(timestamp(now)));
-    update_if_seen(update, table, resource, row).await
-}
-
-async fn expire(
-    client: &Client,
-    table: &str,
-    resource: Resource,
-    row: &KnownRow,
-    expires_at: i64,
-) -> Result<bool, StoreError> {
-    let Some(mark) = row.missing_since.clone() else { return Ok(false) };
-    let update = client
-        .update_item()
-        .update_expression("SET expires_at = :expires_at")
-        .condition_expression("#version = :seen AND missing_since = :mark")
-        .expression_attribute_values(":expires_at", AttributeValue::N(expires_at.to_string()))
-        .expression_attribute_values(":mark", mark);
     update_if_seen(update, table, resource, row).await
 }

@@ -21,7 +21,6 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// A limiter for this many requests a second. It needs Tokio's timer.
-    #[must_use]
     pub fn new(calls_per_second: u32) -> Self {
         let mut next = interval(Duration::from_secs(1) / calls_per_second);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -29,7 +28,6 @@ impl RateLimiter {
     }
 
     /// How many requests have passed.
-    #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
@@ -50,7 +48,6 @@ pub struct LimitedClient {
 
 impl LimitedClient {
     /// Limits the requests of a client.
-    #[must_use]
     pub fn new(client: SharedHttpClient, limiter: Arc<RateLimiter>) -> Self {
         Self { client, limiter }
     }

@@ -46,7 +46,6 @@ pub enum Scope {
 
 impl Scope {
     /// Reads the payload; `None` if it is anything but `{"scope": "fleet"}` or `{"scope": "table"}`.
-    #[must_use]
     pub fn parse(payload: &Payload) -> Option<Self> {
         // serde would also accept `["fleet"]`, for example.
         let mut fields = Fields::parse(payload.json()?).ok()?.into_iter();
@@ -61,7 +60,6 @@ impl Scope {
     }
 
     /// Its name in the request and the log.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Fleet => "fleet",
@@ -119,7 +117,6 @@ pub struct Run<'r> {
 
 impl<'r> Run<'r> {
     /// Starts a run with this much time.
-    #[must_use]
     pub fn new(scope: Scope, settings: &'r Settings, dynamodb: &'r Client, ecs: &'r Ecs, time_left: Duration) -> Self {
         Self {
             settings,
@@ -133,7 +130,6 @@ impl<'r> Run<'r> {
     }
 
     /// Ends the run. Returns its report, and its first failures, each with its reason.
-    #[must_use]
     pub fn into_report(self) -> (Report, String) {
         let report = self.report.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner).join("; ");
@@ -158,7 +154,6 @@ impl<'r> Run<'r> {
     }
 
     /// The name of the table for this kind of resource.
-    #[must_use]
     pub fn table(&self, resource: Resource) -> &str {
         self.settings.tables.table(resource)
     }

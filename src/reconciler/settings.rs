@@ -61,7 +61,6 @@ impl Settings {
     }
 
     /// Whether a cluster is to be reconciled.
-    #[must_use]
     pub fn includes(&self, cluster: &str) -> bool {
         self.clusters.is_empty() || self.clusters.iter().any(|arn| arn == cluster)
     }

@@ -37,7 +37,6 @@ pub struct Projection {
 
 impl Projection {
     /// The attributes with these names, each given once.
-    #[must_use]
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let names: HashMap<_, _> = names.into_iter().map(|name| (format!("#{name}"), name.to_owned())).collect();
         Self { expression: names.keys().cloned().collect::<Vec<_>>().join(", "), names }

@@ -10,7 +10,6 @@ use super::store_error::StoreError;
 use super::timeouts::{CONNECT_TIMEOUT, retries, timeouts, unlimited_retries};
 
 /// Builds a client with the [timeouts and retries](super::timeouts). Build it once: it keeps its connections open.
-#[must_use]
 pub fn new(aws: &SdkConfig) -> Client {
     let config = aws_sdk_dynamodb::config::Builder::from(aws)
         .timeout_config(timeouts())

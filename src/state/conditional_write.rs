@@ -39,7 +39,6 @@ pub enum Outcome {
 
 impl Outcome {
     /// Its name in the answer and the log.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -49,7 +48,6 @@ impl Outcome {
     }
 
     /// The version in the row, if the existing row was kept.
-    #[must_use]
     pub fn stored_version(&self) -> Option<&Number> {
         match self {
             Self::Stored => None,

@@ -9,7 +9,6 @@ use crate::attributes::{CURRENT_STATUS, Item};
 use crate::resource::Resource;
 
 /// The attribute with a resource's status, and its terminal values.
-#[must_use]
 pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static str]) {
     match resource {
         Resource::Task => ("lastStatus", &["STOPPED", "DELETED"]),
@@ -18,20 +17,17 @@ pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static 
 }
 
 /// Whether a row's state is terminal.
-#[must_use]
 pub fn is_terminal(resource: Resource, item: &Item) -> bool {
     let (field, terminal) = terminal_status(resource);
     matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
 }
 
 /// When a row whose retention starts at `time` expires, in seconds since 1970.
-#[must_use]
 pub fn expires_at(time: DateTime<Utc>, retention_days: u32) -> i64 {
     time.timestamp() + i64::from(retention_days) * 24 * 60 * 60
 }
 
 /// Placeholders for the terminal statuses in an expression, separated by commas, and their values.
-#[must_use]
 pub fn status_placeholders(resource: Resource) -> (String, HashMap<String, AttributeValue>) {
     let (_, statuses) = terminal_status(resource);
     let names: Vec<String> = (0..statuses.len()).map(|number| format!(":status{number}")).collect();

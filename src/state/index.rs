@@ -35,7 +35,6 @@ impl IndexKeys {
         ["clusterArn", "createdAt", EVENT_TIME, "group", "lastStatus", RECONCILED_AT, "stoppedAt"];
 
     /// The keys of a task's row. `None` if it has no cluster, or if a key would be too long.
-    #[must_use]
     pub fn new(row: &Item) -> Option<Self> {
         let string = |name: &str| row.get(name)?.as_s().ok();
         // A missing time falls back to the event's.
@@ -51,13 +50,11 @@ impl IndexKeys {
 }
 
 /// The sort key of a task that has not stopped, by its group and when it was created.
-#[must_use]
 pub fn sort_key_of_active(group: &str, created: Option<DateTime<Utc>>) -> String {
     format!("{ACTIVE}{group}#{}", text(created))
 }
 
 /// The sort key of a stopped task, by when it stopped.
-#[must_use]
 pub fn sort_key_of_stopped(stopped: Option<DateTime<Utc>>) -> String {
     format!("{STOPPED}{}", text(stopped))
 }

@@ -78,7 +78,6 @@ impl<'j> Fields<'j> {
     }
 
     /// The field with this name; the last one, if it is duplicated.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Result<Json<'j>, JsonError>> {
         self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
     }
@@ -127,7 +126,6 @@ impl<'j> IntoIterator for Fields<'j> {
 }
 
 /// Names the kind of a value without revealing the value.
-#[must_use]
 pub fn kind(value: &Result<Json, JsonError>) -> String {
     match value {
         Ok(Json::Null) => "null",
@@ -142,13 +140,11 @@ pub fn kind(value: &Result<Json, JsonError>) -> String {
 }
 
 /// The kind of value in a field that may be absent.
-#[must_use]
 pub fn kind_or_nothing(value: Option<&Result<Json, JsonError>>) -> String {
     value.map_or_else(|| "nothing".to_owned(), kind)
 }
 
 /// The first 128 characters: enough for any source, detail-type or field name that AWS uses.
-#[must_use]
 pub fn truncate(text: &str) -> &str {
     text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
 }

@@ -24,7 +24,6 @@ pub struct ReadError {
 
 impl ReadError {
     /// Converts an error of the SDK.
-    #[must_use]
     pub fn new<E: StdError + ProvideErrorMetadata + 'static>(
         action: &'static str,
         table: &str,
@@ -43,7 +42,6 @@ impl ReadError {
     }
 
     /// Whether the table has no index, or one that is still being built.
-    #[must_use]
     pub fn is_missing_index(&self) -> bool {
         let (StoreError::Permanent(cause) | StoreError::Transient(cause)) = &self.cause;
         matches!(cause, Cause::Refused { code: Some(code), .. } if code == "ValidationException")

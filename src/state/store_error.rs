@@ -153,7 +153,6 @@ fn advice(code: Option<&str>) -> &'static str {
 
 impl StoreError {
     /// Converts and classifies an error of the SDK.
-    #[must_use]
     pub fn new<E: StdError + ProvideErrorMetadata + 'static>(error: &SdkError<E>) -> Self {
         let (is_transient, cause) = match error {
             SdkError::TimeoutError(_) => (true, Cause::Timeout),

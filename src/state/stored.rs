@@ -45,7 +45,6 @@ pub struct Recorded {
 
 impl Recorded {
     /// When this state was observed: the time of its event, or when the ECS API described it.
-    #[must_use]
     pub fn as_of(&self) -> Option<DateTime<Utc>> {
         self.event_time.or(self.reconciled_at)
     }

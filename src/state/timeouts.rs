@@ -30,7 +30,6 @@ const _: () = assert!(
 );
 
 /// The timeouts above, for the SDK.
-#[must_use]
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -40,7 +39,6 @@ pub fn timeouts() -> TimeoutConfig {
 }
 
 /// The attempts and pauses above, for the SDK.
-#[must_use]
 pub fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
@@ -52,7 +50,6 @@ pub fn retries() -> RetryConfig {
 
 /// Lets every request use all its attempts: the SDK's own token bucket would be empty after some 25 failed writes, and
 /// allow one attempt each from then on.
-#[must_use]
 pub fn unlimited_retries() -> RetryPartition {
     RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited()).build()
 }

@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on fails the test by panicking")]
 #![allow(clippy::missing_panics_doc, reason = "panicking is how a harness fails, everywhere")]
 #![allow(missing_docs, reason = "comments say what names do not")]
-#![allow(clippy::must_use_candidate, reason = "a test may ignore what it does not assert")]
 
 pub mod any_bytes;
 pub mod documented;

@@ -3,7 +3,6 @@
 //! [Runtime API]: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 use std::collections::VecDeque;
-use std::env;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -25,16 +24,6 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::lock;
-
-/// The recorder under test: `RECORDER_BINARY`, or the binary built with the tests.
-pub fn recorder_binary(built: &str) -> String {
-    env::var("RECORDER_BINARY").unwrap_or_else(|_| built.to_owned())
-}
-
-/// The reconciler under test: `RECONCILER_BINARY`, or the binary built with the tests.
-pub fn reconciler_binary(built: &str) -> String {
-    env::var("RECONCILER_BINARY").unwrap_or_else(|_| built.to_owned())
-}
 
 /// How many times an asynchronous invocation is attempted before the event goes to the on-failure destination.
 const ASYNCHRONOUS_DELIVERIES: u32 = 3;
