@@ -5,7 +5,6 @@
 //! foreign text only if it is known to contain nothing from the request.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::iter::successors;
 
@@ -30,24 +29,57 @@ pub enum StoreError {
     Permanent(Cause),
 }
 
-/// What went wrong. Its message says what to check.
-#[derive(Clone, Debug, PartialEq)]
+/// What went wrong, and what to check.
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum Cause {
     /// No response within the timeouts.
+    #[error(
+        "timeout: DynamoDB, or the credentials provider, did not respond in time; check the network routes and the AWS \
+         Health Dashboard"
+    )]
     Timeout,
     /// The endpoint's host name could not be resolved.
+    #[error(
+        "the endpoint's host name could not be resolved; check AWS_REGION, the endpoint, and DNS in the function's network"
+    )]
     UnknownHost,
     /// The connection failed, or broke before the response was complete.
+    #[error(
+        "the connection to DynamoDB failed{}; check the endpoint and the network route to it",
+        .0.map(|kind| format!(" ({kind})")).unwrap_or_default()
+    )]
     Connection(Option<io::ErrorKind>),
     /// The TLS handshake failed. rustls' error can't quote the request, which is only sent after the handshake.
+    #[error(
+        "the TLS handshake with DynamoDB failed ({0}); check the endpoint, any proxy in between, and the trusted root \
+         certificates"
+    )]
     Tls(rustls::Error),
     /// No credentials were found.
+    #[error(
+        "no AWS credentials were found; Lambda provides those of the function's role; elsewhere, set both \
+         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
     NoCredentials,
     /// The credentials provider failed.
+    #[error(
+        "the AWS credentials could not be fetched; check the credentials provider in the function's environment, and for \
+         a reconciler with TABLE_ROLE_ARN, that role's trust policy"
+    )]
     Credentials,
     /// The SDK could not build or send the request, or the response is not HTTP.
+    #[error(
+        "the request could not be sent, or the response is not HTTP; check the endpoint, AWS_REGION, and the function's \
+         other AWS_ variables"
+    )]
     NotSent,
     /// DynamoDB, or something that responded in its place, refused the request.
+    #[error(
+        "{}: {}{} (HTTP {status})",
+        code.as_deref().unwrap_or("no DynamoDB error code"),
+        message.as_ref().map(|message| format!("{}; ", message.trim_end_matches('.'))).unwrap_or_default(),
+        advice(code.as_deref())
+    )]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -57,73 +89,20 @@ pub enum Cause {
         message: Option<String>,
     },
     /// Something other than DynamoDB responded.
+    #[error(
+        "something other than DynamoDB responded, and it is unknown whether the row was stored; check the endpoint and \
+         any proxy in between"
+    )]
     NotDynamoDb,
     /// The stored row's `version` is not a number, so versions can't be compared.
+    #[error("the stored row has a \"{VERSION}\" that is not a number; correct or delete that row")]
     UnreadableVersion,
     /// DynamoDB repeatedly left some of the requested rows unread.
+    #[error("DynamoDB repeatedly left some rows unread; check whether the table or the account is being throttled")]
     UnprocessedKeys,
     /// A scan ignored its start key and restarted at the beginning.
+    #[error("the scan restarted at the beginning instead of after its start key; check that the endpoint is DynamoDB")]
     StartKeyIgnored,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str(
-                "timeout: DynamoDB, or the credentials provider, did not respond in time; check the network routes and \
-                 the AWS Health Dashboard",
-            ),
-            Self::UnknownHost => f.write_str(
-                "the endpoint's host name could not be resolved; check AWS_REGION, the endpoint, and DNS in the \
-                 function's network",
-            ),
-            Self::Connection(kind) => {
-                f.write_str("the connection to DynamoDB failed")?;
-                if let Some(kind) = kind {
-                    write!(f, " ({kind})")?;
-                }
-                f.write_str("; check the endpoint and the network route to it")
-            }
-            Self::Tls(error) => write!(
-                f,
-                "the TLS handshake with DynamoDB failed ({error}); check the endpoint, any proxy in between, and the \
-                 trusted root certificates"
-            ),
-            Self::NoCredentials => f.write_str(
-                "no AWS credentials were found; Lambda provides those of the function's role; elsewhere, set both \
-                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            ),
-            Self::Credentials => f.write_str(
-                "the AWS credentials could not be fetched; check the credentials provider in the function's \
-                 environment, and for a reconciler with TABLE_ROLE_ARN, that role's trust policy",
-            ),
-            Self::NotSent => f.write_str(
-                "the request could not be sent, or the response is not HTTP; check the endpoint, AWS_REGION, and the \
-                 function's other AWS_ variables",
-            ),
-            Self::Refused { status, code, message } => {
-                write!(f, "{}: ", code.as_deref().unwrap_or("no DynamoDB error code"))?;
-                if let Some(message) = message {
-                    write!(f, "{}; ", message.trim_end_matches('.'))?;
-                }
-                write!(f, "{} (HTTP {status})", advice(code.as_deref()))
-            }
-            Self::NotDynamoDb => f.write_str(
-                "something other than DynamoDB responded, and it is unknown whether the row was stored; check the \
-                 endpoint and any proxy in between",
-            ),
-            Self::UnreadableVersion => {
-                write!(f, "the stored row has a \"{VERSION}\" that is not a number; correct or delete that row")
-            }
-            Self::UnprocessedKeys => f.write_str(
-                "DynamoDB repeatedly left some rows unread; check whether the table or the account is being throttled",
-            ),
-            Self::StartKeyIgnored => f.write_str(
-                "the scan restarted at the beginning instead of after its start key; check that the endpoint is \
-                 DynamoDB",
-            ),
-        }
-    }
 }
 
 /// The error codes of a request that conflicts with another one on the same row.
