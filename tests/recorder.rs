@@ -833,8 +833,6 @@ async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept()
 /// binary's `GET /` before its first event.
 async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
     let (sent, requests) = mpsc::unbounded_channel();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let answer = answer.into();
     let answer = move |headers: HeaderMap, body: String| async move {
         let target = headers["x-amz-target"].to_str().unwrap().to_owned();
@@ -843,9 +841,7 @@ async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mps
         let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "request-1")];
         (status, headers, answer)
     };
-    let answers = Router::new().fallback(post(answer));
-    tokio::spawn(async move { axum::serve(listener, answers).await });
-    (url, requests)
+    (harness::serve(Router::new().fallback(post(answer))).await, requests)
 }
 
 fn service_error(code: &str, message: &str) -> String {
@@ -972,10 +968,7 @@ async fn one_foreign_word_in_an_error_is_not_passed_on() {
 #[tokio::test]
 async fn a_success_that_is_not_from_dynamodb_is_store_rejected() {
     for (status, body) in [(StatusCode::OK, ""), (StatusCode::OK, "{}"), (StatusCode::NO_CONTENT, "")] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let proxy = Router::new().fallback(move || async move { (status, body) });
-        tokio::spawn(async move { axum::serve(listener, proxy).await });
+        let url = harness::serve(Router::new().fallback(move || async move { (status, body) })).await;
         let answer = Recorder::new(&url).invoke(&task(2).to_string()).await;
         assert_eq!(answer["errorType"], "StoreRejected", "{answer}");
         assert!(answer["errorMessage"].as_str().unwrap().contains("something other than DynamoDB"), "{answer}");

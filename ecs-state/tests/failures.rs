@@ -174,10 +174,7 @@ async fn answering(answers: &'static [&'static str]) -> String {
         let number = number.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
         ([("content-type", "application/x-amz-json-1.0")], answers[number])
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
-    url
+    harness::serve(axum::Router::new().fallback(answer)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

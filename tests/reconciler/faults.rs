@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
 use harness::ecs::{Ecs, Fault, Rule, Times, cluster, container_instance, task};
@@ -36,10 +35,7 @@ async fn hesitant_dynamodb(times: usize) -> String {
         };
         ([("x-amzn-requestid", "1")], answer.to_string())
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(respond)).await.unwrap() });
-    url
+    harness::serve(Router::new().fallback(respond)).await
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use harness::ecs::{Ecs, cluster, task};
 use harness::runtime_api::{Answer, Lambda};
@@ -34,10 +33,7 @@ async fn tables_of_another_account(sts: (u16, String)) -> (String, Arc<Mutex<Vec
         };
         (StatusCode::from_u16(status).unwrap(), [("x-amzn-requestid", "1")], answer)
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(respond)).await.unwrap() });
-    (url, requests)
+    (harness::serve(Router::new().fallback(respond)).await, requests)
 }
 
 /// A fleet run of one task, with tables in another account.

@@ -17,6 +17,17 @@ pub mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use axum::Router;
+use tokio::net::TcpListener;
+
+/// Serves on a free port until the test ends. Returns the URL.
+pub async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
