@@ -25,13 +25,11 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
 pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
     for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
-            return Err(InvalidVariable {
+            // Without the value: a URL can contain a password.
+            return Err(InvalidVariable::new(
                 variable,
-                // Without the value: a URL can contain a password.
-                problem: "must be a URL with http:// or https:// and a host, such as \
-                          https://dynamodb.eu-west-1.amazonaws.com"
-                    .to_owned(),
-            });
+                "must be a URL with http:// or https:// and a host, such as https://dynamodb.eu-west-1.amazonaws.com",
+            ));
         }
     }
     let aws = loader
@@ -48,7 +46,7 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
         Some(region) => format!("must be an AWS region such as eu-west-1, found {region:?}"),
         None => "must be set to an AWS region such as eu-west-1".to_owned(),
     };
-    Err(InvalidVariable { variable: "AWS_REGION", problem })
+    Err(InvalidVariable::new("AWS_REGION", problem))
 }
 
 /// An HTTP client with rustls and ring.

@@ -28,6 +28,12 @@ pub struct InvalidVariable {
     pub problem: String,
 }
 
+impl InvalidVariable {
+    pub(crate) fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+        Self { variable, problem: problem.into() }
+    }
+}
+
 const TASK_TABLE_NAME: &str = "TASK_TABLE_NAME";
 const CONTAINER_INSTANCE_TABLE_NAME: &str = "CONTAINER_INSTANCE_TABLE_NAME";
 const RETENTION_DAYS: &str = "RETENTION_DAYS";
@@ -57,32 +63,28 @@ impl Config {
         let table = |name: &'static str, default: &str| match text(name)? {
             None => Ok(default.to_owned()),
             Some(value) if is_table_name(&value) => Ok(value),
-            Some(value) => Err(InvalidVariable {
-                variable: name,
-                problem: format!(
+            Some(value) => Err(InvalidVariable::new(
+                name,
+                format!(
                     "must be a DynamoDB table name (3 to 255 characters out of a-z A-Z 0-9 _ . -), found {value:?}"
                 ),
-            }),
+            )),
         };
         let retention_days = match text(RETENTION_DAYS)? {
             None => DEFAULT_RETENTION_DAYS,
             Some(value) => {
-                value.parse().ok().filter(|days| *days <= MAX_RETENTION_DAYS).ok_or_else(|| InvalidVariable {
-                    variable: RETENTION_DAYS,
-                    problem: format!(
-                        "must be an integer from 0 (rows never expire) to {MAX_RETENTION_DAYS}, found {value:?}"
-                    ),
-                })?
+                let problem =
+                    format!("must be an integer from 0 (rows never expire) to {MAX_RETENTION_DAYS}, found {value:?}");
+                let days = value.parse().ok().filter(|days| *days <= MAX_RETENTION_DAYS);
+                days.ok_or_else(|| InvalidVariable::new(RETENTION_DAYS, problem))?
             }
         };
         let redact_environment = match text(REDACT_ENVIRONMENT)?.as_deref() {
             None | Some("false") => false,
             Some("true") => true,
             Some(other) => {
-                return Err(InvalidVariable {
-                    variable: REDACT_ENVIRONMENT,
-                    problem: format!("must be true or false, found {other:?}"),
-                });
+                let problem = format!("must be true or false, found {other:?}");
+                return Err(InvalidVariable::new(REDACT_ENVIRONMENT, problem));
             }
         };
         let config = Self {
@@ -92,10 +94,8 @@ impl Config {
             redact_environment,
         };
         if config.task_table == config.container_instance_table {
-            return Err(InvalidVariable {
-                variable: CONTAINER_INSTANCE_TABLE_NAME,
-                problem: format!("must differ from {TASK_TABLE_NAME}, since the two tables have different keys"),
-            });
+            let problem = format!("must differ from {TASK_TABLE_NAME}, since the two tables have different keys");
+            return Err(InvalidVariable::new(CONTAINER_INSTANCE_TABLE_NAME, problem));
         }
         Ok(config)
     }
@@ -149,10 +149,8 @@ impl LogConfig {
             "" | "TEXT" => false,
             "JSON" => true,
             other => {
-                return Err(InvalidVariable {
-                    variable: "AWS_LAMBDA_LOG_FORMAT",
-                    problem: format!("must be JSON or Text, found {other:?}"),
-                });
+                let problem = format!("must be JSON or Text, found {other:?}");
+                return Err(InvalidVariable::new("AWS_LAMBDA_LOG_FORMAT", problem));
             }
         };
         let level = match text("AWS_LAMBDA_LOG_LEVEL").as_str() {
@@ -162,10 +160,8 @@ impl LogConfig {
             "WARN" => LevelFilter::WARN,
             "ERROR" | "FATAL" => LevelFilter::ERROR,
             other => {
-                return Err(InvalidVariable {
-                    variable: "AWS_LAMBDA_LOG_LEVEL",
-                    problem: format!("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL, found {other:?}"),
-                });
+                let problem = format!("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL, found {other:?}");
+                return Err(InvalidVariable::new("AWS_LAMBDA_LOG_LEVEL", problem));
             }
         };
         Ok(Self { json, level })
@@ -187,7 +183,7 @@ pub(crate) fn text(
     match variable(name).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => Err(InvalidVariable { variable: name, problem: "must be valid UTF-8".to_owned() }),
+        Some(Err(_)) => Err(InvalidVariable::new(name, "must be valid UTF-8")),
     }
 }
 

@@ -53,7 +53,6 @@ impl ContainerInstance {
         last_part(&self.container_instance_arn)
     }
 
-    /// The name of its cluster.
     #[must_use]
     pub fn cluster_name(&self) -> Option<&str> {
         cluster_name(self.cluster_arn.as_deref(), &self.container_instance_arn)

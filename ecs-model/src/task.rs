@@ -83,26 +83,22 @@ impl Task {
         last_part(&self.task_arn)
     }
 
-    /// The name of its cluster.
     #[must_use]
     pub fn cluster_name(&self) -> Option<&str> {
         cluster_name(self.cluster_arn.as_deref(), &self.task_arn)
     }
 
-    /// The family of its task definition.
     #[must_use]
     pub fn family(&self) -> Option<&str> {
         let definition = last_part(self.task_definition_arn.as_deref()?);
         Some(definition.rsplit_once(':').map_or(definition, |(family, _)| family))
     }
 
-    /// The revision of its task definition.
     #[must_use]
     pub fn revision(&self) -> Option<u64> {
         last_part(self.task_definition_arn.as_deref()?).rsplit_once(':')?.1.parse().ok()
     }
 
-    /// The name of the service that it belongs to.
     #[must_use]
     pub fn service_name(&self) -> Option<&str> {
         self.group.as_deref()?.strip_prefix("service:")

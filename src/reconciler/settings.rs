@@ -38,22 +38,17 @@ impl Settings {
         clusters.sort();
         clusters.dedup();
         if let Some(arn) = clusters.iter().find(|arn| !is_cluster_arn(arn)) {
-            return Err(InvalidVariable {
-                variable: CLUSTER_ARNS,
-                problem: format!(
-                    "must be ARNs of ECS clusters, separated by commas, such as \
-                     arn:aws:ecs:eu-west-1:123456789012:cluster/demo; found {arn:?}"
-                ),
-            });
+            let example = "arn:aws:ecs:eu-west-1:123456789012:cluster/demo";
+            let problem =
+                format!("must be ARNs of ECS clusters, separated by commas, such as {example}; found {arn:?}");
+            return Err(InvalidVariable::new(CLUSTER_ARNS, problem));
         }
         let calls_per_second = match text(&variable, ECS_CALLS_PER_SECOND)? {
             None => DEFAULT_ECS_CALLS_PER_SECOND,
             Some(value) => {
-                let range = 1..=MAX_ECS_CALLS_PER_SECOND;
-                value.parse().ok().filter(|calls| range.contains(calls)).ok_or_else(|| InvalidVariable {
-                    variable: ECS_CALLS_PER_SECOND,
-                    problem: format!("must be an integer from 1 to {MAX_ECS_CALLS_PER_SECOND}, found {value:?}"),
-                })?
+                let problem = format!("must be an integer from 1 to {MAX_ECS_CALLS_PER_SECOND}, found {value:?}");
+                let calls = value.parse().ok().filter(|calls| (1..=MAX_ECS_CALLS_PER_SECOND).contains(calls));
+                calls.ok_or_else(|| InvalidVariable::new(ECS_CALLS_PER_SECOND, problem))?
             }
         };
         let table_role = TableRole::read(&variable)?;

@@ -111,7 +111,6 @@ impl DynamoDb {
         self.database.import_items(table, rows, ImportOptions::default()).expect("rows");
     }
 
-    /// Deletes all rows of a table.
     pub fn clear(&self, table: &str) {
         let key = if table == TASKS { Resource::Task } else { Resource::ContainerInstance }.key();
         for row in self.rows(table) {

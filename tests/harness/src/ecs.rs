@@ -206,7 +206,7 @@ impl Drop for Ecs {
 struct State {
     /// The clusters by ARN, and whether they are active.
     clusters: BTreeMap<String, bool>,
-    /// The tasks and container instances by ARN.
+    /// By ARN.
     resources: BTreeMap<String, Object>,
     /// The next descriptions of a resource, instead of its current state.
     next: HashMap<String, VecDeque<Description>>,
@@ -231,7 +231,6 @@ struct Object {
 /// An object as JSON, or the reason of a failure.
 type Description = Result<String, String>;
 
-/// The parameters of all operations.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Parameters {

@@ -252,7 +252,6 @@ async fn answer(
     }
 }
 
-/// The body of a request.
 async fn text(request: Request<Incoming>) -> String {
     let body = request.into_body().collect().await.expect("a whole request");
     String::from_utf8(body.to_bytes().into()).expect("JSON")

@@ -4,19 +4,15 @@ use std::time::Instant;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// Refused with `ThrottlingException`.
     Throttled,
     /// Refused with a status of 500 and `ServerException`.
     ServerError,
-    /// Refused with `AccessDeniedException`.
     AccessDenied,
-    /// Refused with `ClusterNotFoundException`.
     ClusterNotFound,
     /// Refused with an error code and a message that are not from AWS, as by a proxy.
     Foreign(&'static str),
     /// The connection is closed after half of the response.
     HalfAnswer,
-    /// No response arrives.
     Silence,
     /// The response is a 200 whose body is HTML.
     NotJson,
