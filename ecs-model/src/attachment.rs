@@ -15,6 +15,20 @@ object! {
     }
 }
 
+impl Attachment {
+    /// The value of a detail.
+    #[must_use]
+    pub fn detail(&self, name: &str) -> Option<&str> {
+        self.details.iter().find(|detail| detail.name.as_deref() == Some(name))?.value.as_deref()
+    }
+
+    /// What went wrong with it, in the words of ECS.
+    #[must_use]
+    pub fn status_reason(&self) -> Option<&str> {
+        self.detail("statusReason")
+    }
+}
+
 names! {
     AttachmentStatus {
         Precreated = "PRECREATED",

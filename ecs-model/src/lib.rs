@@ -38,6 +38,7 @@ mod container_instance;
 pub mod diagnosis;
 mod error;
 mod list;
+mod sidecar;
 mod task;
 pub mod time;
 
@@ -55,4 +56,21 @@ pub use self::task::*;
 /// fails if a field that this crate knows has another type.
 pub fn from_json<T: DeserializeOwned>(json: &Value) -> Result<T, ModelError> {
     serde_path_to_error::deserialize(json).map_err(|error| ModelError::new(&error, json))
+}
+
+/// Reads the tasks of an event (its `detail`), of what `aws ecs describe-tasks` prints (its `tasks`), or one task.
+///
+/// # Errors
+///
+/// One of them can't be read; the error names the field from the document's start.
+pub fn tasks_from_json(document: &Value) -> Result<Vec<Task>, ModelError> {
+    let at = |place: String| move |error: ModelError| ModelError { field: format!("{place}.{}", error.field), ..error };
+    match (document.get("detail"), document.get("tasks").and_then(Value::as_array)) {
+        (Some(detail), _) => Ok(vec![from_json(detail).map_err(at("detail".to_owned()))?]),
+        (None, Some(tasks)) => {
+            let task = |(index, task)| from_json(task).map_err(at(format!("tasks[{index}]")));
+            tasks.iter().enumerate().map(task).collect()
+        }
+        (None, None) => Ok(vec![from_json(document)?]),
+    }
 }

@@ -116,6 +116,12 @@ impl Task {
         matches!(self.last_status, Some(TaskStatus::Stopped | TaskStatus::Deleted))
     }
 
+    /// Whether it is being stopped.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.desired_status == Some(TaskStatus::Stopped) && !self.is_stopped()
+    }
+
     /// The known moments of its life, in chronological order.
     #[must_use]
     pub fn moments(&self) -> Vec<(Moment, DateTime<Utc>)> {

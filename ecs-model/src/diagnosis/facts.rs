@@ -1,134 +1,189 @@
-//! The facts that a summary is made of.
+//! Facts in a text: names, which the runtime, the agent and ECS write in their own ways.
 
-use crate::{Container, HealthStatus, StopCode, Task};
+use super::text::Text;
 
-/// What is known about a stop.
-pub(super) struct Facts<'t> {
-    pub(super) task: &'t Task,
-    pub(super) container: Option<&'t Container>,
-    /// The text that the rule matched.
-    pub(super) text: Option<&'t str>,
+/// A text in which facts are looked up, in any letter case.
+pub(super) struct Facts<'x> {
+    /// Without commands: what a person wrote is not a fact.
+    plain: &'x str,
+    /// The same in lower case, with the same offsets.
+    lower: String,
 }
 
-impl Facts<'_> {
-    /// Replaces each `{fact}` of a rule's summary.
-    pub(super) fn render(&self, summary: &str) -> String {
-        let mut parts = summary.split(['{', '}']);
-        let mut text = parts.next().unwrap_or_default().to_owned();
-        while let (Some(fact), Some(rest)) = (parts.next(), parts.next()) {
-            text += &self.fact(fact);
-            text += rest;
+/// An ARN's service, and what follows the account.
+struct Arn<'x> {
+    service: &'x str,
+    resource: &'x str,
+}
+
+/// What the caller of AWS was denied.
+#[derive(Clone, Copy)]
+pub(super) struct Denial<'x> {
+    pub(super) role: &'x str,
+    /// Such as `ssm:GetParameters`.
+    pub(super) action: Option<&'x str>,
+}
+
+impl<'x> Facts<'x> {
+    pub(super) fn new(text: Option<&'x Text>) -> Self {
+        let plain = text.map_or("", |text| &*text.plain);
+        Self { plain, lower: plain.to_ascii_lowercase() }
+    }
+
+    pub(super) fn says(&self, phrase: &str) -> bool {
+        self.lower.contains(phrase)
+    }
+
+    /// What follows a phrase.
+    fn after(&self, phrase: &str) -> Option<&'x str> {
+        let at = self.lower.find(phrase)?;
+        Some(&self.plain[at + phrase.len()..])
+    }
+
+    /// The name that follows a phrase.
+    pub(super) fn name_after(&self, phrase: &str) -> Option<&'x str> {
+        name(self.after(phrase)?.split_whitespace().next()?)
+    }
+
+    /// The word before a phrase.
+    pub(super) fn name_before(&self, phrase: &str) -> Option<&'x str> {
+        let at = self.lower.find(phrase)?;
+        name(self.plain[..at].split_whitespace().next_back()?)
+    }
+
+    /// The first word that begins so, such as `subnet-`, and has a number after it.
+    pub(super) fn id(&self, prefix: &str) -> Option<&'x str> {
+        self.lower.match_indices(prefix).find_map(|(at, _)| {
+            let rest = &self.plain[at + prefix.len()..];
+            let length = rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            let begins_word = !self.plain[..at].ends_with(|before: char| before.is_alphanumeric() || before == '-');
+            let is_id = begins_word && rest[..length].contains(|character: char| character.is_ascii_digit());
+            is_id.then(|| &self.plain[at..at + prefix.len() + length])
+        })
+    }
+
+    fn arns(&self) -> impl Iterator<Item = Arn<'x>> {
+        self.lower.match_indices("arn:aws").filter_map(|(at, _)| {
+            let arn = name(self.plain[at..].split(|end: char| end.is_whitespace() || "'\"’”,".contains(end)).next()?)?;
+            let mut parts = arn.splitn(6, ':').skip(2);
+            Some(Arn { service: parts.next()?, resource: parts.nth(2)? })
+        })
+    }
+
+    /// The different names in ARNs of a service, after a prefix.
+    fn named(&self, service: &str, prefix: &str) -> Vec<&'x str> {
+        let mut names = Vec::new();
+        for arn in self.arns().filter(|arn| arn.service.eq_ignore_ascii_case(service)) {
+            let start = arn.resource.get(..prefix.len()).filter(|start| start.eq_ignore_ascii_case(prefix));
+            let found = start.and_then(|_| arn.resource[prefix.len()..].split(':').next()).and_then(name);
+            names.extend(found.filter(|found| !names.contains(found)));
         }
-        text
+        names
     }
 
-    fn fact(&self, name: &str) -> String {
-        match name {
-            "container" => self::name(self.container),
-            "image" => self.image(),
-            "memory" => self.memory(),
-            "exit_code" => self.exit_code().map(|code| code.to_string()).unwrap_or_default(),
-            "signal" => self.signal().to_owned(),
-            "command" => if self.exit_code() == Some(126) { "not executable" } else { "missing" }.to_owned(),
-            "resource" => self.resource().to_owned(),
-            "service" => self.task.service_name().map_or("the service".to_owned(), |name| format!("service {name:?}")),
-            "instance" => self.instance(),
-            "reason" => self.reason(),
-            "unexpectedly" => self.unexpectedly().to_owned(),
-            "nothing_known" => self.nothing_known(),
-            _ => String::new(),
+    /// The names of secrets, without the six characters that Secrets Manager appends.
+    pub(super) fn secrets(&self) -> Vec<&'x str> {
+        let is_random = |end: &str| {
+            end.len() == 6 && end.chars().all(char::is_alphanumeric) && !end.chars().all(|c| c.is_ascii_lowercase())
+        };
+        let mut secrets: Vec<&str> = self
+            .named("secretsmanager", "secret:")
+            .into_iter()
+            .map(|secret| secret.rsplit_once('-').filter(|(_, end)| is_random(end)).map_or(secret, |(name, _)| name))
+            .collect();
+        secrets.dedup();
+        secrets
+    }
+
+    /// The names of parameters. The ARN of `/a/b` ends in `parameter/a/b`.
+    pub(super) fn parameters(&self) -> Vec<&'x str> {
+        let missing = self.after("invalid parameters:").or_else(|| self.after("invalid ssm parameters:"));
+        if let Some(missing) = missing {
+            let list = missing
+                .split([',', ' ', '\n', '\t'])
+                .map_while(|word| if word.is_empty() { Some(None) } else { Some(name(word)) });
+            return list.flatten().collect();
         }
+        self.named("ssm", "parameter")
+            .into_iter()
+            .map(|name| name.strip_prefix('/').filter(|rest| !rest.contains('/')).unwrap_or(name))
+            .collect()
     }
 
-    fn image(&self) -> String {
-        match self.container.and_then(|container| container.image.as_deref()) {
-            Some(image) => format!("image {image:?}"),
-            None => format!("the image of {}", self::name(self.container)),
-        }
+    pub(super) fn log_group(&self) -> Option<&'x str> {
+        let quoted = self.after("log group ").filter(|rest| rest.starts_with(['\'', '"', '/']));
+        self.named("logs", "log-group:").first().copied().or_else(|| name(quoted?.split_whitespace().next()?))
     }
 
-    /// The container's limit; without one, it shares the task's.
-    fn memory(&self) -> String {
-        let mib = |memory: Option<&str>| memory?.parse::<u64>().ok().filter(|mib| *mib > 0);
-        if let Some(mib) = mib(self.container.and_then(|container| container.memory.as_deref())) {
-            format!("its {mib} MiB of memory")
-        } else if let Some(mib) = mib(self.task.memory.as_deref()) {
-            format!("the task's {mib} MiB of memory")
-        } else {
-            "its memory".to_owned()
-        }
+    /// The address of an object or a bucket.
+    pub(super) fn s3_object(&self) -> Option<&'x str> {
+        let url = self.lower.find("s3://").and_then(|at| name(self.plain[at..].split_whitespace().next()?));
+        url.or_else(|| self.arns().find(|arn| arn.service.eq_ignore_ascii_case("s3")).map(|arn| arn.resource))
     }
 
-    fn exit_code(&self) -> Option<i64> {
-        self.container?.exit_code
+    pub(super) fn denial(&self) -> Option<Denial<'x>> {
+        let role = self
+            .arns()
+            .find_map(|arn| {
+                let (kind, rest) = arn.resource.split_once('/')?;
+                let is_role = ["assumed-role", "role"].iter().any(|role| kind.eq_ignore_ascii_case(role));
+                is_role.then(|| if kind.len() > 4 { rest.split('/').next() } else { rest.rsplit('/').next() })?
+            })
+            .filter(|role| !role.is_empty())?;
+        let is_action = |action: &&str| {
+            action.contains(':') && action.chars().all(|c| c.is_ascii_alphanumeric() || ":-*".contains(c))
+        };
+        Some(Denial { role, action: self.name_after("to perform:").filter(is_action) })
     }
 
-    /// A shell's exit code for a signal is 128 more than the signal.
-    fn signal(&self) -> &'static str {
-        match self.exit_code() {
-            Some(132) => "an illegal instruction",
-            Some(134) => "an abort",
-            Some(136) => "an arithmetic error",
-            _ => "a segmentation fault",
-        }
+    /// Whom the host could not reach.
+    pub(super) fn endpoint(&self) -> Option<&'x str> {
+        let dialed = ["dial tcp ", "dial udp ", "dial unix "].iter().find_map(|dial| self.name_after(dial));
+        let url = self.after("://").and_then(|url| name(url.split(['/', '"', '\'', ' ', '?']).next()?));
+        let looked_up = || self.name_after("lookup ");
+        let host = || self.name_after("could not resolve host: ").or_else(|| self.name_after("failed to resolve "));
+        let service = || {
+            let service = self.after("between the task and ")?;
+            name(service.split(['.', '\n', ':']).next()?)
+        };
+        let is_address = |address: &&str| !["lookup", "tcp"].iter().any(|word| address.eq_ignore_ascii_case(word));
+        url.or_else(looked_up).or(dialed.filter(is_address)).or_else(service).or_else(host)
     }
 
-    fn resource(&self) -> &'static str {
-        match self.text {
-            Some(text) if text.to_lowercase().contains("ephemeralstorage") => "ephemeral storage",
-            _ => "network interface",
-        }
+    /// Whether that is on the host itself.
+    pub(super) fn endpoint_is_local(&self) -> bool {
+        let address = |address: &str| {
+            self.lower
+                .match_indices(address)
+                .any(|(at, _)| !self.lower[at + address.len()..].starts_with(|next: char| next.is_ascii_digit()))
+        };
+        address("127.0.0.1")
+            || address("169.254.170.2")
+            || self.says("localhost")
+            || self.says("[::1]")
+            || self.says(".sock")
     }
 
-    fn instance(&self) -> String {
-        let id = self.text.and_then(|text| {
-            text.split(|character: char| !character.is_ascii_alphanumeric() && character != '-')
-                .find(|word| word.starts_with("i-") && word.len() > 2)
-        });
-        id.map_or("instance".to_owned(), |id| format!("instance {id}"))
+    /// What an instance lacks, such as `GPU`.
+    pub(super) fn resource(&self) -> Option<&'x str> {
+        self.lower.match_indices("resource:").find_map(|(at, found)| {
+            let rest = &self.plain[at + found.len()..];
+            let length = rest.find(|end: char| !end.is_ascii_alphanumeric() && end != '_').unwrap_or(rest.len());
+            Some(&rest[..length]).filter(|resource| !resource.is_empty() && !resource.eq_ignore_ascii_case("arn"))
+        })
     }
 
-    /// What the caller of `StopTask` said.
-    fn reason(&self) -> String {
-        super::said(self.task.stopped_reason.as_deref()).map_or(String::new(), |reason| format!(": {reason:?}"))
-    }
-
-    fn unexpectedly(&self) -> &'static str {
-        if self.task.service_name().is_some() { ", although a service's task should keep running" } else { "" }
-    }
-
-    fn nothing_known(&self) -> String {
-        let task = self.task;
-        let reason = task.containers.iter().find_map(|container| super::said(container.reason.as_deref()));
-        let said = reason
-            .or_else(|| super::said(task.stopped_reason.as_deref()))
-            .or_else(|| task.stop_code.as_ref().map(StopCode::as_str));
-        match said {
-            Some(said) => format!("ECS says {said:?}, which is not a reason that is known here"),
-            None => "ECS gave no reason".to_owned(),
-        }
+    /// The load balancer or the target group between parentheses.
+    pub(super) fn target(&self) -> Option<&'x str> {
+        let target = self.after("health checks in (")?.split(')').next()?;
+        let target = name(target.split_once(' ').map_or(target, |(_, target)| target))?;
+        // An ARN ends in the group's name and an id.
+        if target.contains("targetgroup/") { target.rsplit('/').nth(1) } else { Some(target) }
     }
 }
 
-/// A container by its name. Quoted, so that control characters in it are escaped.
-pub(super) fn name(container: Option<&Container>) -> String {
-    match container.and_then(|container| container.name.as_deref()) {
-        Some(name) => format!("container {name:?}"),
-        None => "a container".to_owned(),
-    }
-}
-
-/// The container that a text about the whole task is about: the one whose image it mentions, or which is unhealthy, or
-/// the only one.
-pub(super) fn meant<'t>(task: &'t Task, text: Option<&str>) -> Option<&'t Container> {
-    let mentioned = |container: &&Container| {
-        let image = container.image.as_deref().filter(|image| !image.is_empty());
-        matches!((text, image), (Some(text), Some(image)) if text.contains(image))
-    };
-    let unhealthy = |container: &&Container| container.health_status == Some(HealthStatus::Unhealthy);
-    let containers = &task.containers;
-    containers.iter().find(mentioned).or_else(|| containers.iter().find(unhealthy)).or(match &**containers {
-        [only] => Some(only),
-        _ => None,
-    })
+/// A name without the punctuation around it.
+fn name(word: &str) -> Option<&str> {
+    let is_around = |character: char| "\"'‘’“”`.,;:()[]{}<>\\".contains(character);
+    Some(word.trim_matches(is_around)).filter(|name| !name.is_empty())
 }

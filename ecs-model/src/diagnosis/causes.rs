@@ -1,0 +1,190 @@
+//! Why something failed of a task that never started.
+
+use std::sync::LazyLock;
+
+use super::codes::Code;
+use super::patterns::Patterns;
+use super::text::Text;
+
+use Code::{RuntimeTimeout, VolumeFailed};
+
+words! {
+    /// Why something failed of a task that never started. The names are an interface.
+    Cause ("cause") {
+        /// It was built for another processor or operating system.
+        WrongPlatform = "WrongPlatform",
+        /// There is nothing left: of a disk, of a subnet's addresses, of instances' resources, of a quota.
+        Exhausted = "Exhausted",
+        /// It is malformed, or does not fit the rest of the task definition.
+        Invalid = "Invalid",
+        /// There were too many requests.
+        RateLimited = "RateLimited",
+        /// The other end could not be reached.
+        Unreachable = "Unreachable",
+        /// A role, a policy, a login or a permission is missing.
+        AccessDenied = "AccessDenied",
+        /// It does not exist.
+        NotFound = "NotFound",
+        /// It took too long.
+        Timeout = "Timeout",
+    }
+}
+
+struct Row {
+    /// `None`: none of the causes below, whatever they look like.
+    cause: Option<Cause>,
+    /// The only code of which this row counts.
+    only: Option<Code>,
+    says: &'static [&'static str],
+}
+
+const fn row(cause: Cause, says: &'static [&'static str]) -> Row {
+    Row { cause: Some(cause), only: None, says }
+}
+
+/// The causes, in the order in which a text is compared with them. A cause has several rows where its words mean
+/// different things beside those of another.
+static ROWS: &[Row] = &[
+    // The kernel's limit of control groups, not a full disk.
+    Row { cause: None, only: None, says: &["‹cgroup› … no space left on device"] },
+    row(
+        Cause::WrongPlatform,
+        &[
+            "does not contain descriptor matching platform",
+            "failed to find a descriptor for platform",
+            "no matching manifest",
+            "exec format error",
+        ],
+    ),
+    row(Cause::RateLimited, &["RequestLimitExceeded…"]),
+    row(
+        Cause::Exhausted,
+        &[
+            "no space left on device",
+            "not enough space on the disk",
+            "Thin Pool has",
+            "InsufficientFreeAddressesInSubnet…",
+            "RESOURCE:…",
+            "port is already allocated",
+            "…LimitExceeded…",
+            "reached the limit on the number",
+        ],
+    ),
+    row(
+        Cause::Invalid,
+        &[
+            "no processor for media-type",
+            "unsupported media type",
+            "invalid reference format",
+            "IdempotentParameterMismatch…",
+            "TagPolicyViolation…",
+            "failed to unpack",
+            "InvalidParameterException",
+            "is required",
+            "no log configuration specified",
+            "selected compute strategy",
+        ],
+    ),
+    row(
+        Cause::RateLimited,
+        &["toomanyrequests", "429 Too Many Requests", "rate limit", "Throttling…", "Rate exceeded"],
+    ),
+    row(
+        Cause::Unreachable,
+        &[
+            "connection issue",
+            "pull command failed: … signal: killed",
+            "pull command failed: … panic: runtime error",
+            "logger args: … signal: killed",
+            "logger args: … panic: runtime error",
+        ],
+    ),
+    row(Cause::NotFound, &["Check whether the image exists"]),
+    row(
+        Cause::AccessDenied,
+        &[
+            "AccessDenied…",
+            "access denied by server",
+            "not authorized",
+            "UnauthorizedOperation",
+            "AuthFailure",
+            "403 Forbidden",
+            "403 … api error Forbidden",
+            "Forbidden … status code: 403",
+            "401 Unauthorized",
+            "no basic auth credentials",
+            "unable to assume",
+            "Check that the role has the permissions",
+            "operation not permitted",
+            // Of Amazon ECR, whose registry says so of what exists, too.
+            "pull access denied for ‹ecr›",
+            "pull access denied for repository ‹ecr›",
+        ],
+    ),
+    row(
+        Cause::NotFound,
+        &[
+            // Other registries say these of what does not exist.
+            "pull access denied",
+            "requested access to the resource is denied",
+            "authentication required",
+            "repository does not exist",
+            "not found",
+            "manifest unknown",
+            "name unknown",
+            "does not exist",
+            "ResourceNotFound…",
+            "ParameterNotFound…",
+            "can't find",
+            "cannot find",
+            // What SSM calls those that are missing.
+            "invalid parameters:",
+            "invalid ssm parameters:",
+            "did not contain json key",
+            "NoSuchBucket",
+            "NoSuchKey",
+        ],
+    ),
+    Row { cause: Some(Cause::NotFound), only: Some(VolumeFailed), says: &["No such file or directory"] },
+    row(
+        Cause::Unreachable,
+        &[
+            "i/o timeout",
+            "EOF",
+            "connection refused",
+            "connection reset",
+            "TLS handshake timeout",
+            "context deadline exceeded",
+            "context canceled",
+            "request canceled",
+            "no such host",
+            "network is unreachable",
+            "no route to host",
+            "Could not reach any registry endpoint",
+            "send request failed",
+            "Connection timed out",
+            "mount system call failed",
+            "failed due to timeout",
+        ],
+    ),
+    Row { cause: Some(Cause::Unreachable), only: Some(VolumeFailed), says: &["Failed to resolve"] },
+    row(Cause::Timeout, &["timed out", "timeout wait…"]),
+];
+
+static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
+    let row = |(index, row): (usize, &Row)| row.says.iter().map(move |said| (index, (*said).to_owned()));
+    Patterns::new(ROWS.iter().enumerate().flat_map(row))
+});
+
+impl Cause {
+    /// The cause that the texts of a code tell: the first one that tells any.
+    pub(super) fn of<'t: 'x, 'x>(code: Code, texts: impl Iterator<Item = &'x Text<'t>>) -> Option<Self> {
+        texts.into_iter().find_map(|text| {
+            let row = PATTERNS.rows(text).iter().map(|row| &ROWS[row]).find(|row| match row.only {
+                Some(only) => only == code,
+                None => code != RuntimeTimeout || row.cause == Some(Self::Timeout),
+            })?;
+            row.cause
+        })
+    }
+}

@@ -1,0 +1,370 @@
+//! What failed or ended a task, and what tells it.
+
+use std::sync::LazyLock;
+
+use super::actor::{Actor, Kind};
+use super::patterns::{Patterns, Rows};
+use super::text::Text;
+
+use Actor::{Application, Aws, Caller, Nobody, Platform, Release};
+use Ending::{ByItself, FromOutside, NeverStarted};
+use Kind::{Expected, Failed, Interrupted};
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ending {
+    /// Something stopped it.
+    FromOutside,
+    /// A container of it ended.
+    ByItself,
+    /// It never ran.
+    NeverStarted,
+}
+
+/// A code's row.
+pub(super) struct Row {
+    /// How a task of this code ended.
+    pub(super) ends: &'static [Ending],
+    /// Phrases that tell it.
+    says: &'static [&'static str],
+    /// Whole sentences of ECS that tell it even where a person could have written them.
+    sentences: &'static [&'static str],
+    /// Stop codes that tell it, without a text.
+    stop_codes: &'static [&'static str],
+    /// Exit codes that tell it of a container that ended by itself.
+    exit_codes: &'static [i64],
+    /// Who acts, where no cause says otherwise.
+    pub(super) actor: Actor,
+    /// Whether a retry helps, where no cause says otherwise.
+    pub(super) transient: Option<bool>,
+    pub(super) kind: Kind,
+}
+
+const ROW: Row = Row {
+    ends: &[NeverStarted],
+    says: &[],
+    sentences: &[],
+    stop_codes: &[],
+    exit_codes: &[],
+    actor: Platform,
+    transient: None,
+    kind: Failed,
+};
+
+/// The enum and its rows, in one list. Texts are compared with the rows in this order.
+macro_rules! codes {
+    ($($(#[$attribute:meta])* $code:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+        words! {
+            /// What failed or ended a task. The names are an interface: people filter, count and route by them.
+            Code ("code") { $($(#[$attribute])* $code = stringify!($code),)* }
+        }
+
+        static ROWS: &[Row] = &[$(Row { $($field: $value,)* ..ROW },)*];
+    };
+}
+
+codes! {
+    /// It was killed for exceeding its memory.
+    OutOfMemory {
+        ends: &[ByItself, NeverStarted],
+        says: &["OutOfMemoryError…", "OutOfMemory:", "OOM-killed"],
+        actor: Application,
+        transient: Some(false),
+    }
+    /// An image could not be pulled.
+    ImagePullFailed {
+        says: &["CannotPull…"],
+    }
+    /// Secrets, parameters or the login to a registry could not be fetched.
+    SecretsUnavailable {
+        says: &[
+            "unable to pull secrets or registry auth",
+            "unable to retrieve secret…",
+            "unable to retrieve ecr registry auth",
+            "Fetching secret data from SSM Parameter Store",
+            "Fetching secret data from AWS Secrets Manager",
+            "Asm fetching…",
+        ],
+    }
+    /// Logging could not be set up.
+    LoggingFailed {
+        says: &[
+            "failed to validate logger args",
+            "failed to initialize logging driver",
+            "awslogs-region is required",
+            "no log configuration specified",
+            "log group does not exist",
+            "cannot find the Amazon CloudWatch log group",
+            "firelens…",
+        ],
+    }
+    /// A volume could not be created, attached or mounted.
+    VolumeFailed {
+        says: &[
+            "EFS utils",
+            "EFS volume…",
+            "EFS file system…",
+            "S3 Files",
+            "EBS volume…",
+            "ECS Infrastructure Role",
+            "CannotCreateVolume…",
+            "VolumeDriver.…",
+            "mount system call failed",
+            "failed to chown … operation not permitted",
+            "not a directory",
+            "mount a directory onto a file",
+        ],
+    }
+    /// A network interface could not be created or attached.
+    NetworkFailed {
+        says: &[
+            "Unexpected EC2 error while attempting to … network interface",
+            "Unable to attach network interface",
+            "Network interface provision complete error…",
+            "Rate limit exceeded while preparing network interface",
+            "netplugin failed",
+            "failed to setup network namespace",
+            "invoke eni plugin failed",
+            "InternalError: … interface",
+        ],
+    }
+    /// No instance may or can run it.
+    PlacementFailed {
+        says: &[
+            "^AGENT$",
+            "^ATTRIBUTE$",
+            "^LOCATION$",
+            "EMPTY CAPACITY PROVIDER",
+            "NO ACTIVE INSTANCES",
+            "MemberOf placement constraint unsatisfied",
+            "not compatible with the selected compute strategy",
+        ],
+        transient: Some(false),
+    }
+    /// There is no capacity for it.
+    CapacityUnavailable {
+        says: &[
+            "RESOURCE:…",
+            "Capacity is unavailable at this time",
+            "unable to place a task",
+            "You've reached the limit on the number of tasks",
+        ],
+        sentences: &["Capacity is unavailable at this time. Please try again later or in a different availability zone"],
+        transient: Some(true),
+    }
+    /// AWS was too slow to provide something.
+    SlowProvisioning {
+        says: &[
+            "Timeout waiting for network interface provisioning",
+            "Timeout waiting for EphemeralStorage provisioning",
+        ],
+        sentences: &[
+            "Timeout waiting for network interface provisioning to complete",
+            "Timeout waiting for EphemeralStorage provisioning to complete",
+        ],
+        actor: Aws,
+        transient: Some(true),
+        kind: Interrupted,
+    }
+    /// A container's command is missing from its image, or not executable.
+    CommandNotFound {
+        ends: &[ByItself, NeverStarted],
+        says: &[
+            "executable file not found",
+            "exec … permission denied",
+            "exec … no such file or directory",
+            // Windows.
+            "CreateProcess … system cannot find the file specified",
+        ],
+        exit_codes: &[126, 127],
+        actor: Release,
+        transient: Some(false),
+    }
+    /// The container runtime was too slow.
+    RuntimeTimeout {
+        ends: &[ByItself, NeverStarted],
+        says: &["DockerTimeoutError", "ContainerRuntimeTimeoutError", "Could not transition to … timed out"],
+        transient: Some(true),
+    }
+    /// The container runtime could not start a container.
+    ContainerStartFailed {
+        says: &["CannotStartContainerError", "CannotCreateContainerError", "CannotInspectContainerError"],
+    }
+    /// Something else that the task needs at its start could not be set up.
+    StartupFailed {
+        says: &["ResourceInitializationError"],
+    }
+    /// It crashed: a segmentation fault, an abort, an arithmetic error, an illegal instruction.
+    Crashed {
+        ends: &[ByItself],
+        // The last three are Windows' 0xC0000005, 0xC00000FD and 0xC0000409.
+        exit_codes: &[139, 134, 136, 132, 3_221_225_477, 3_221_225_725, 3_221_226_505],
+        actor: Application,
+        transient: Some(false),
+    }
+    /// It was killed, and ECS does not say why: memory is likely, not proven.
+    Killed {
+        ends: &[ByItself],
+        actor: Application,
+    }
+    /// It ended on SIGTERM, as a stop normally goes.
+    Terminated {
+        ends: &[ByItself],
+        actor: Nobody,
+        transient: Some(false),
+        kind: Expected,
+    }
+    /// The application ended with an exit code of its own.
+    ApplicationError {
+        ends: &[ByItself],
+        actor: Application,
+    }
+    /// It finished. A service's task should not.
+    Finished {
+        ends: &[ByItself],
+        exit_codes: &[0],
+        actor: Nobody,
+        transient: Some(false),
+        kind: Expected,
+    }
+    /// The load balancer found it unhealthy.
+    LoadBalancerUnhealthy {
+        ends: &[FromOutside],
+        says: &["failed ELB health checks"],
+        sentences: &["Task failed ELB health checks", "Task failed ELB health checks in (…)"],
+        actor: Application,
+    }
+    /// A container failed its own health check.
+    HealthCheckFailed {
+        ends: &[FromOutside],
+        says: &["failed container health checks"],
+        sentences: &["Task failed container health checks"],
+        actor: Application,
+    }
+    /// A scale-in or a deployment stopped it.
+    ScaledIn {
+        ends: &[FromOutside],
+        says: &["Scaling activity initiated by"],
+        sentences: &[
+            "Scaling activity initiated by (…)",
+            "Scaling activity initiated by deployment ‹path›",
+        ],
+        actor: Nobody,
+        transient: Some(false),
+        kind: Expected,
+    }
+    /// Its instance was stopped or terminated.
+    InstanceTerminated {
+        ends: &[FromOutside],
+        says: &["Host EC2 (instance … terminated", "Host EC2 (instance … stopped"],
+        sentences: &[
+            "Host EC2 (instance …) terminated",
+            "Host EC2 (instance …) stopped",
+            "Host EC2 (instance …) stopped/terminated",
+        ],
+        transient: Some(true),
+        kind: Interrupted,
+    }
+    /// Its instance was deregistered by force.
+    InstanceDeregistered {
+        ends: &[FromOutside],
+        says: &["deregistration forced by user"],
+        sentences: &["Container instance deregistration forced by user"],
+        transient: Some(false),
+        kind: Expected,
+    }
+    /// AWS retires or maintains the host.
+    HostMaintenance {
+        ends: &[FromOutside],
+        says: &["performing maintenance on the underlying infrastructure", "scheduled for retirement"],
+        sentences: &[
+            "ECS is performing maintenance on the underlying infrastructure hosting the task",
+            "Amazon ECS is performing maintenance on the underlying infrastructure hosting the task",
+            "AWS Fargate task is scheduled for retirement",
+        ],
+        actor: Aws,
+        transient: Some(true),
+        kind: Interrupted,
+    }
+    /// AWS took back its Spot capacity, or had none.
+    SpotInterruption {
+        ends: &[FromOutside],
+        says: &["Your Spot Task was interrupted", "Spot interruption"],
+        sentences: &["Your Spot Task was interrupted", "Spot interruption"],
+        stop_codes: &["SpotInterruption"],
+        actor: Aws,
+        transient: Some(true),
+        kind: Interrupted,
+    }
+    /// Its host is draining, leaving or unhealthy. Of the last two, this is our reading of stop codes that AWS does not
+    /// define.
+    HostLeaving {
+        ends: &[FromOutside],
+        says: &["container instance is in DRAINING state"],
+        sentences: &["container instance is in DRAINING state"],
+        stop_codes: &["TerminationNotice", "InfrastructureHealth"],
+        transient: Some(true),
+        kind: Interrupted,
+    }
+    /// Somebody called `StopTask`.
+    StoppedByUser {
+        ends: &[FromOutside],
+        stop_codes: &["UserInitiated"],
+        actor: Caller,
+        transient: Some(false),
+        kind: Expected,
+    }
+    /// The service scheduler stopped it, and it did not end in time.
+    KilledWhileStopping {
+        ends: &[FromOutside],
+        actor: Application,
+        transient: Some(false),
+    }
+    /// None of these.
+    Unknown {
+        ends: &[],
+        actor: Actor::Unknown,
+    }
+}
+
+static PHRASES: LazyLock<Patterns> = LazyLock::new(|| patterns(|row| row.says, |phrase| phrase.to_owned()));
+static SENTENCES: LazyLock<Patterns> = LazyLock::new(|| patterns(|row| row.sentences, |whole| format!("^{whole}$")));
+
+fn patterns(of: fn(&Row) -> &[&str], pattern: fn(&str) -> String) -> Patterns {
+    let row = |(index, row)| of(row).iter().map(move |said| (index, pattern(said)));
+    Patterns::new(ROWS.iter().enumerate().flat_map(row))
+}
+
+impl Code {
+    pub(super) fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// Whether tasks that end so have this code.
+    pub(super) fn is_of(self, ending: Ending) -> bool {
+        self.row().ends.contains(&ending)
+    }
+
+    /// The codes that a text tells, the first one first.
+    pub(super) fn told_by(text: &Text) -> Vec<Self> {
+        of(PHRASES.rows(text))
+    }
+
+    /// The code that a text tells if it is a sentence of ECS, and nothing else.
+    pub(super) fn of_sentence(text: &Text) -> Option<Self> {
+        of(SENTENCES.rows(text)).into_iter().next()
+    }
+
+    pub(super) fn of_stop_code(stop_code: &str) -> Option<Self> {
+        Self::all().find(|code| code.row().stop_codes.contains(&stop_code))
+    }
+
+    /// The code of a container that ended by itself.
+    pub(super) fn of_exit_code(exit_code: i64) -> Self {
+        Self::all().find(|code| code.row().exit_codes.contains(&exit_code)).unwrap_or(Self::ApplicationError)
+    }
+}
+
+fn of(rows: Rows) -> Vec<Code> {
+    rows.iter().map(|row| Code::ALL[row]).collect()
+}

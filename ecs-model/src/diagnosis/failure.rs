@@ -1,0 +1,332 @@
+//! What could not be done for a task that never started, and why, with the names that ECS says.
+
+use std::fmt::{Display, Formatter, Result as FmtResult};
+
+use super::causes::Cause;
+use super::codes::Code;
+use super::facts::{Denial, Facts};
+use super::gate::Finding;
+use super::said::Said;
+
+/// What failed.
+pub(super) enum Subject<'x> {
+    Image {
+        image: Option<&'x str>,
+        container: Option<&'x str>,
+    },
+    Secrets(Vec<&'x str>),
+    Parameters(Vec<&'x str>),
+    RegistryLogin,
+    SecretsOrLogin,
+    LogGroup(&'x str),
+    /// Of a container, if the text is about one.
+    Logging(Option<&'x str>),
+    FileSystem(&'x str),
+    EfsVolume,
+    S3FilesVolume,
+    EbsVolume(Option<&'x str>),
+    Volume {
+        name: Option<&'x str>,
+        container: Option<&'x str>,
+    },
+    NetworkInterface,
+    EphemeralStorage,
+    EnvironmentFile(Option<&'x str>),
+    Resources,
+    Container(Option<&'x str>),
+    Task,
+}
+
+/// Why it failed.
+#[derive(Clone, Copy)]
+pub(super) enum Why<'x> {
+    Denied(Option<Denial<'x>>),
+    /// By S3, which also says so of what does not exist.
+    ForbiddenByS3,
+    NotFound,
+    /// A secret has no such key.
+    NoKey(&'x str),
+    WrongPlatform,
+    /// An option is missing.
+    Required(&'x str),
+    Invalid,
+    RateLimited,
+    Unreachable {
+        endpoint: Option<&'x str>,
+        is_local: bool,
+    },
+    DiskFull,
+    SubnetFull(Option<&'x str>),
+    PortTaken,
+    Quota,
+    Lacking(&'x str),
+    NoCapacity,
+    Chown(Option<&'x str>),
+    NoDevice(Option<&'x str>),
+    ControlGroups,
+    AgentDisconnected,
+    NoAttribute,
+    NoLocation,
+    EmptyCapacityProvider,
+    NoInstances,
+    Constraint,
+    ComputeStrategy,
+    TimedOut,
+    DependencyFailed,
+    NotTold,
+}
+
+impl<'x> Subject<'x> {
+    pub(super) fn new(said: &'x Said<'_>, finding: &Finding<'x, '_>, facts: &Facts<'x>) -> Self {
+        let container = finding.ended.and_then(|ended| ended.name());
+        match finding.code {
+            Code::ImagePullFailed => {
+                let named = || ["resolve ref ", "pull access denied for ", "manifest for ", "(404): repository "];
+                let image = finding.ended.and_then(|ended| ended.container.image.as_deref());
+                Self::Image {
+                    image: image.or_else(|| named().iter().find_map(|before| facts.name_after(before))),
+                    container,
+                }
+            }
+            Code::SecretsUnavailable => secrets(facts),
+            Code::LoggingFailed => facts.log_group().map_or(Self::Logging(container), Self::LogGroup),
+            Code::VolumeFailed => volume(finding, facts, container),
+            Code::SlowProvisioning if facts.says("ephemeralstorage") => Self::EphemeralStorage,
+            Code::NetworkFailed | Code::SlowProvisioning => Self::NetworkInterface,
+            Code::StartupFailed if facts.says("env file") => Self::EnvironmentFile(facts.s3_object()),
+            Code::StartupFailed => Self::Resources,
+            Code::PlacementFailed | Code::CapacityUnavailable => Self::Task,
+            _ if container.is_none() && said.containers.len() == 1 => Self::Container(said.containers[0].name()),
+            _ => Self::Container(container),
+        }
+    }
+
+    /// It, as what somebody has to act on.
+    pub(super) fn resource(&self) -> Resource<'_, 'x> {
+        Resource(self)
+    }
+
+    /// What was not done with it.
+    pub(super) fn failure(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "could not be pulled",
+            Self::Secrets(_) | Self::Parameters(_) | Self::RegistryLogin | Self::SecretsOrLogin => {
+                "could not be fetched"
+            }
+            Self::LogGroup(_) | Self::Logging(_) | Self::Resources => "could not be set up",
+            Self::EnvironmentFile(_) => "could not be downloaded",
+            Self::FileSystem(_) | Self::EfsVolume | Self::S3FilesVolume | Self::EbsVolume(_) | Self::Volume { .. } => {
+                "could not be mounted"
+            }
+            Self::NetworkInterface => "could not be created or attached",
+            Self::EphemeralStorage => "could not be provided",
+            Self::Container(_) => "could not be started",
+            Self::Task => "could not be placed",
+        }
+    }
+}
+
+fn secrets<'x>(facts: &Facts<'x>) -> Subject<'x> {
+    let (secrets, parameters) = (facts.secrets(), facts.parameters());
+    if !secrets.is_empty() {
+        Subject::Secrets(secrets)
+    } else if !parameters.is_empty() {
+        Subject::Parameters(parameters)
+    } else if ["ecr registry auth", "registry auth from", "getauthorizationtoken", "//api.ecr"]
+        .iter()
+        .any(|said| facts.says(said))
+    {
+        Subject::RegistryLogin
+    } else if facts.says("ssm") {
+        Subject::Parameters(Vec::new())
+    } else if facts.says("asm") || facts.says("secrets manager") {
+        Subject::Secrets(Vec::new())
+    } else {
+        Subject::SecretsOrLogin
+    }
+}
+
+fn volume<'x>(finding: &Finding<'x, '_>, facts: &Facts<'x>, container: Option<&'x str>) -> Subject<'x> {
+    let volume = finding.attached.and_then(|attached| attached.attachment.detail("volumeName"));
+    let is_ebs = facts.says("ebs") || facts.says("ecs infrastructure role");
+    if let Some(file_system) = facts.id("fs-") {
+        Subject::FileSystem(file_system)
+    } else if facts.says("s3 files") {
+        Subject::S3FilesVolume
+    } else if is_ebs {
+        Subject::EbsVolume(volume)
+    } else if facts.says("efs") {
+        Subject::EfsVolume
+    } else {
+        let created = facts.name_after("error response from daemon: create ").filter(|_| facts.says("volumedriver"));
+        Subject::Volume { name: volume.or(created), container }
+    }
+}
+
+impl<'x> Why<'x> {
+    pub(super) fn new(code: Code, cause: Option<Cause>, facts: &Facts<'x>) -> Self {
+        match cause {
+            _ if code == Code::VolumeFailed && facts.says("failed to chown") => {
+                Self::Chown(facts.name_after("failed to chown "))
+            }
+            Some(Cause::AccessDenied) if facts.says("s3") && facts.says("forbidden") => Self::ForbiddenByS3,
+            Some(Cause::AccessDenied) => Self::Denied(facts.denial()),
+            Some(Cause::NotFound) => facts.name_after("json key ").map_or(Self::NotFound, Self::NoKey),
+            Some(Cause::WrongPlatform) => Self::WrongPlatform,
+            Some(Cause::Invalid) if code == Code::PlacementFailed => Self::ComputeStrategy,
+            Some(Cause::Invalid) => facts
+                .name_before(" is required")
+                .filter(|name| name.contains('-'))
+                .map_or(Self::Invalid, Self::Required),
+            Some(Cause::RateLimited) => Self::RateLimited,
+            Some(Cause::Unreachable) => {
+                Self::Unreachable { endpoint: facts.endpoint(), is_local: facts.endpoint_is_local() }
+            }
+            Some(Cause::Exhausted) if facts.says("freeaddresses") => Self::SubnetFull(facts.id("subnet-")),
+            Some(Cause::Exhausted) if facts.says("port is already") => Self::PortTaken,
+            Some(Cause::Exhausted) if facts.says("limit") => Self::Quota,
+            Some(Cause::Exhausted) => facts.resource().map_or(Self::DiskFull, Self::Lacking),
+            Some(Cause::Timeout) => Self::TimedOut,
+            None => Self::without_cause(code, facts),
+        }
+    }
+
+    fn without_cause(code: Code, facts: &Facts<'x>) -> Self {
+        match code {
+            Code::PlacementFailed if facts.says("constraint") => Self::Constraint,
+            Code::PlacementFailed if facts.says("empty capacity provider") => Self::EmptyCapacityProvider,
+            Code::PlacementFailed if facts.says("no active instances") => Self::NoInstances,
+            Code::PlacementFailed if facts.says("attribute") => Self::NoAttribute,
+            Code::PlacementFailed if facts.says("location") => Self::NoLocation,
+            Code::PlacementFailed if facts.says("agent") => Self::AgentDisconnected,
+            Code::CapacityUnavailable => Self::NoCapacity,
+            Code::ContainerStartFailed if facts.says("device information") => {
+                Self::NoDevice(facts.name_after("custom device "))
+            }
+            Code::ContainerStartFailed if facts.says("/sys/fs/cgroup") => Self::ControlGroups,
+            Code::ContainerStartFailed if facts.says("dependency graph") => Self::DependencyFailed,
+            _ => Self::NotTold,
+        }
+    }
+}
+
+impl Display for Subject<'_> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
+        match self {
+            Self::Image { image: Some(image), container: Some(container) } => {
+                write!(to, "image {image:?} of container {container:?}")
+            }
+            Self::Image { image: Some(image), .. } => write!(to, "image {image:?}"),
+            Self::Image { container: Some(container), .. } => write!(to, "the image of container {container:?}"),
+            Self::Image { .. } => to.write_str("the image of a container"),
+            Self::Secrets(names) => list(to, "secret", names),
+            Self::Parameters(names) => list(to, "parameter", names),
+            Self::RegistryLogin => to.write_str("the login to Amazon ECR"),
+            Self::SecretsOrLogin => to.write_str("secrets or the login to a registry"),
+            Self::LogGroup(name) => write!(to, "logging to log group {name:?}"),
+            Self::Logging(Some(container)) => write!(to, "logging of container {container:?}"),
+            Self::Logging(None) => to.write_str("logging"),
+            Self::FileSystem(id) => write!(to, "file system {id}"),
+            Self::EfsVolume => to.write_str("an EFS volume"),
+            Self::S3FilesVolume => to.write_str("an S3 Files volume"),
+            Self::EbsVolume(Some(name)) => write!(to, "EBS volume {name:?}"),
+            Self::EbsVolume(None) => to.write_str("an EBS volume"),
+            Self::Volume { name: Some(name), .. } => write!(to, "volume {name:?}"),
+            Self::Volume { container: Some(container), .. } => write!(to, "a volume of container {container:?}"),
+            Self::Volume { .. } => to.write_str("a volume"),
+            Self::NetworkInterface => to.write_str("the task's network interface"),
+            Self::EphemeralStorage => to.write_str("the task's ephemeral storage"),
+            Self::EnvironmentFile(Some(name)) => write!(to, "environment file {name:?}"),
+            Self::EnvironmentFile(None) => to.write_str("an environment file"),
+            Self::Resources => to.write_str("something that the task needs at its start"),
+            Self::Container(Some(name)) => write!(to, "container {name:?}"),
+            Self::Container(None) => to.write_str("a container"),
+            Self::Task => to.write_str("the task"),
+        }
+    }
+}
+
+/// A subject as what somebody has to act on: a log group rather than logging to it.
+pub(super) struct Resource<'s, 'x>(&'s Subject<'x>);
+
+impl Display for Resource<'_, '_> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
+        match self.0 {
+            Subject::LogGroup(name) => write!(to, "log group {name:?}"),
+            Subject::Logging(Some(container)) => write!(to, "the log group of container {container:?}"),
+            Subject::Logging(None) => to.write_str("the log group"),
+            subject => write!(to, "{subject}"),
+        }
+    }
+}
+
+/// `the secrets "a", "b"`; without names, `secrets`.
+fn list(to: &mut Formatter<'_>, noun: &str, names: &[&str]) -> FmtResult {
+    match names {
+        [] => write!(to, "{noun}s"),
+        [name] => write!(to, "the {noun} {name:?}"),
+        [first, others @ ..] => {
+            write!(to, "the {noun}s {first:?}")?;
+            others.iter().try_for_each(|name| write!(to, ", {name:?}"))
+        }
+    }
+}
+
+impl Display for Why<'_> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
+        let text = match *self {
+            Self::Denied(Some(Denial { role, action: Some(action) })) => {
+                return write!(to, "access denied, role {role:?} may not call {action}");
+            }
+            Self::Denied(Some(Denial { role, .. })) => return write!(to, "access denied with role {role:?}"),
+            Self::Denied(None) => "access denied",
+            Self::ForbiddenByS3 => "S3 denied access, as it also does if there is no such object",
+            Self::NotFound => "not found",
+            Self::NoKey(key) => return write!(to, "it has no key {key:?}"),
+            Self::WrongPlatform => "built for another processor or operating system",
+            Self::Required(option) => return write!(to, "{option:?} is required"),
+            Self::Invalid => "not valid",
+            Self::RateLimited => "too many requests",
+            Self::Unreachable { endpoint: Some(endpoint), .. } => {
+                return write!(to, "{endpoint:?} could not be reached");
+            }
+            Self::Unreachable { .. } => "the connection failed",
+            Self::DiskFull => "no space is left on the disk",
+            Self::SubnetFull(Some(subnet)) => return write!(to, "{subnet} has no free addresses"),
+            Self::SubnetFull(None) => "its subnet has no free addresses",
+            Self::PortTaken => "the host's port is already in use",
+            Self::Quota => "a quota of the account is reached",
+            Self::Lacking(resource) => return lacking(to, resource),
+            Self::NoCapacity => "no capacity is available",
+            Self::Chown(Some(path)) => return write!(to, "the owner of {path:?} could not be changed"),
+            Self::Chown(None) => "its owner could not be changed",
+            Self::NoDevice(Some(device)) => return write!(to, "its host has no device {device:?}"),
+            Self::NoDevice(None) => "its host lacks a device",
+            Self::ControlGroups => "the kernel has no control groups left",
+            Self::AgentDisconnected => "the ECS agent of the instance is disconnected",
+            Self::NoAttribute => "no instance has a required attribute",
+            Self::NoLocation => "no instance is in a required location",
+            Self::EmptyCapacityProvider => "its capacity provider has no instances",
+            Self::NoInstances => "the cluster has no active instances",
+            Self::Constraint => "no instance satisfies its placement constraint",
+            Self::ComputeStrategy => "its task definition does not fit the launch type or capacity provider",
+            Self::TimedOut => "it took too long",
+            Self::DependencyFailed => "a container that it depends on failed",
+            Self::NotTold => return Ok(()),
+        };
+        to.write_str(text)
+    }
+}
+
+fn lacking(to: &mut Formatter<'_>, resource: &str) -> FmtResult {
+    let resource = resource.to_ascii_uppercase();
+    to.write_str(match &*resource {
+        "GPU" => "no instance has a free GPU",
+        "MEMORY" => "no instance has enough free memory",
+        "CPU" => "no instance has enough free CPU",
+        "ENI" => "no instance has a free network interface",
+        "FARGATE" => "Fargate has no free capacity",
+        _ if resource.starts_with("PORT") => "no instance has the required ports free",
+        _ => return write!(to, "no instance has enough of {resource:?}"),
+    })
+}

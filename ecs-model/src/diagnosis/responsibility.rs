@@ -1,0 +1,40 @@
+//! Who acts, and whether a retry helps.
+
+use super::actor::{Actor, Kind};
+use super::causes::Cause;
+use super::codes::Code;
+use super::facts::Facts;
+use super::gate::Finding;
+use super::said::Said;
+use super::sentence::is_fargate;
+
+use Actor::{Application, Aws, Iam, Network, Platform, Release};
+
+/// Who acts, and whether a retry helps: by the cause if there is one, else by the code. `None` if that can't be told.
+pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) -> (Actor, Option<bool>) {
+    let facts = Facts::new(finding.statement.map(|statement| &statement.text));
+    let (code, row) = (finding.code, finding.code.row());
+    match (code, cause) {
+        (Code::RuntimeTimeout, _) => (if is_fargate(said) { Aws } else { Platform }, Some(true)),
+        // Volumes whose owner the image or the task definition sets.
+        (Code::VolumeFailed, _) if facts.says("failed to chown") => (Release, Some(false)),
+        // A file system that does not fit.
+        (Code::VolumeFailed, Some(Cause::Timeout)) if facts.says("ebs") => (Release, Some(false)),
+        (Code::NetworkFailed, Some(Cause::AccessDenied)) if facts.says("authfailure") => (Iam, None),
+        (_, Some(Cause::AccessDenied)) => (Iam, Some(false)),
+        (_, Some(Cause::NotFound | Cause::WrongPlatform | Cause::Invalid)) => (Release, Some(false)),
+        (_, Some(Cause::Unreachable)) => (if facts.endpoint_is_local() { Platform } else { Network }, None),
+        (_, Some(Cause::RateLimited)) => (Platform, Some(true)),
+        (_, Some(Cause::Exhausted)) => (Platform, Some(code == Code::CapacityUnavailable && !facts.says("limit"))),
+        (_, Some(Cause::Timeout)) => (Aws, Some(true)),
+        // Of the task definition.
+        (Code::ContainerStartFailed, None) if facts.says("device information") => (Release, Some(false)),
+        (Code::Finished, None) if said.task.service_name().is_some() => (Application, row.transient),
+        (_, None) => (row.actor, row.transient),
+    }
+}
+
+/// How the stop counts.
+pub(super) fn kind(said: &Said, code: Code) -> Kind {
+    if code == Code::Finished && said.task.service_name().is_some() { Kind::Failed } else { code.row().kind }
+}

@@ -1,0 +1,147 @@
+//! Everything that ECS says about a stop, prepared to be searched.
+
+use std::cmp::Reverse;
+
+use super::codes::Code;
+use super::text::Text;
+use crate::{Attachment, Container, Task};
+
+/// Exit codes that a container has because it was stopped. Windows' is 0xC000013A.
+const ON_SIGTERM: [i64; 2] = [143, 3_221_225_786];
+const ON_SIGKILL: i64 = 137;
+/// With `stopSignal` SIGINT.
+const ON_SIGINT: i64 = 130;
+
+/// What ECS says about a task.
+pub(super) struct Said<'t> {
+    pub(super) task: &'t Task,
+    /// `stoppedReason`
+    pub(super) reason: Option<Statement<'t>>,
+    pub(super) attached: Vec<Attached<'t>>,
+    /// Sidecars last, and by name: the order in which ECS lists containers means nothing.
+    pub(super) containers: Vec<Ended<'t>>,
+}
+
+/// A text, and what it tells.
+pub(super) struct Statement<'t> {
+    pub(super) text: Text<'t>,
+    /// The codes that it tells, the first one first.
+    pub(super) codes: Vec<Code>,
+}
+
+/// An attachment that failed: it has a `statusReason`.
+pub(super) struct Attached<'t> {
+    pub(super) attachment: &'t Attachment,
+    pub(super) reason: Statement<'t>,
+}
+
+/// How a container ended.
+pub(super) struct Ended<'t> {
+    pub(super) container: &'t Container,
+    pub(super) is_sidecar: bool,
+    pub(super) reason: Option<Statement<'t>>,
+    /// The exit code of a container that ran.
+    pub(super) exit_code: Option<i64>,
+}
+
+impl<'t> Said<'t> {
+    pub(super) fn new(task: &'t Task) -> Self {
+        let mut containers: Vec<Ended> = task.containers.iter().map(Ended::new).collect();
+        containers.sort_by_key(|ended| {
+            let container = ended.container;
+            (ended.is_sidecar, &container.name, Reverse(container.exit_code), &container.reason)
+        });
+        let attached = |attachment: &'t Attachment| {
+            let reason = Statement::new(attachment.status_reason())?;
+            Some(Attached { attachment, reason })
+        };
+        Self {
+            task,
+            reason: Statement::new(task.stopped_reason.as_deref()),
+            attached: task.attachments.iter().filter_map(attached).collect(),
+            containers,
+        }
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.task.started_at.is_some()
+    }
+
+    /// All texts.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &Statement<'t>> {
+        let attached = self.attached.iter().map(|attached| &attached.reason);
+        let containers = self.containers.iter().filter_map(|ended| ended.reason.as_ref());
+        self.reason.iter().chain(attached).chain(containers)
+    }
+}
+
+impl<'t> Statement<'t> {
+    fn new(text: Option<&'t str>) -> Option<Self> {
+        let text = Text::new(text?)?;
+        let codes = Code::told_by(&text);
+        Some(Self { text, codes })
+    }
+
+    /// The first code that it tells, of these.
+    pub(super) fn code(&self, is: impl Fn(Code) -> bool) -> Option<Code> {
+        self.codes.iter().copied().find(|code| is(*code))
+    }
+
+    /// Whether it tells how a stop went, which is never why.
+    pub(super) fn is_of_the_stop(&self) -> bool {
+        ["could not transition to stopped", "cannotstopcontainererror"]
+            .iter()
+            .any(|said| self.text.normal.contains(said))
+    }
+
+    /// Whether it tells that another container failed first.
+    pub(super) fn is_of_a_dependency(&self) -> bool {
+        self.text.normal.contains("dependency graph")
+    }
+
+    fn is_of_the_start(&self) -> bool {
+        ["cannotstart", "cannotcreate", "cannotinspect"].iter().any(|said| self.text.normal.contains(said))
+    }
+}
+
+impl<'t> Ended<'t> {
+    fn new(container: &'t Container) -> Self {
+        let reason = Statement::new(container.reason.as_deref());
+        // Docker gives these to a container that it can't start.
+        let never_ran =
+            matches!(container.exit_code, Some(126..=128)) && reason.as_ref().is_some_and(Statement::is_of_the_start);
+        let exit_code = container.exit_code.filter(|_| !never_ran);
+        Self { container, is_sidecar: container.is_sidecar(), reason, exit_code }
+    }
+
+    pub(super) fn name(&self) -> Option<&'t str> {
+        self.container.name.as_deref()
+    }
+
+    /// Whether it ended on SIGTERM.
+    pub(super) fn was_terminated(&self) -> bool {
+        self.exit_code.is_some_and(|code| ON_SIGTERM.contains(&code))
+    }
+
+    pub(super) fn was_killed(&self) -> bool {
+        self.exit_code == Some(ON_SIGKILL)
+    }
+
+    /// Whether its exit code is how a stop ends a container.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.was_terminated() || self.was_killed()
+    }
+
+    /// Whether it ended by itself, and not well. An interrupt may be a stop.
+    pub(super) fn has_failed(&self) -> bool {
+        self.exit_code.is_some_and(|code| code != 0 && code != ON_SIGINT) && !self.was_stopped()
+    }
+
+    pub(super) fn was_interrupted(&self) -> bool {
+        self.exit_code == Some(ON_SIGINT)
+    }
+
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.exit_code == Some(0)
+    }
+}

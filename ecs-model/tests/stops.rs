@@ -1,0 +1,74 @@
+//! Stops that people have published or composed, one a line of `stops.jsonl`, each with what is to be said of it.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ecs_model::diagnosis::Diagnosis;
+use ecs_model::{Task, from_json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A line. Texts are as published; `source` says where, and `note` what of the task is not.
+#[derive(Deserialize)]
+struct Stop {
+    id: String,
+    /// The task but for its ARN.
+    task: Value,
+    code: String,
+    cause: Option<String>,
+    actor: String,
+    /// Not checked if there is none.
+    container: Option<String>,
+    /// What the summary contains.
+    #[serde(default)]
+    says: Vec<String>,
+}
+
+impl Stop {
+    fn diagnose(&self) -> Diagnosis {
+        let mut task = self.task.clone();
+        task["taskArn"] = json!("arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
+        let task: Task = from_json(&task).unwrap_or_else(|error| panic!("{}: {error}", self.id));
+        Diagnosis::new(&task).unwrap_or_else(|| panic!("{}: no diagnosis", self.id))
+    }
+
+    fn misses(&self) -> Vec<String> {
+        let found = self.diagnose();
+        let cause = found.cause.map(|cause| cause.to_string());
+        let compare = |field: &str, expected: String, found: String| {
+            (expected != found).then(|| format!("{}: {field}: expected {expected}, found {found}", self.id))
+        };
+        let mut misses = vec![
+            compare("code", self.code.clone(), found.code.to_string()),
+            compare("cause", format!("{:?}", self.cause), format!("{cause:?}")),
+            compare("actor", self.actor.clone(), found.actor.to_string()),
+        ];
+        if let Some(container) = &self.container {
+            misses.push(compare("container", container.clone(), format!("{}", found.container.unwrap_or_default())));
+        }
+        for says in &self.says {
+            let is_said = found.summary.to_lowercase().contains(&says.to_lowercase());
+            misses.push(
+                (!is_said).then(|| format!("{}: summary: expected {says:?}, found {:?}", self.id, found.summary)),
+            );
+        }
+        misses.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn every_stop_has_its_code_cause_actor_container_and_facts() {
+    let stops: Vec<Stop> = include_str!("stops.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    if std::env::var("DUMP").is_ok() {
+        for stop in &stops {
+            let d = stop.diagnose();
+            println!(
+                "{} {} {:?} {} {:?}\n   S {}\n   A {}",
+                stop.id, d.code, d.cause, d.actor, d.transient, d.summary, d.advice
+            );
+        }
+    }
+    let misses: Vec<String> = stops.iter().flat_map(Stop::misses).collect();
+    assert!(misses.is_empty(), "{} misses:\n{}", misses.len(), misses.join("\n"));
+}
