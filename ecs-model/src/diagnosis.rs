@@ -1,42 +1,35 @@
 //! Why a task stopped, or is being stopped.
 //!
 //! [`Diagnosis::new`] first asks how the task ended, since that decides which texts may explain it: a container's reason
-//! can be days old, or about a sidecar whose failure stopped nothing. Then come the code (what failed or ended it), the
-//! cause (why, if it never started), who acts, and the sentences. The modules below are in this order.
+//! can be days old, or about a sidecar whose failure stopped nothing. The way of a stop through the files:
+//!
+//! 1. `text.rs` prepares a text, `patterns.rs` compares it with all patterns at once, and `said.rs` has all texts.
+//! 2. `gate.rs` asks how the task ended and finds what explains it: a row of `codes.rs`, and of `causes.rs`.
+//! 3. `failure.rs` is what could not be done and why, with the names that `facts.rs` finds.
+//! 4. `sentence.rs` says it, `responsibility.rs` decides who acts, and `advice.rs` what to do.
 
 #[macro_use]
 mod words;
 
 mod actor;
-mod text;
-
-mod patterns;
-
-mod codes;
-
-mod causes;
-
-mod said;
-
-mod gate;
-
-mod facts;
-
-mod failure;
-
-mod sentence;
-
-mod responsibility;
-
 mod advice;
-
+mod causes;
+mod codes;
 mod crash_loop;
+mod facts;
+mod failure;
+mod gate;
+mod patterns;
+mod responsibility;
+mod said;
+mod sentence;
+mod text;
 
 use serde::Serialize;
 
 use self::codes::Ending;
 use self::gate::Finding;
-use self::said::{Said, Statement};
+use self::said::{Ended, Said, Statement};
 use self::sentence::Sentence;
 use crate::{StopCode, Task};
 
@@ -85,7 +78,7 @@ impl Diagnosis {
         let sentence = Sentence::new(&said, &finding, cause, true);
         let summary = sentence.render(false);
         // What a person wrote in the form of a sentence of ECS is not quoted either.
-        let redacted = if task.stop_code == Some(StopCode::UserInitiated) {
+        let redacted = if said.stop_code == Some(&StopCode::UserInitiated) {
             Sentence::new(&said, &finding, cause, false)
         } else {
             sentence
@@ -98,7 +91,7 @@ impl Diagnosis {
             actor,
             advice: advice::advice(&redacted.main, &said),
             transient,
-            container: finding.ended.and_then(|ended| ended.name()).map(str::to_owned),
+            container: finding.ended.and_then(Ended::name).map(str::to_owned),
             evidence: evidence(&said, &finding).map(str::to_owned),
             kind: responsibility::kind(&said, finding.code),
             redacted_summary: redacted.render(true),
@@ -140,5 +133,5 @@ fn evidence<'t>(said: &Said<'t>, finding: &Finding<'_, 't>) -> Option<&'t str> {
         .statement
         .or_else(|| finding.ended.and_then(|ended| ended.reason.as_ref()))
         .or_else(|| said.statements().next());
-    statement.map(|statement| statement.text.raw).or_else(|| said.task.stop_code.as_ref().map(StopCode::as_str))
+    statement.map(|statement| statement.text.raw).or_else(|| said.stop_code.map(StopCode::as_str))
 }

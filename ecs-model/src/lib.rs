@@ -2,14 +2,17 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use ecs_model::diagnosis::Diagnosis;
+//! use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
 //! use ecs_model::{Task, from_json};
 //! use serde_json::Value;
 //!
 //! let event: Value = serde_json::from_str(include_str!("../tests/published/fargate-failed-to-start.json"))?;
 //! let task: Task = from_json(&event["detail"])?;
 //! let diagnosis = Diagnosis::new(&task).ok_or("the task has not stopped")?;
-//! assert_eq!(diagnosis.summary, "secrets or the login to the registry could not be fetched");
+//! assert_eq!((diagnosis.code, diagnosis.cause), (Code::SecretsUnavailable, Some(Cause::Unreachable)));
+//! assert_eq!(diagnosis.summary, "the secrets or the registry login could not be fetched: their AWS endpoint could not be reached");
+//! assert_eq!(diagnosis.actor, Actor::Network);
+//! assert!(diagnosis.advice.starts_with("Check the route, NAT gateway or VPC endpoint, security groups and DNS"));
 //! # Ok(())
 //! # }
 //! ```

@@ -114,7 +114,10 @@ fn every_sample_event_is_read_and_written_back_without_a_difference() {
 fn two_real_events_are_read_written_back_and_diagnosed() {
     for (name, summary) in [
         ("fargate-stopped", "container \"alpine-hello\" finished with exit code 0"),
-        ("fargate-failed-to-start", "secrets or the login to the registry could not be fetched"),
+        (
+            "fargate-failed-to-start",
+            "the secrets or the registry login could not be fetched: their AWS endpoint could not be reached",
+        ),
     ] {
         let task: Task = there_and_back(&published(name)["detail"]);
         assert_known(&task);

@@ -42,7 +42,7 @@ impl Stop {
             compare("actor", self.actor.clone(), found.actor.to_string()),
         ];
         if let Some(container) = &self.container {
-            misses.push(compare("container", container.clone(), format!("{}", found.container.unwrap_or_default())));
+            misses.push(compare("container", container.clone(), found.container.unwrap_or_default()));
         }
         for says in &self.says {
             let is_said = found.summary.to_lowercase().contains(&says.to_lowercase());

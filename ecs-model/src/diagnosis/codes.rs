@@ -327,12 +327,50 @@ codes! {
     }
 }
 
-static PHRASES: LazyLock<Patterns> = LazyLock::new(|| patterns(|row| row.says, |phrase| phrase.to_owned()));
-static SENTENCES: LazyLock<Patterns> = LazyLock::new(|| patterns(|row| row.sentences, |whole| format!("^{whole}$")));
+/// What else a text tells.
+#[derive(Clone, Copy)]
+pub(super) enum Aside {
+    /// How a stop went, which is never why there was one.
+    Stop,
+    /// That another container failed first.
+    Dependency,
+    /// That the runtime did not start a container, whatever its exit code says.
+    Start,
+}
 
-fn patterns(of: fn(&Row) -> &[&str], pattern: fn(&str) -> String) -> Patterns {
-    let row = |(index, row)| of(row).iter().map(move |said| (index, pattern(said)));
-    Patterns::new(ROWS.iter().enumerate().flat_map(row))
+/// In the order of [`Aside`].
+static ASIDES: [&[&str]; 3] = [
+    &["Could not transition to stopped", "CannotStopContainerError"],
+    &["dependency graph"],
+    &["CannotStartContainerError", "CannotCreateContainerError", "CannotInspectContainerError"],
+];
+
+static PHRASES: LazyLock<Patterns> = LazyLock::new(|| {
+    let rows = ROWS.iter().map(|row| row.says).chain(ASIDES);
+    Patterns::new(rows.enumerate().flat_map(|(row, says)| says.iter().map(move |said| (row, (*said).to_owned()))))
+});
+
+static SENTENCES: LazyLock<Patterns> = LazyLock::new(|| {
+    let rows = ROWS.iter().map(|row| row.sentences);
+    Patterns::new(rows.enumerate().flat_map(|(row, says)| says.iter().map(move |said| (row, format!("^{said}$")))))
+});
+
+/// What a text tells.
+pub(super) struct Told(Rows);
+
+impl Told {
+    pub(super) fn by(text: &Text) -> Self {
+        Self(PHRASES.rows(text))
+    }
+
+    /// The first of these codes that it tells.
+    pub(super) fn code(&self, is: impl Fn(Code) -> bool) -> Option<Code> {
+        self.0.iter().filter_map(|row| Code::ALL.get(row).copied()).find(|code| is(*code))
+    }
+
+    pub(super) fn aside(&self, aside: Aside) -> bool {
+        self.0.contains(Code::ALL.len() + aside as usize)
+    }
 }
 
 impl Code {
@@ -345,14 +383,9 @@ impl Code {
         self.row().ends.contains(&ending)
     }
 
-    /// The codes that a text tells, the first one first.
-    pub(super) fn told_by(text: &Text) -> Vec<Self> {
-        of(PHRASES.rows(text))
-    }
-
     /// The code that a text tells if it is a sentence of ECS, and nothing else.
     pub(super) fn of_sentence(text: &Text) -> Option<Self> {
-        of(SENTENCES.rows(text)).into_iter().next()
+        SENTENCES.rows(text).iter().next().map(|row| Self::ALL[row])
     }
 
     pub(super) fn of_stop_code(stop_code: &str) -> Option<Self> {
@@ -363,8 +396,4 @@ impl Code {
     pub(super) fn of_exit_code(exit_code: i64) -> Self {
         Self::all().find(|code| code.row().exit_codes.contains(&exit_code)).unwrap_or(Self::ApplicationError)
     }
-}
-
-fn of(rows: Rows) -> Vec<Code> {
-    rows.iter().map(|row| Code::ALL[row]).collect()
 }

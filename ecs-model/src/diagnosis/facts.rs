@@ -2,12 +2,10 @@
 
 use super::text::Text;
 
-/// A text in which facts are looked up, in any letter case.
+/// A text in which facts are looked up, in any letter case, and without commands: what a person wrote is not a fact.
 pub(super) struct Facts<'x> {
-    /// Without commands: what a person wrote is not a fact.
     plain: &'x str,
-    /// The same in lower case, with the same offsets.
-    lower: String,
+    lower: &'x str,
 }
 
 /// An ARN's service, and what follows the account.
@@ -26,8 +24,7 @@ pub(super) struct Denial<'x> {
 
 impl<'x> Facts<'x> {
     pub(super) fn new(text: Option<&'x Text>) -> Self {
-        let plain = text.map_or("", |text| &*text.plain);
-        Self { plain, lower: plain.to_ascii_lowercase() }
+        text.map_or(Self { plain: "", lower: "" }, |text| Self { plain: &text.plain, lower: &text.lower })
     }
 
     pub(super) fn says(&self, phrase: &str) -> bool {
@@ -99,9 +96,8 @@ impl<'x> Facts<'x> {
     pub(super) fn parameters(&self) -> Vec<&'x str> {
         let missing = self.after("invalid parameters:").or_else(|| self.after("invalid ssm parameters:"));
         if let Some(missing) = missing {
-            let list = missing
-                .split([',', ' ', '\n', '\t'])
-                .map_while(|word| if word.is_empty() { Some(None) } else { Some(name(word)) });
+            let list =
+                missing.split([',', ' ']).map_while(|word| if word.is_empty() { Some(None) } else { Some(name(word)) });
             return list.flatten().collect();
         }
         self.named("ssm", "parameter")
@@ -121,6 +117,12 @@ impl<'x> Facts<'x> {
         url.or_else(|| self.arns().find(|arn| arn.service.eq_ignore_ascii_case("s3")).map(|arn| arn.resource))
     }
 
+    /// The directory of a file system, after its address.
+    pub(super) fn mounted_path(&self) -> Option<&'x str> {
+        let address = self.after("mounting ")?.split_whitespace().next()?;
+        name(address.split_once(':')?.1)
+    }
+
     pub(super) fn denial(&self) -> Option<Denial<'x>> {
         let role = self
             .arns()
@@ -138,16 +140,12 @@ impl<'x> Facts<'x> {
 
     /// Whom the host could not reach.
     pub(super) fn endpoint(&self) -> Option<&'x str> {
-        let dialed = ["dial tcp ", "dial udp ", "dial unix "].iter().find_map(|dial| self.name_after(dial));
-        let url = self.after("://").and_then(|url| name(url.split(['/', '"', '\'', ' ', '?']).next()?));
-        let looked_up = || self.name_after("lookup ");
-        let host = || self.name_after("could not resolve host: ").or_else(|| self.name_after("failed to resolve "));
-        let service = || {
-            let service = self.after("between the task and ")?;
-            name(service.split(['.', '\n', ':']).next()?)
-        };
-        let is_address = |address: &&str| !["lookup", "tcp"].iter().any(|word| address.eq_ignore_ascii_case(word));
-        url.or_else(looked_up).or(dialed.filter(is_address)).or_else(service).or_else(host)
+        let url = || name(self.after("://")?.split(['/', '"', '\'', ' ', '?']).next()?);
+        let looked_up = || self.name_after("lookup ").or_else(|| self.name_after("could not resolve host: "));
+        let dialed = || self.name_after("dial tcp ").or_else(|| self.name_after("dial unix "));
+        let service = || name(self.after("between the task and ")?.split(['.', ':']).next()?);
+        let resolved = || self.name_after("failed to resolve ");
+        url().or_else(looked_up).or_else(dialed).or_else(service).or_else(resolved)
     }
 
     /// Whether that is on the host itself.
@@ -178,7 +176,11 @@ impl<'x> Facts<'x> {
         let target = self.after("health checks in (")?.split(')').next()?;
         let target = name(target.split_once(' ').map_or(target, |(_, target)| target))?;
         // An ARN ends in the group's name and an id.
-        if target.contains("targetgroup/") { target.rsplit('/').nth(1) } else { Some(target) }
+        if target.contains("targetgroup/") {
+            target.rsplit('/').nth(1)
+        } else {
+            Some(target).filter(|target| *target != "target-group" && *target != "elb")
+        }
     }
 }
 

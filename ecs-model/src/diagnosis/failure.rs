@@ -6,7 +6,7 @@ use super::causes::Cause;
 use super::codes::Code;
 use super::facts::{Denial, Facts};
 use super::gate::Finding;
-use super::said::Said;
+use super::said::{Ended, Said};
 
 /// What failed.
 pub(super) enum Subject<'x> {
@@ -44,12 +44,15 @@ pub(super) enum Why<'x> {
     /// By S3, which also says so of what does not exist.
     ForbiddenByS3,
     NotFound,
+    /// In a file system.
+    NoDirectory(&'x str),
     /// A secret has no such key.
     NoKey(&'x str),
     WrongPlatform,
     /// An option is missing.
     Required(&'x str),
     Invalid,
+    InvalidImage,
     RateLimited,
     Unreachable {
         endpoint: Option<&'x str>,
@@ -62,6 +65,8 @@ pub(super) enum Why<'x> {
     Lacking(&'x str),
     NoCapacity,
     Chown(Option<&'x str>),
+    /// What is mounted, and where, are not both files or both directories.
+    DirectoryOnFile(Option<&'x str>),
     NoDevice(Option<&'x str>),
     ControlGroups,
     AgentDisconnected,
@@ -78,11 +83,11 @@ pub(super) enum Why<'x> {
 
 impl<'x> Subject<'x> {
     pub(super) fn new(said: &'x Said<'_>, finding: &Finding<'x, '_>, facts: &Facts<'x>) -> Self {
-        let container = finding.ended.and_then(|ended| ended.name());
+        let container = finding.ended.and_then(Ended::name);
         match finding.code {
             Code::ImagePullFailed => {
                 let named = || ["resolve ref ", "pull access denied for ", "manifest for ", "(404): repository "];
-                let image = finding.ended.and_then(|ended| ended.container.image.as_deref());
+                let image = finding.ended.and_then(Ended::image);
                 Self::Image {
                     image: image.or_else(|| named().iter().find_map(|before| facts.name_after(before))),
                     container,
@@ -104,6 +109,21 @@ impl<'x> Subject<'x> {
     /// It, as what somebody has to act on.
     pub(super) fn resource(&self) -> Resource<'_, 'x> {
         Resource(self)
+    }
+
+    /// Whom the host asks for it.
+    pub(super) fn provider(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "its registry",
+            Self::Secrets(_) => "AWS Secrets Manager",
+            Self::Parameters(_) => "Systems Manager Parameter Store",
+            Self::RegistryLogin => "Amazon ECR",
+            Self::SecretsOrLogin => "their AWS endpoint",
+            Self::LogGroup(_) | Self::Logging(_) => "the log driver's endpoint",
+            Self::FileSystem(_) | Self::EfsVolume | Self::S3FilesVolume => "its mount target",
+            Self::EnvironmentFile(_) => "Amazon S3",
+            _ => "what it needs",
+        }
     }
 
     /// What was not done with it.
@@ -171,9 +191,13 @@ impl<'x> Why<'x> {
             }
             Some(Cause::AccessDenied) if facts.says("s3") && facts.says("forbidden") => Self::ForbiddenByS3,
             Some(Cause::AccessDenied) => Self::Denied(facts.denial()),
+            Some(Cause::NotFound) if code == Code::VolumeFailed => {
+                facts.mounted_path().map_or(Self::NotFound, Self::NoDirectory)
+            }
             Some(Cause::NotFound) => facts.name_after("json key ").map_or(Self::NotFound, Self::NoKey),
             Some(Cause::WrongPlatform) => Self::WrongPlatform,
             Some(Cause::Invalid) if code == Code::PlacementFailed => Self::ComputeStrategy,
+            Some(Cause::Invalid) if code == Code::ImagePullFailed => Self::InvalidImage,
             Some(Cause::Invalid) => facts
                 .name_before(" is required")
                 .filter(|name| name.contains('-'))
@@ -200,6 +224,7 @@ impl<'x> Why<'x> {
             Code::PlacementFailed if facts.says("location") => Self::NoLocation,
             Code::PlacementFailed if facts.says("agent") => Self::AgentDisconnected,
             Code::CapacityUnavailable => Self::NoCapacity,
+            Code::VolumeFailed if facts.says("directory") => Self::DirectoryOnFile(facts.name_after("error mounting ")),
             Code::ContainerStartFailed if facts.says("device information") => {
                 Self::NoDevice(facts.name_after("custom device "))
             }
@@ -222,7 +247,7 @@ impl Display for Subject<'_> {
             Self::Secrets(names) => list(to, "secret", names),
             Self::Parameters(names) => list(to, "parameter", names),
             Self::RegistryLogin => to.write_str("the login to Amazon ECR"),
-            Self::SecretsOrLogin => to.write_str("secrets or the login to a registry"),
+            Self::SecretsOrLogin => to.write_str("the secrets or the registry login"),
             Self::LogGroup(name) => write!(to, "logging to log group {name:?}"),
             Self::Logging(Some(container)) => write!(to, "logging of container {container:?}"),
             Self::Logging(None) => to.write_str("logging"),
@@ -252,9 +277,23 @@ pub(super) struct Resource<'s, 'x>(&'s Subject<'x>);
 impl Display for Resource<'_, '_> {
     fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
         match self.0 {
+            Subject::Image { image: Some(image), .. } => write!(to, "image {image:?}"),
+            Subject::Secrets(names) if names.is_empty() => to.write_str("the secrets"),
+            Subject::Parameters(names) if names.is_empty() => to.write_str("the parameters"),
+            Subject::SecretsOrLogin => to.write_str("the secrets and the registry login"),
             Subject::LogGroup(name) => write!(to, "log group {name:?}"),
-            Subject::Logging(Some(container)) => write!(to, "the log group of container {container:?}"),
-            Subject::Logging(None) => to.write_str("the log group"),
+            Subject::Logging(Some(container)) => write!(to, "the log of container {container:?}"),
+            Subject::Logging(None) => to.write_str("the containers' logs"),
+            Subject::EfsVolume => to.write_str("the EFS file system"),
+            Subject::S3FilesVolume => to.write_str("the S3 Files file system"),
+            Subject::EbsVolume(None) => to.write_str("the EBS volume"),
+            Subject::Volume { name: None, container: Some(container) } => {
+                write!(to, "the volume of container {container:?}")
+            }
+            Subject::Volume { name: None, .. } => to.write_str("the volume"),
+            Subject::EnvironmentFile(None) => to.write_str("the environment file"),
+            Subject::Resources => to.write_str("what the task needs at its start"),
+            Subject::Container(None) => to.write_str("the container"),
             subject => write!(to, "{subject}"),
         }
     }
@@ -282,10 +321,12 @@ impl Display for Why<'_> {
             Self::Denied(None) => "access denied",
             Self::ForbiddenByS3 => "S3 denied access, as it also does if there is no such object",
             Self::NotFound => "not found",
+            Self::NoDirectory(path) => return write!(to, "it has no directory {path:?}"),
             Self::NoKey(key) => return write!(to, "it has no key {key:?}"),
             Self::WrongPlatform => "built for another processor or operating system",
             Self::Required(option) => return write!(to, "{option:?} is required"),
-            Self::Invalid => "not valid",
+            Self::Invalid => "invalid configuration",
+            Self::InvalidImage => "invalid name or content",
             Self::RateLimited => "too many requests",
             Self::Unreachable { endpoint: Some(endpoint), .. } => {
                 return write!(to, "{endpoint:?} could not be reached");
@@ -300,6 +341,10 @@ impl Display for Why<'_> {
             Self::NoCapacity => "no capacity is available",
             Self::Chown(Some(path)) => return write!(to, "the owner of {path:?} could not be changed"),
             Self::Chown(None) => "its owner could not be changed",
+            Self::DirectoryOnFile(Some(path)) => {
+                return write!(to, "only one of {path:?} and its mount point is a directory");
+            }
+            Self::DirectoryOnFile(None) => "only one of its source and its mount point is a directory",
             Self::NoDevice(Some(device)) => return write!(to, "its host has no device {device:?}"),
             Self::NoDevice(None) => "its host lacks a device",
             Self::ControlGroups => "the kernel has no control groups left",
@@ -319,14 +364,26 @@ impl Display for Why<'_> {
 }
 
 fn lacking(to: &mut Formatter<'_>, resource: &str) -> FmtResult {
-    let resource = resource.to_ascii_uppercase();
-    to.write_str(match &*resource {
-        "GPU" => "no instance has a free GPU",
-        "MEMORY" => "no instance has enough free memory",
-        "CPU" => "no instance has enough free CPU",
-        "ENI" => "no instance has a free network interface",
-        "FARGATE" => "Fargate has no free capacity",
-        _ if resource.starts_with("PORT") => "no instance has the required ports free",
-        _ => return write!(to, "no instance has enough of {resource:?}"),
-    })
+    if resource.to_ascii_uppercase().starts_with("FARGATE") {
+        to.write_str("Fargate has no free capacity")
+    } else {
+        write!(to, "no instance has enough free {}", Lacking(resource))
+    }
+}
+
+/// A resource of instances, as ECS names it.
+pub(super) struct Lacking<'x>(pub(super) &'x str);
+
+impl Display for Lacking<'_> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
+        let resource = self.0.to_ascii_uppercase();
+        to.write_str(match &*resource {
+            "GPU" => "GPUs",
+            "MEMORY" => "memory",
+            "CPU" => "CPU",
+            "ENI" => "network interfaces (ENI)",
+            _ if resource.starts_with("PORT") => "ports",
+            _ => return write!(to, "{:?}", self.0),
+        })
+    }
 }

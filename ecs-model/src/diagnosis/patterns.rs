@@ -1,19 +1,17 @@
-//! Patterns of texts, compared with a text all at once.
+//! Patterns of texts, all compared with a text at once.
 //!
 //! A pattern is found in any letter case, from a word's start to a word's end. In it, `…` between words is anything,
-//! and next to a word the rest of it, which must not be empty after punctuation; `^` and `$` are the text's start and
-//! end. `‹arn›` and the like are what [`Text`] leaves of names.
+//! and next to a word the rest of it; after punctuation, a word that follows at once. `^` and `$` are the start and the
+//! end of the text. `‹arn›` and the like are what [`Text`] leaves of names.
 
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::text::Text;
 
-/// What may stand before a sentence of ECS: the name of a service, or the stop code.
-const BEFORE_SENTENCES: [&str; 1] = ["taskfailedtostart: "];
-
-/// The patterns of a table, each with the row that it belongs to.
+/// The patterns of a table, each with its row.
+#[expect(clippy::struct_field_names, reason = "it holds patterns, and what finds them")]
 pub(super) struct Patterns {
     automaton: AhoCorasick,
     literals: Vec<Literal>,
@@ -26,30 +24,29 @@ struct Pattern {
     literals: Range<usize>,
 }
 
-#[derive(Default)]
 struct Literal {
     text: String,
-    begins_text: bool,
-    begins_word: bool,
-    ends_word: bool,
-    ends_text: bool,
-    /// At once followed by a word.
-    before_word: bool,
+    /// The index of its pattern.
+    pattern: usize,
+    begin: Begin,
+    end: End,
 }
 
-/// Rows of a table.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Rows(u64);
+/// Where a literal may begin.
+#[derive(Clone, Copy, PartialEq)]
+enum Begin {
+    Anywhere,
+    Word,
+    Text,
+}
 
-impl Rows {
-    fn insert(&mut self, row: usize) {
-        self.0 |= 1 << row;
-    }
-
-    /// The rows, in the order of the table.
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..u64::BITS as usize).filter(move |row| self.0 & (1 << row) != 0)
-    }
+/// Where it may end.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Anywhere,
+    Word,
+    BeforeWord,
+    Text,
 }
 
 /// Where a literal is in a text.
@@ -59,48 +56,71 @@ struct Hit {
     end: usize,
 }
 
+enum Found {
+    Whole,
+    /// The text's missing end begins in it.
+    Begun,
+    No,
+}
+
+/// Rows of a table, of at most 64.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rows(u64);
+
+impl Rows {
+    fn insert(&mut self, row: usize) {
+        self.0 |= 1 << row;
+    }
+
+    pub(super) fn contains(self, row: usize) -> bool {
+        self.0 & (1 << row) != 0
+    }
+
+    /// The rows, in the order of the table.
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
+        (0..u64::BITS as usize).filter(move |row| self.contains(*row))
+    }
+}
+
 impl Patterns {
     /// Prepares the patterns of a table.
-    ///
-    /// # Panics
-    ///
-    /// A table has more bytes of patterns than an automaton can have states, which the first test would show.
-    #[expect(clippy::expect_used, reason = "the tables are constants")]
+    #[expect(clippy::expect_used, reason = "the tables are constants, and short")]
     pub(super) fn new(table: impl Iterator<Item = (usize, String)>) -> Self {
         let mut literals = Vec::new();
         let patterns = table
-            .map(|(row, pattern)| {
+            .enumerate()
+            .map(|(index, (row, pattern))| {
                 let first = literals.len();
-                literals.extend(Literal::parse(&pattern.to_lowercase()));
+                literals.extend(Literal::parse(&pattern.to_lowercase(), index));
                 Pattern { row, literals: first..literals.len() }
             })
             .collect();
         let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
             .build(literals.iter().map(|literal| &literal.text))
-            .expect("the patterns are short");
+            .expect("an automaton");
         Self { automaton, literals, patterns }
     }
 
-    /// The rows with a pattern that is in the text, or that its missing end begins, unless it could be of several rows.
+    /// The rows with a pattern that is in the text. One that the text's missing end begins counts unless the end could
+    /// be of several rows.
     pub(super) fn rows(&self, text: &Text) -> Rows {
         let hits: Vec<Hit> = self
             .automaton
             .find_overlapping_iter(&text.normal)
             .map(|hit| Hit { literal: hit.pattern().as_usize(), start: hit.start(), end: hit.end() })
-            .filter(|hit| self.literals[hit.literal].fits(&text.normal, hit.start, hit.end))
+            .filter(|hit| self.literals[hit.literal].fits(&text.normal, hit))
             .collect();
-        let mut rows = Rows::default();
-        let mut begun = Rows::default();
-        if hits.is_empty() && !text.is_cut {
-            return rows;
-        }
-        for pattern in &self.patterns {
-            match self.find(pattern, &hits, text) {
-                Found::Whole => rows.insert(pattern.row),
-                Found::Begun => begun.insert(pattern.row),
-                Found::No => (),
-            }
+        let (mut rows, mut begun) = (Rows::default(), Rows::default());
+        let compare = |pattern: &Pattern| match self.find(pattern, &hits, text) {
+            Found::Whole => rows.insert(pattern.row),
+            Found::Begun => begun.insert(pattern.row),
+            Found::No => (),
+        };
+        if text.is_cut {
+            self.patterns.iter().for_each(compare);
+        } else {
+            hits.iter().map(|hit| &self.patterns[self.literals[hit.literal].pattern]).for_each(compare);
         }
         if begun.0.is_power_of_two() {
             rows.0 |= begun.0;
@@ -110,21 +130,14 @@ impl Patterns {
 
     fn find(&self, pattern: &Pattern, hits: &[Hit], text: &Text) -> Found {
         let mut from = 0;
-        for literal in pattern.literals.clone() {
+        for index in pattern.literals.clone() {
+            let literal = &self.literals[index];
             // Between the parentheses of a sentence there is one name.
-            let is_after = |hit: &&Hit| {
-                hit.literal == literal
-                    && text
-                        .normal
-                        .get(from..hit.start)
-                        .is_some_and(|gap| !self.literals[literal].ends_text || !gap.contains(['(', ')']))
-            };
-            match hits.iter().find(is_after) {
+            let may_follow = |gap: &str| literal.end != End::Text || !gap.contains(['(', ')']);
+            let is_next = |hit: &&Hit| hit.literal == index && text.normal.get(from..hit.start).is_some_and(may_follow);
+            match hits.iter().find(is_next) {
                 Some(hit) => from = hit.end,
-                None if text.is_cut
-                    && literal + 1 == pattern.literals.end
-                    && self.literals[literal].is_begun(&text.normal, from) =>
-                {
+                None if text.is_cut && index + 1 == pattern.literals.end && literal.is_begun(&text.normal[from..]) => {
                     return Found::Begun;
                 }
                 None => return Found::No,
@@ -134,58 +147,61 @@ impl Patterns {
     }
 }
 
-enum Found {
-    Whole,
-    Begun,
-    No,
-}
-
 impl Literal {
-    fn parse(pattern: &str) -> Vec<Self> {
-        let (begins_text, pattern) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
-        let (ends_text, pattern) = pattern.strip_suffix('$').map_or((false, pattern), |rest| (true, rest));
+    fn parse(pattern: &str, index: usize) -> Vec<Self> {
+        let (is_begin, pattern) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+        let (is_end, pattern) = pattern.strip_suffix('$').map_or((false, pattern), |rest| (true, rest));
         let parts: Vec<&str> = pattern.split('…').map(str::trim).collect();
-        let is_part = |index: usize| parts.get(index).is_some_and(|part| !part.is_empty());
-        let mut literals: Vec<Self> = (0..parts.len())
-            .filter(|index| is_part(*index))
-            .map(|index| {
-                let text = parts[index];
-                let rest_follows = index + 1 < parts.len() && !is_part(index + 1);
-                Self {
-                    begins_word: text.starts_with(is_word) && (index == 0 || is_part(index - 1)),
-                    ends_word: text.ends_with(is_word) && !rest_follows,
-                    before_word: !text.ends_with(is_word) && rest_follows,
-                    text: text.to_owned(),
-                    ..Self::default()
+        let last = parts.len() - 1;
+        let literal = |(part, text): (usize, &&str)| Self {
+            pattern: index,
+            begin: match part {
+                0 if is_begin => Begin::Text,
+                1 if parts[0].is_empty() => Begin::Anywhere,
+                _ if text.starts_with(is_word) => Begin::Word,
+                _ => Begin::Anywhere,
+            },
+            end: match text.ends_with(is_word) {
+                _ if part == last && is_end => End::Text,
+                is_word if part + 1 == last && parts[last].is_empty() => {
+                    if is_word {
+                        End::Anywhere
+                    } else {
+                        End::BeforeWord
+                    }
                 }
-            })
-            .collect();
-        if let Some(first) = literals.first_mut() {
-            first.begins_text = begins_text;
-        }
-        if let Some(last) = literals.last_mut() {
-            last.ends_text = ends_text;
-        }
-        literals
+                true => End::Word,
+                false => End::Anywhere,
+            },
+            text: (*text).to_owned(),
+        };
+        parts.iter().enumerate().filter(|(_, text)| !text.is_empty()).map(literal).collect()
     }
 
-    /// Whether what is found here is not a part of a longer word.
-    fn fits(&self, text: &str, start: usize, end: usize) -> bool {
-        let (before, after) = (&text[..start], &text[end..]);
-        !(self.begins_word && before.ends_with(is_word))
-            && !(self.ends_word && after.starts_with(is_word))
-            && !(self.before_word && !after.starts_with(is_word))
-            && !(self.begins_text && !may_precede_sentence(before))
-            && !(self.ends_text && !after.trim_end_matches(['.', ' ']).is_empty())
+    /// Whether what is found here begins and ends where it may.
+    fn fits(&self, text: &str, hit: &Hit) -> bool {
+        let (before, after) = (&text[..hit.start], &text[hit.end..]);
+        let begins = match self.begin {
+            Begin::Anywhere => true,
+            Begin::Word => !before.ends_with(is_word),
+            Begin::Text => may_precede_sentence(before),
+        };
+        let ends = match self.end {
+            End::Anywhere => true,
+            End::Word => !after.starts_with(is_word),
+            End::BeforeWord => after.starts_with(is_word),
+            End::Text => after.trim_end_matches('.').is_empty(),
+        };
+        begins && ends
     }
 
     /// Whether the text ends within it, after two words of it or most of it.
-    fn is_begun(&self, text: &str, from: usize) -> bool {
+    fn is_begun(&self, text: &str) -> bool {
         let two_words = self.text.match_indices(' ').nth(1).map_or(usize::MAX, |(second_blank, _)| second_blank);
         let most = (self.text.len() * 3).div_ceil(5);
         (two_words.min(most)..self.text.len()).any(|length| {
-            let begun = self.text.get(..length).filter(|begun| text[from..].ends_with(begun));
-            begun.is_some() && !(self.begins_word && text[..text.len() - length].ends_with(is_word))
+            let before = self.text.get(..length).and_then(|begun| text.strip_suffix(begun));
+            before.is_some_and(|before| self.begin != Begin::Word || !before.ends_with(is_word))
         })
     }
 }
@@ -195,10 +211,12 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '-' || character == '_'
 }
 
+/// A stop code or a service's name may stand before a sentence.
 fn may_precede_sentence(before: &str) -> bool {
-    let words: Vec<&str> = before.split(' ').collect();
-    before.is_empty()
-        || BEFORE_SENTENCES.contains(&before)
-        || matches!(*words, ["service", name, ""] if name.ends_with(':'))
-        || matches!(*words, ["(service", name, ""] if name.ends_with(')') || name.ends_with("):"))
+    match *before.split(' ').collect::<Vec<_>>() {
+        [""] | ["taskfailedtostart:", ""] => true,
+        ["service", name, ""] => name.ends_with(':'),
+        ["(service", name, ""] => name.ends_with([')', ':']),
+        _ => false,
+    }
 }

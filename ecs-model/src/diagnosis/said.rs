@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use super::codes::Code;
+use super::codes::{Aside, Code, Ending, Told};
 use super::text::Text;
-use crate::{Attachment, Container, Task};
+use crate::{Attachment, Container, StopCode, Task};
 
 /// Exit codes that a container has because it was stopped. Windows' is 0xC000013A.
 const ON_SIGTERM: [i64; 2] = [143, 3_221_225_786];
@@ -12,9 +12,13 @@ const ON_SIGKILL: i64 = 137;
 /// With `stopSignal` SIGINT.
 const ON_SIGINT: i64 = 130;
 
+/// What `stoppedReason` says where it says no more than that the task stopped.
+const EMPTY: [&str; 2] = ["essential container in task exited", "task failed to start"];
+
 /// What ECS says about a task.
 pub(super) struct Said<'t> {
     pub(super) task: &'t Task,
+    pub(super) stop_code: Option<&'t StopCode>,
     /// `stoppedReason`
     pub(super) reason: Option<Statement<'t>>,
     pub(super) attached: Vec<Attached<'t>>,
@@ -25,8 +29,7 @@ pub(super) struct Said<'t> {
 /// A text, and what it tells.
 pub(super) struct Statement<'t> {
     pub(super) text: Text<'t>,
-    /// The codes that it tells, the first one first.
-    pub(super) codes: Vec<Code>,
+    told: Told,
 }
 
 /// An attachment that failed: it has a `statusReason`.
@@ -57,6 +60,7 @@ impl<'t> Said<'t> {
         };
         Self {
             task,
+            stop_code: task.stop_code.as_ref().filter(|code| !code.as_str().trim().is_empty()),
             reason: Statement::new(task.stopped_reason.as_deref()),
             attached: task.attachments.iter().filter_map(attached).collect(),
             containers,
@@ -78,29 +82,33 @@ impl<'t> Said<'t> {
 impl<'t> Statement<'t> {
     fn new(text: Option<&'t str>) -> Option<Self> {
         let text = Text::new(text?)?;
-        let codes = Code::told_by(&text);
-        Some(Self { text, codes })
+        let told = Told::by(&text);
+        Some(Self { text, told })
     }
 
-    /// The first code that it tells, of these.
+    /// The first of these codes that it tells.
     pub(super) fn code(&self, is: impl Fn(Code) -> bool) -> Option<Code> {
-        self.codes.iter().copied().find(|code| is(*code))
+        self.told.code(is)
+    }
+
+    /// The first code that it tells of a task that never started.
+    pub(super) fn start_code(&self) -> Option<Code> {
+        self.code(|code| code.is_of(Ending::NeverStarted))
+    }
+
+    /// Whether it says no more than that the task stopped.
+    pub(super) fn is_empty(&self) -> bool {
+        EMPTY.contains(&self.text.normal.trim_end_matches('.'))
     }
 
     /// Whether it tells how a stop went, which is never why.
     pub(super) fn is_of_the_stop(&self) -> bool {
-        ["could not transition to stopped", "cannotstopcontainererror"]
-            .iter()
-            .any(|said| self.text.normal.contains(said))
+        self.told.aside(Aside::Stop)
     }
 
     /// Whether it tells that another container failed first.
     pub(super) fn is_of_a_dependency(&self) -> bool {
-        self.text.normal.contains("dependency graph")
-    }
-
-    fn is_of_the_start(&self) -> bool {
-        ["cannotstart", "cannotcreate", "cannotinspect"].iter().any(|said| self.text.normal.contains(said))
+        self.told.aside(Aside::Dependency)
     }
 }
 
@@ -108,10 +116,19 @@ impl<'t> Ended<'t> {
     fn new(container: &'t Container) -> Self {
         let reason = Statement::new(container.reason.as_deref());
         // Docker gives these to a container that it can't start.
-        let never_ran =
-            matches!(container.exit_code, Some(126..=128)) && reason.as_ref().is_some_and(Statement::is_of_the_start);
+        let never_ran = matches!(container.exit_code, Some(126..=128))
+            && reason.as_ref().is_some_and(|reason| reason.told.aside(Aside::Start));
         let exit_code = container.exit_code.filter(|_| !never_ran);
         Self { container, is_sidecar: container.is_sidecar(), reason, exit_code }
+    }
+
+    pub(super) fn image(&self) -> Option<&'t str> {
+        self.container.image.as_deref()
+    }
+
+    /// Whether it ran, and its end is known.
+    pub(super) fn has_run(&self) -> bool {
+        self.exit_code.is_some()
     }
 
     pub(super) fn name(&self) -> Option<&'t str> {

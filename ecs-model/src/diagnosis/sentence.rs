@@ -11,12 +11,9 @@ use super::codes::{Code, Ending};
 use super::facts::Facts;
 use super::failure::{Subject, Why};
 use super::gate::{self, Finding};
-use super::said::{Ended, Said, Statement};
+use super::said::{Attached, Ended, Said, Statement};
 use crate::StopCode;
 use crate::arn::last_part;
-
-/// What `stoppedReason` says where it says nothing.
-const EMPTY_PHRASES: [&str; 2] = ["essential container in task exited", "task failed to start"];
 
 /// A container's name.
 type Name<'x> = Option<&'x str>;
@@ -24,11 +21,11 @@ type Name<'x> = Option<&'x str>;
 pub(super) struct Sentence<'x> {
     is_stopping: bool,
     pub(super) main: Clause<'x>,
-    others: Vec<Clause<'x>>,
+    remarks: Vec<Remark<'x>>,
 }
 
+/// What explains a stop.
 pub(super) enum Clause<'x> {
-    // What explains a stop.
     OutOfMemory { container: Name<'x>, memory: Option<u64>, task_memory: Option<u64> },
     Failed { subject: Subject<'x>, why: Why<'x> },
     SlowProvisioning(Subject<'x>),
@@ -51,10 +48,25 @@ pub(super) enum Clause<'x> {
     StoppedByUser { reason: Option<&'x str> },
     KilledWhileStopping { container: Name<'x> },
     Unknown { text: Option<&'x str> },
-    // What else is said.
-    NotOnSigterm { container: Name<'x> },
-    ExitCode { container: Name<'x>, exit_code: i64 },
-    Said { container: Name<'x>, text: &'x str },
+}
+
+/// What ECS says besides.
+enum Remark<'x> {
+    /// What would explain a stop, of something that did not.
+    Clause(Clause<'x>),
+    /// The same, of a container that ran in spite of it.
+    Earlier(Clause<'x>),
+    NotOnSigterm {
+        container: Name<'x>,
+    },
+    ExitCode {
+        container: Name<'x>,
+        exit_code: i64,
+    },
+    Text {
+        container: Name<'x>,
+        text: &'x str,
+    },
 }
 
 impl<'x> Sentence<'x> {
@@ -66,103 +78,88 @@ impl<'x> Sentence<'x> {
         trusts_reason: bool,
     ) -> Self {
         let main = clause(said, finding, cause, trusts_reason);
-        let mut others = Vec::new();
+        let mut remarks = Vec::new();
+        let is_new = |reason: &&Statement| !is_told(finding, &main, reason);
         for ended in &said.containers {
+            let reason = ended.reason.as_ref().filter(is_new);
+            remarks.extend(reason.and_then(|reason| of_reason(said, ended, reason, finding.code)));
             let is_main = finding.ended.is_some_and(|main| ptr::eq(main, ended));
-            others.extend(ended.reason.as_ref().and_then(|reason| {
-                let is_told = finding.statement.is_some_and(|main| ptr::eq(main, reason));
-                (!is_told && !is_quoted(&main, reason)).then(|| of_container(said, ended, reason, finding.code))?
-            }));
-            if !is_main {
-                others.extend(exit(said, ended));
-            }
+            remarks.extend(if is_main { None } else { of_exit_code(said, ended) });
         }
-        others.extend(said.attached.iter().filter(|attached| !is_main(finding, &attached.reason)).map(|attached| {
-            match attached.reason.code(|code| code.is_of(Ending::NeverStarted)) {
-                Some(code) => {
-                    let finding =
-                        Finding { code, statement: Some(&attached.reason), attached: Some(attached), ended: None };
-                    clause(said, &finding, Cause::of(code, [&attached.reason.text].into_iter()), true)
-                }
-                None => Clause::Said { container: None, text: attached.reason.text.raw },
-            }
-        }));
-        others.extend(
-            said.reason
-                .as_ref()
-                .filter(|reason| {
-                    !is_main(finding, reason)
-                        && !is_quoted(&main, reason)
-                        && !reason.codes.contains(&finding.code)
-                        && !EMPTY_PHRASES.contains(&reason.text.normal.trim_end_matches('.'))
-                })
-                .map(|reason| Clause::Said { container: None, text: reason.text.raw }),
-        );
-        Self { is_stopping: said.task.is_stopping(), main, others }
+        let attached = said.attached.iter().filter(|attached| is_new(&&attached.reason));
+        remarks.extend(attached.map(|attached| of_attachment(said, attached)));
+        let reason = said.reason.as_ref().filter(is_new);
+        let reason = reason.filter(|reason| !reason.is_empty() && reason.code(|code| code == finding.code).is_none());
+        remarks.extend(reason.map(|reason| Remark::Text { container: None, text: reason.text.raw }));
+        Self { is_stopping: said.task.is_stopping(), main, remarks }
     }
 
     /// Renders it whole, or without what a person or a program wrote.
     pub(super) fn render(&self, is_redacted: bool) -> String {
-        let mut sentence = if self.is_stopping { "the task is being stopped: " } else { "" }.to_owned();
-        let clauses = [&self.main].into_iter().chain(&self.others);
-        for (index, clause) in
-            clauses.filter(|clause| !(is_redacted && matches!(clause, Clause::Said { .. }))).enumerate()
-        {
-            if index > 0 {
+        let begin = if self.is_stopping { "the task is being stopped: " } else { "" };
+        let mut sentence = format!("{begin}{}", Rendering { of: &self.main, is_redacted });
+        for remark in &self.remarks {
+            if !(is_redacted && matches!(remark, Remark::Text { .. })) {
                 sentence += "; ";
+                sentence += &Rendering { of: remark, is_redacted }.to_string();
             }
-            sentence += &Rendering { clause, is_redacted }.to_string();
         }
         sentence
     }
 }
 
-fn is_main(finding: &Finding, statement: &Statement) -> bool {
+/// Whether the main clause is about this text, or quotes it.
+fn is_told(finding: &Finding, main: &Clause, statement: &Statement) -> bool {
     finding.statement.is_some_and(|main| ptr::eq(main, statement))
-}
-
-/// Whether the main clause quotes the whole text.
-fn is_quoted(main: &Clause, statement: &Statement) -> bool {
-    match main {
-        Clause::StoppedByUser { reason: Some(text) } | Clause::Unknown { text: Some(text) } => {
-            ptr::eq(*text, statement.text.raw)
+        || match main {
+            Clause::StoppedByUser { reason: Some(text) } | Clause::Unknown { text: Some(text) } => {
+                ptr::eq(*text, statement.text.raw)
+            }
+            _ => false,
         }
-        _ => false,
-    }
 }
 
-/// What a container's reason says beside what explains the stop.
-fn of_container<'x>(
+fn of_reason<'x>(
     said: &'x Said<'_>,
     ended: &'x Ended<'_>,
     reason: &'x Statement<'_>,
-    code: Code,
-) -> Option<Clause<'x>> {
+    explained: Code,
+) -> Option<Remark<'x>> {
     let container = ended.name();
     if reason.is_of_the_stop() {
-        return (code != Code::RuntimeTimeout).then_some(Clause::StopTimedOut { container });
+        let clause = Clause::StopTimedOut { container };
+        return (explained != Code::RuntimeTimeout).then_some(Remark::Clause(clause));
     }
-    let Some(code) = reason.code(|code| code.is_of(Ending::NeverStarted)) else {
-        return Some(Clause::Said { container, text: reason.text.raw });
+    let Some(code) = reason.start_code() else {
+        return Some(Remark::Text { container, text: reason.text.raw });
     };
-    let finding = Finding { code, statement: Some(reason), attached: None, ended: Some(ended) };
-    Some(clause(said, &finding, Cause::of(code, [&reason.text].into_iter()), true))
+    let cause = Cause::of(code, [&reason.text].into_iter());
+    let told = clause(said, &Finding::of_container(code, ended), cause, true);
+    let is_old = ended.has_run() && matches!(told, Clause::Failed { .. });
+    Some(if is_old { Remark::Earlier(told) } else { Remark::Clause(told) })
 }
 
-/// What a container's exit code says beside what explains the stop.
-fn exit<'x>(said: &Said<'_>, ended: &Ended<'x>) -> Option<Clause<'x>> {
-    let container = ended.name();
-    let is_explained = ended.reason.as_ref().is_some_and(|reason| reason.codes.contains(&Code::OutOfMemory));
-    if ended.was_killed() && !is_explained {
-        let is_stop =
-            gate::ending(said) == Ending::FromOutside || said.containers.iter().any(|ended| !ended.was_stopped());
-        return Some(if is_stop {
-            Clause::NotOnSigterm { container }
-        } else {
-            Clause::ExitCode { container, exit_code: ended.exit_code? }
-        });
+fn of_exit_code<'x>(said: &Said<'_>, ended: &Ended<'x>) -> Option<Remark<'x>> {
+    let (container, exit_code) = (ended.name(), ended.exit_code?);
+    let explains =
+        |reason: &Statement| reason.is_of_the_stop() || reason.code(|code| code == Code::OutOfMemory).is_some();
+    if ended.reason.as_ref().is_some_and(explains) {
+        return None;
     }
-    (ended.has_failed() && !is_explained).then_some(Clause::ExitCode { container, exit_code: ended.exit_code? })
+    let was_a_stop = || gate::ending(said) == Ending::FromOutside || !said.containers.iter().all(Ended::was_stopped);
+    if ended.was_killed() && was_a_stop() {
+        return Some(Remark::NotOnSigterm { container });
+    }
+    (ended.has_failed() || ended.was_killed()).then_some(Remark::ExitCode { container, exit_code })
+}
+
+fn of_attachment<'x>(said: &'x Said<'_>, attached: &'x Attached<'_>) -> Remark<'x> {
+    let reason = &attached.reason;
+    let Some(code) = reason.start_code() else {
+        return Remark::Text { container: None, text: reason.text.raw };
+    };
+    let cause = Cause::of(code, [&reason.text].into_iter());
+    Remark::Clause(clause(said, &Finding::of_attachment(code, attached), cause, true))
 }
 
 fn clause<'x>(said: &'x Said<'_>, finding: &Finding<'x, '_>, cause: Option<Cause>, trusts_reason: bool) -> Clause<'x> {
@@ -215,17 +212,14 @@ fn clause<'x>(said: &'x Said<'_>, finding: &Finding<'x, '_>, cause: Option<Cause
         Code::HostMaintenance => Clause::HostMaintenance,
         Code::SpotInterruption => Clause::SpotInterruption {
             instance: instance().or_else(|| container_instance(said)),
-            has_started: said.has_started() || exit_code.is_some(),
+            has_started: said.has_started() || said.containers.iter().any(|ended| ended.exit_code.is_some()),
         },
-        Code::HostLeaving => {
-            Clause::HostLeaving { instance: container_instance(said), stop_code: task.stop_code.as_ref() }
-        }
+        Code::HostLeaving => Clause::HostLeaving { instance: container_instance(said), stop_code: said.stop_code },
         Code::StoppedByUser => Clause::StoppedByUser { reason: said.reason.as_ref().map(|reason| reason.text.raw) },
         Code::KilledWhileStopping => Clause::KilledWhileStopping { container },
         Code::Unknown => {
-            let is_empty = |reason: &&Statement| EMPTY_PHRASES.contains(&reason.text.normal.trim_end_matches('.'));
-            let text = said.statements().find(|reason| !is_empty(reason)).or(said.reason.as_ref());
-            let stop_code = || task.stop_code.as_ref().map(StopCode::as_str);
+            let text = said.statements().find(|reason| !reason.is_empty()).or(said.reason.as_ref());
+            let stop_code = || said.stop_code.map(StopCode::as_str);
             Clause::Unknown { text: text.map(|statement| statement.text.raw).or_else(stop_code) }
         }
     }
@@ -239,8 +233,9 @@ pub(super) fn is_fargate(said: &Said) -> bool {
     said.task.capacity().is_some_and(|capacity| capacity.to_ascii_uppercase().starts_with("FARGATE"))
 }
 
-struct Rendering<'r, 'x> {
-    clause: &'r Clause<'x>,
+/// A clause or a remark, and how it is rendered.
+struct Rendering<'r, T> {
+    of: &'r T,
     is_redacted: bool,
 }
 
@@ -268,9 +263,10 @@ impl Display for Named<'_> {
     }
 }
 
-impl Display for Rendering<'_, '_> {
+impl Display for Rendering<'_, Clause<'_>> {
+    #[expect(clippy::too_many_lines, reason = "an arm for each clause")]
     fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
-        match *self.clause {
+        match *self.of {
             Clause::OutOfMemory { container, memory, task_memory } => {
                 let container = Container(container);
                 // A container without a limit shares the task's.
@@ -283,6 +279,9 @@ impl Display for Rendering<'_, '_> {
                 }
             }
             Clause::Failed { ref subject, why: Why::NotTold } => write!(to, "{subject} {}", subject.failure()),
+            Clause::Failed { ref subject, why: Why::Unreachable { endpoint: None, .. } } => {
+                write!(to, "{subject} {}: {} could not be reached", subject.failure(), subject.provider())
+            }
             Clause::Failed { ref subject, why } => write!(to, "{subject} {}: {why}", subject.failure()),
             Clause::SlowProvisioning(ref subject) => write!(to, "AWS took too long to provide {subject}"),
             Clause::CommandNotFound { container, command, is_missing, exit_code } => {
@@ -314,7 +313,7 @@ impl Display for Rendering<'_, '_> {
             Clause::Terminated { container, exit_code } => {
                 write!(to, "{} ended on SIGTERM (exit code {exit_code}), as a stop normally goes", Container(container))
             }
-            Clause::ApplicationError { container, exit_code } | Clause::ExitCode { container, exit_code } => {
+            Clause::ApplicationError { container, exit_code } => {
                 write!(to, "{} ended with exit code {exit_code}", Container(container))
             }
             Clause::Finished { container, service: None } => {
@@ -332,14 +331,11 @@ impl Display for Rendering<'_, '_> {
                 to.write_str("the load balancer found the task unhealthy")
             }
             Clause::HealthCheckFailed { container } => {
-                write!(to, "{} failed its own health check", Container(container))
+                write!(to, "{} failed its health check", Container(container))
             }
             Clause::ScaledIn { service } => {
-                write!(
-                    to,
-                    "a scale-in or a deployment of {} stopped the task",
-                    Named(if service.is_some() { "service" } else { "the service" }, service)
-                )
+                let service = Named(if service.is_some() { "service" } else { "the service" }, service);
+                write!(to, "{service} was scaled in or is deploying another version")
             }
             Clause::InstanceTerminated { instance } => {
                 write!(to, "{} was stopped or terminated", Named("the task's instance", instance))
@@ -347,7 +343,7 @@ impl Display for Rendering<'_, '_> {
             Clause::InstanceDeregistered { instance } => {
                 write!(to, "{} was deregistered by force", Named("the task's container instance", instance))
             }
-            Clause::HostMaintenance => to.write_str("AWS maintains or retires the host that the task ran on"),
+            Clause::HostMaintenance => to.write_str("AWS is maintaining or retiring the host that the task ran on"),
             Clause::SpotInterruption { instance: Some(instance), .. } => {
                 write!(to, "AWS took back its Spot capacity (instance {instance:?})")
             }
@@ -377,11 +373,25 @@ impl Display for Rendering<'_, '_> {
                 write!(to, "ECS says {text:?}, which is not a reason that is known here")
             }
             Clause::Unknown { .. } => to.write_str("ECS gave a reason that is not known here"),
-            Clause::NotOnSigterm { container } => {
+        }
+    }
+}
+
+impl Display for Rendering<'_, Remark<'_>> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
+        match *self.of {
+            Remark::Clause(ref clause) => Rendering { of: clause, is_redacted: self.is_redacted }.fmt(to),
+            Remark::Earlier(ref clause) => {
+                write!(to, "earlier, {}", Rendering { of: clause, is_redacted: self.is_redacted })
+            }
+            Remark::NotOnSigterm { container } => {
                 write!(to, "{} did not end on SIGTERM and was killed (exit code 137)", Container(container))
             }
-            Clause::Said { container: Some(name), text } => write!(to, "of container {name:?}, ECS says {text:?}"),
-            Clause::Said { container: None, text } => write!(to, "ECS says {text:?}"),
+            Remark::ExitCode { container, exit_code } => {
+                write!(to, "{} ended with exit code {exit_code}", Container(container))
+            }
+            Remark::Text { container: Some(name), text } => write!(to, "of container {name:?}, ECS says {text:?}"),
+            Remark::Text { container: None, text } => write!(to, "ECS says {text:?}"),
         }
     }
 }

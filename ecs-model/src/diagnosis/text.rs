@@ -22,11 +22,13 @@ const BEFORE_COMMANDS: [&str; 2] = ["exec", "\"commandline\""];
 pub(super) struct Text<'t> {
     /// The text as ECS sends it.
     pub(super) raw: &'t str,
-    /// The text without commands.
-    pub(super) plain: Cow<'t, str>,
     /// The first command in it.
     pub(super) command: Option<&'t str>,
-    /// In lower case, without names.
+    /// The text without commands, and with one blank between words.
+    pub(super) plain: String,
+    /// The same in lower case, with the same offsets.
+    pub(super) lower: String,
+    /// In lower case, and without names.
     pub(super) normal: String,
     /// Whether its end is missing.
     pub(super) is_cut: bool,
@@ -35,20 +37,31 @@ pub(super) struct Text<'t> {
 impl<'t> Text<'t> {
     /// Prepares a text; `None` if it is blank.
     pub(super) fn new(raw: &'t str) -> Option<Self> {
-        let trimmed = raw.trim();
+        let trimmed = raw.trim_end();
         if trimmed.is_empty() {
             return None;
         }
         let commands = commands(raw);
-        let plain = without(raw, &commands);
-        let normal = normal(&plain);
+        let plain = plain(raw, &commands);
+        let lower = plain.to_ascii_lowercase();
+        let normal = normal(&lower);
         let is_cut = CUT.contains(&raw.len()) || trimmed.ends_with(['…', '\u{fffd}']) || trimmed.ends_with("...");
-        Some(Self { raw, plain, command: commands.into_iter().next().map(|command| &raw[command]), normal, is_cut })
+        Some(Self {
+            raw,
+            command: commands.into_iter().next().map(|command| &raw[command]),
+            plain,
+            lower,
+            normal,
+            is_cut,
+        })
     }
 }
 
 /// Where the commands are that a text quotes.
 fn commands(raw: &str) -> Vec<Range<usize>> {
+    if !raw.contains(['"', '“']) {
+        return Vec::new();
+    }
     let lower = raw.to_ascii_lowercase();
     let mut commands: Vec<Range<usize>> = BEFORE_COMMANDS
         .iter()
@@ -76,34 +89,37 @@ fn quoted(raw: &str, from: usize) -> Option<Range<usize>> {
     Some(start..start + end)
 }
 
-fn without<'t>(raw: &'t str, ranges: &[Range<usize>]) -> Cow<'t, str> {
-    if ranges.is_empty() {
-        return Cow::Borrowed(raw);
-    }
+fn plain(raw: &str, commands: &[Range<usize>]) -> String {
     let mut plain = String::with_capacity(raw.len());
     let mut from = 0;
-    for range in ranges {
-        plain += &raw[from..range.start];
-        from = range.end;
+    for command in commands {
+        push_words(&mut plain, &raw[from..command.start]);
+        from = command.end;
     }
-    Cow::Owned(plain + &raw[from..])
+    push_words(&mut plain, &raw[from..]);
+    plain
 }
 
-fn normal(plain: &str) -> String {
-    let mut lower = String::with_capacity(plain.len());
-    for character in plain.chars() {
-        match character {
-            '’' | '‘' | '`' => lower.push('\''),
-            '“' | '”' => lower.push('"'),
-            '…' | '\u{fffd}' => lower.push(' '),
-            _ => lower.push(character.to_ascii_lowercase()),
+fn push_words(plain: &mut String, text: &str) {
+    for (index, word) in text.split_whitespace().enumerate() {
+        if index > 0 || (text.starts_with(char::is_whitespace) && !plain.is_empty()) {
+            plain.push(' ');
         }
+        *plain += word;
+    }
+}
+
+fn normal(lower: &str) -> String {
+    let mut lower = Cow::Borrowed(lower);
+    if !lower.is_ascii() {
+        let quotes = lower.replace(['’', '‘'], "'").replace(['“', '”'], "\"");
+        lower = quotes.replace(['…', '\u{fffd}'], " ").into();
     }
     if lower.contains("...") {
-        lower = lower.replace("...", " ");
+        lower = lower.replace("...", " ").into();
     }
     let mut normal = String::with_capacity(lower.len());
-    for word in lower.split_whitespace() {
+    for word in lower.split(' ').filter(|word| !word.is_empty()) {
         if !normal.is_empty() {
             normal.push(' ');
         }
@@ -115,6 +131,9 @@ fn normal(plain: &str) -> String {
 /// Appends a word, or what kind of name it is, with the punctuation after it.
 fn push_word(normal: &mut String, word: &str) {
     let name = word.trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '"']);
+    if !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'.')) {
+        return *normal += word;
+    }
     let kind = if let Some(at) = name.find("arn:aws") {
         *normal += &name[..at];
         "‹arn›"
