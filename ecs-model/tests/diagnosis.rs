@@ -139,11 +139,14 @@ fn a_task_that_is_being_stopped_has_a_diagnosis_that_says_so() {
         assert!(from_json::<Task>(&stopping).unwrap().is_stopping(), "{status}");
         let diagnosis = diagnose(&stopping);
         assert_eq!(diagnosis.code, SpotInterruption);
-        assert_eq!(diagnosis.summary, "the task is being stopped: AWS took back its Spot capacity");
+        assert_eq!(
+            diagnosis.summary,
+            "the task is being stopped: AWS reclaimed the Spot capacity that the task ran on"
+        );
     }
     stopping["lastStatus"] = json!("STOPPED");
     assert!(!from_json::<Task>(&stopping).unwrap().is_stopping());
-    assert_eq!(diagnose(&stopping).summary, "AWS took back its Spot capacity");
+    assert_eq!(diagnose(&stopping).summary, "AWS reclaimed the Spot capacity that the task ran on");
 }
 
 #[test]

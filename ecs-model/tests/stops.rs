@@ -1,7 +1,7 @@
 //! Stops that people have published or composed, one a line of `stops.jsonl`, each with what is to be said of it.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use ecs_model::diagnosis::Diagnosis;
+use ecs_model::diagnosis::{Cause, Code, Diagnosis};
 use ecs_model::{Task, from_json};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ struct Stop {
     /// What the summary contains.
     #[serde(default)]
     says: Vec<String>,
+    /// The whole answer, of one stop for each sentence.
+    summary: Option<String>,
+    advice: Option<String>,
 }
 
 impl Stop {
@@ -41,8 +44,11 @@ impl Stop {
             compare("cause", format!("{:?}", self.cause), format!("{cause:?}")),
             compare("actor", self.actor.clone(), found.actor.to_string()),
         ];
-        if let Some(container) = &self.container {
-            misses.push(compare("container", container.clone(), found.container.unwrap_or_default()));
+        let found_texts = [found.container.unwrap_or_default(), found.summary.clone(), found.advice];
+        let expected_texts = [&self.container, &self.summary, &self.advice];
+        for ((field, expected), found) in ["container", "summary", "advice"].iter().zip(expected_texts).zip(found_texts)
+        {
+            misses.push(expected.as_ref().and_then(|expected| compare(field, expected.clone(), found)));
         }
         for says in &self.says {
             let is_said = found.summary.to_lowercase().contains(&says.to_lowercase());
@@ -54,21 +60,25 @@ impl Stop {
     }
 }
 
-#[test]
-fn every_stop_has_its_code_cause_actor_container_and_facts() {
-    let stops: Vec<Stop> = include_str!("stops.jsonl")
+fn stops() -> Vec<Stop> {
+    include_str!("stops.jsonl")
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
-    if std::env::var("DUMP").is_ok() {
-        for stop in &stops {
-            let d = stop.diagnose();
-            println!(
-                "{} {} {:?} {} {:?}\n   S {}\n   A {}",
-                stop.id, d.code, d.cause, d.actor, d.transient, d.summary, d.advice
-            );
-        }
-    }
-    let misses: Vec<String> = stops.iter().flat_map(Stop::misses).collect();
+        .collect()
+}
+
+#[test]
+fn every_stop_has_its_code_cause_actor_container_and_facts() {
+    let misses: Vec<String> = stops().iter().flat_map(Stop::misses).collect();
     assert!(misses.is_empty(), "{} misses:\n{}", misses.len(), misses.join("\n"));
+}
+
+#[test]
+fn there_is_a_stop_for_every_code_and_every_cause() {
+    let stops = stops();
+    let missing = |names: Vec<String>, is_in: fn(&Stop) -> Option<&String>| -> Vec<String> {
+        names.into_iter().filter(|name| !stops.iter().any(|stop| is_in(stop) == Some(name))).collect()
+    };
+    assert_eq!(missing(Code::all().map(|code| code.to_string()).collect(), |stop| Some(&stop.code)), [""; 0]);
+    assert_eq!(missing(Cause::all().map(|cause| cause.to_string()).collect(), |stop| stop.cause.as_ref()), [""; 0]);
 }

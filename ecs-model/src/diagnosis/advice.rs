@@ -43,7 +43,7 @@ pub(super) fn advice(clause: &Clause, said: &Said) -> String {
             about(container)
         ),
         Clause::Terminated { container, .. } => {
-            format!("Nothing to do: {} ended as a stop asks it to.", about(container))
+            format!("Nothing to do: {} shut down when it was asked to.", about(container))
         }
         Clause::ApplicationError { container, .. } => {
             format!("Read the last log lines of {} to find out why it ended.", about(container))
@@ -76,7 +76,7 @@ pub(super) fn advice(clause: &Clause, said: &Said) -> String {
         ),
         Clause::HostMaintenance => restart(said, "AWS moves tasks off a host before maintaining it"),
         Clause::SpotInterruption { .. } => {
-            restart(said, "AWS takes Spot capacity back whenever it needs it; without Spot, this does not happen")
+            restart(said, "run on demand what must not be interrupted, since AWS reclaims Spot capacity at any time")
         }
         Clause::HostLeaving { .. } => {
             restart(said, "if the host was not meant to leave, look up why in Auto Scaling's activity history")
@@ -114,6 +114,7 @@ fn failed(subject: &Subject, why: Why, said: &Said) -> String {
             Some((role, action)) => format!("Allow role {role:?} to call {action} for {it}."),
             None => denied(subject),
         },
+        Why::NotAssumed(role) => format!("Check that role {role:?} exists, and that its trust policy lets ECS assume it."),
         Why::ForbiddenByS3 => {
             format!("Check that {it} exists, then allow the task's execution role to call s3:GetObject for it.")
         }
@@ -122,10 +123,13 @@ fn failed(subject: &Subject, why: Why, said: &Said) -> String {
             format!("Create the directory {path:?} in {it}, or correct rootDirectory in the task definition.")
         }
         Why::NoKey(key) => format!("Add the key {key:?} to {it}, or correct the key in the task definition."),
-        Why::WrongPlatform => format!(
-            "Build {it} for the processor and operating system that the task runs on, or change runtimePlatform in the \
-             task definition."
-        ),
+        Why::WrongPlatform => {
+            let image = if matches!(subject, Subject::Container(_)) { "the image of " } else { "" };
+            format!(
+                "Build {image}{it} for the processor and operating system that the task runs on, or change \
+                 runtimePlatform in the task definition."
+            )
+        }
         Why::Required(option) => format!("Set the option {option:?} in the task definition."),
         Why::Invalid | Why::InvalidImage => invalid(subject),
         Why::RateLimited if matches!(subject, Subject::Image { .. }) => format!(
@@ -152,7 +156,7 @@ fn failed(subject: &Subject, why: Why, said: &Said) -> String {
         Why::PortTaken => {
             format!("Give {it} a dynamic host port (hostPort 0), or place its tasks on different instances.")
         }
-        Why::Quota => format!("Request a higher quota in Service Quotas, or stop what is not needed, for {it}."),
+        Why::Quota => format!("Request a higher quota in Service Quotas, or stop what is not needed: {it} exceeds it."),
         Why::Lacking(resource) if resource.to_ascii_uppercase().starts_with("FARGATE") => {
             "Try again later, and let the task run in more availability zones.".to_owned()
         }
@@ -247,6 +251,9 @@ fn not_found(subject: &Subject) -> String {
         }
         Subject::FileSystem(_) | Subject::EfsVolume | Subject::S3FilesVolume => {
             format!("Create the directory in {it}, or correct rootDirectory in the task definition.")
+        }
+        Subject::NetworkInterface => {
+            "Correct the subnets and security groups of the task or the service: one of them does not exist.".to_owned()
         }
         Subject::EnvironmentFile(_) => format!("Upload {it}, or correct its address in the task definition."),
         _ => format!("Create what {it} refers to, or correct it in the task definition."),

@@ -192,7 +192,7 @@ codes! {
     }
     /// Something else that the task needs at its start could not be set up.
     StartupFailed {
-        says: &["ResourceInitializationError"],
+        says: &["ResourceInitializationError", "unable to assume the role"],
     }
     /// It crashed: a segmentation fault, an abort, an arithmetic error, an illegal instruction.
     Crashed {

@@ -31,9 +31,15 @@ impl<'x> Facts<'x> {
         self.lower.contains(phrase)
     }
 
+    /// Where a phrase is. Most texts do not contain it, which is cheaper to find out than where it is.
+    fn places(&self, phrase: &str) -> impl Iterator<Item = usize> {
+        let text = if self.says(phrase) { self.lower } else { "" };
+        text.match_indices(phrase).map(|(at, _)| at)
+    }
+
     /// What follows a phrase.
     fn after(&self, phrase: &str) -> Option<&'x str> {
-        let at = self.lower.find(phrase)?;
+        let at = self.places(phrase).next()?;
         Some(&self.plain[at + phrase.len()..])
     }
 
@@ -44,13 +50,13 @@ impl<'x> Facts<'x> {
 
     /// The word before a phrase.
     pub(super) fn name_before(&self, phrase: &str) -> Option<&'x str> {
-        let at = self.lower.find(phrase)?;
+        let at = self.places(phrase).next()?;
         name(self.plain[..at].split_whitespace().next_back()?)
     }
 
     /// The first word that begins so, such as `subnet-`, and has a number after it.
     pub(super) fn id(&self, prefix: &str) -> Option<&'x str> {
-        self.lower.match_indices(prefix).find_map(|(at, _)| {
+        self.places(prefix).find_map(|at| {
             let rest = &self.plain[at + prefix.len()..];
             let length = rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
             let begins_word = !self.plain[..at].ends_with(|before: char| before.is_alphanumeric() || before == '-');
@@ -60,7 +66,7 @@ impl<'x> Facts<'x> {
     }
 
     fn arns(&self) -> impl Iterator<Item = Arn<'x>> {
-        self.lower.match_indices("arn:aws").filter_map(|(at, _)| {
+        self.places("arn:aws").filter_map(|at| {
             let arn = name(self.plain[at..].split(|end: char| end.is_whitespace() || "'\"’”,".contains(end)).next()?)?;
             let mut parts = arn.splitn(6, ':').skip(2);
             Some(Arn { service: parts.next()?, resource: parts.nth(2)? })
@@ -96,9 +102,7 @@ impl<'x> Facts<'x> {
     pub(super) fn parameters(&self) -> Vec<&'x str> {
         let missing = self.after("invalid parameters:").or_else(|| self.after("invalid ssm parameters:"));
         if let Some(missing) = missing {
-            let list =
-                missing.split([',', ' ']).map_while(|word| if word.is_empty() { Some(None) } else { Some(name(word)) });
-            return list.flatten().collect();
+            return missing.split(',').filter_map(|parameter| name(parameter.split_whitespace().next()?)).collect();
         }
         self.named("ssm", "parameter")
             .into_iter()
@@ -113,7 +117,7 @@ impl<'x> Facts<'x> {
 
     /// The address of an object or a bucket.
     pub(super) fn s3_object(&self) -> Option<&'x str> {
-        let url = self.lower.find("s3://").and_then(|at| name(self.plain[at..].split_whitespace().next()?));
+        let url = self.places("s3://").next().and_then(|at| name(self.plain[at..].split_whitespace().next()?));
         url.or_else(|| self.arns().find(|arn| arn.service.eq_ignore_ascii_case("s3")).map(|arn| arn.resource))
     }
 
@@ -164,8 +168,8 @@ impl<'x> Facts<'x> {
 
     /// What an instance lacks, such as `GPU`.
     pub(super) fn resource(&self) -> Option<&'x str> {
-        self.lower.match_indices("resource:").find_map(|(at, found)| {
-            let rest = &self.plain[at + found.len()..];
+        self.places("resource:").find_map(|at| {
+            let rest = &self.plain[at + "resource:".len()..];
             let length = rest.find(|end: char| !end.is_ascii_alphanumeric() && end != '_').unwrap_or(rest.len());
             Some(&rest[..length]).filter(|resource| !resource.is_empty() && !resource.eq_ignore_ascii_case("arn"))
         })

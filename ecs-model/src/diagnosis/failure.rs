@@ -41,6 +41,7 @@ pub(super) enum Subject<'x> {
 #[derive(Clone, Copy)]
 pub(super) enum Why<'x> {
     Denied(Option<Denial<'x>>),
+    NotAssumed(&'x str),
     /// By S3, which also says so of what does not exist.
     ForbiddenByS3,
     NotFound,
@@ -86,7 +87,16 @@ impl<'x> Subject<'x> {
         let container = finding.ended.and_then(Ended::name);
         match finding.code {
             Code::ImagePullFailed => {
-                let named = || ["resolve ref ", "pull access denied for ", "manifest for ", "(404): repository "];
+                let named = || {
+                    [
+                        "resolve ref ",
+                        "resolve reference ",
+                        "task cannot pull ",
+                        "pull access denied for ",
+                        "manifest for ",
+                        "(404): repository ",
+                    ]
+                };
                 let image = finding.ended.and_then(Ended::image);
                 Self::Image {
                     image: image.or_else(|| named().iter().find_map(|before| facts.name_after(before))),
@@ -168,7 +178,7 @@ fn secrets<'x>(facts: &Facts<'x>) -> Subject<'x> {
 
 fn volume<'x>(finding: &Finding<'x, '_>, facts: &Facts<'x>, container: Option<&'x str>) -> Subject<'x> {
     let volume = finding.attached.and_then(|attached| attached.attachment.detail("volumeName"));
-    let is_ebs = facts.says("ebs") || facts.says("ecs infrastructure role");
+    let is_ebs = facts.says("ebs volume") || facts.says("ecs infrastructure role");
     if let Some(file_system) = facts.id("fs-") {
         Subject::FileSystem(file_system)
     } else if facts.says("s3 files") {
@@ -178,7 +188,9 @@ fn volume<'x>(finding: &Finding<'x, '_>, facts: &Facts<'x>, container: Option<&'
     } else if facts.says("efs") {
         Subject::EfsVolume
     } else {
-        let created = facts.name_after("error response from daemon: create ").filter(|_| facts.says("volumedriver"));
+        let created = facts
+            .name_after("error response from daemon: create ")
+            .filter(|_| facts.says("volumedriver") || facts.says("cannotcreatevolume"));
         Subject::Volume { name: volume.or(created), container }
     }
 }
@@ -190,7 +202,10 @@ impl<'x> Why<'x> {
                 Self::Chown(facts.name_after("failed to chown "))
             }
             Some(Cause::AccessDenied) if facts.says("s3") && facts.says("forbidden") => Self::ForbiddenByS3,
-            Some(Cause::AccessDenied) => Self::Denied(facts.denial()),
+            Some(Cause::AccessDenied) => match facts.denial() {
+                Some(denial) if facts.says("unable to assume") => Self::NotAssumed(denial.role),
+                denial => Self::Denied(denial),
+            },
             Some(Cause::NotFound) if code == Code::VolumeFailed => {
                 facts.mounted_path().map_or(Self::NotFound, Self::NoDirectory)
             }
@@ -278,6 +293,7 @@ impl Display for Resource<'_, '_> {
     fn fmt(&self, to: &mut Formatter<'_>) -> FmtResult {
         match self.0 {
             Subject::Image { image: Some(image), .. } => write!(to, "image {image:?}"),
+            Subject::Image { container: None, .. } => to.write_str("the image"),
             Subject::Secrets(names) if names.is_empty() => to.write_str("the secrets"),
             Subject::Parameters(names) if names.is_empty() => to.write_str("the parameters"),
             Subject::SecretsOrLogin => to.write_str("the secrets and the registry login"),
@@ -319,6 +335,7 @@ impl Display for Why<'_> {
             }
             Self::Denied(Some(Denial { role, .. })) => return write!(to, "access denied with role {role:?}"),
             Self::Denied(None) => "access denied",
+            Self::NotAssumed(role) => return write!(to, "role {role:?} could not be assumed"),
             Self::ForbiddenByS3 => "S3 denied access, as it also does if there is no such object",
             Self::NotFound => "not found",
             Self::NoDirectory(path) => return write!(to, "it has no directory {path:?}"),
@@ -364,10 +381,10 @@ impl Display for Why<'_> {
 }
 
 fn lacking(to: &mut Formatter<'_>, resource: &str) -> FmtResult {
-    if resource.to_ascii_uppercase().starts_with("FARGATE") {
-        to.write_str("Fargate has no free capacity")
-    } else {
-        write!(to, "no instance has enough free {}", Lacking(resource))
+    match &*resource.to_ascii_uppercase() {
+        "GPU" => to.write_str("no instance has a free GPU"),
+        fargate if fargate.starts_with("FARGATE") => to.write_str("Fargate has no free capacity"),
+        _ => write!(to, "no instance has enough free {}", Lacking(resource)),
     }
 }
 

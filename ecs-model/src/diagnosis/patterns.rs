@@ -30,6 +30,8 @@ struct Literal {
     pattern: usize,
     begin: Begin,
     end: End,
+    /// How much of it tells it where a text is cut: two words of it, or most of it.
+    enough: usize,
 }
 
 /// Where a literal may begin.
@@ -174,6 +176,10 @@ impl Literal {
                 false => End::Anywhere,
             },
             text: (*text).to_owned(),
+            enough: {
+                let two_words = text.match_indices(' ').nth(1).map_or(usize::MAX, |(second_blank, _)| second_blank);
+                two_words.min((text.len() * 3).div_ceil(5))
+            },
         };
         parts.iter().enumerate().filter(|(_, text)| !text.is_empty()).map(literal).collect()
     }
@@ -195,11 +201,9 @@ impl Literal {
         begins && ends
     }
 
-    /// Whether the text ends within it, after two words of it or most of it.
+    /// Whether the text ends within it.
     fn is_begun(&self, text: &str) -> bool {
-        let two_words = self.text.match_indices(' ').nth(1).map_or(usize::MAX, |(second_blank, _)| second_blank);
-        let most = (self.text.len() * 3).div_ceil(5);
-        (two_words.min(most)..self.text.len()).any(|length| {
+        (self.enough..self.text.len()).any(|length| {
             let before = self.text.get(..length).and_then(|begun| text.strip_suffix(begun));
             before.is_some_and(|before| self.begin != Begin::Word || !before.ends_with(is_word))
         })

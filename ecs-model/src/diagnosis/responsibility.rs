@@ -19,7 +19,7 @@ pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) 
         // Volumes whose owner the image or the task definition sets.
         (Code::VolumeFailed, _) if facts.says("failed to chown") => (Release, Some(false)),
         // A file system that does not fit.
-        (Code::VolumeFailed, Some(Cause::Timeout)) if facts.says("ebs") => (Release, Some(false)),
+        (Code::VolumeFailed, Some(Cause::Timeout)) if facts.says("ebs volume") => (Release, Some(false)),
         (Code::NetworkFailed, Some(Cause::AccessDenied)) if facts.says("authfailure") => (Iam, None),
         (_, Some(Cause::AccessDenied)) => (Iam, Some(false)),
         (_, Some(Cause::NotFound | Cause::WrongPlatform | Cause::Invalid)) => (Release, Some(false)),

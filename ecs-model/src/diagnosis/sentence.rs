@@ -300,7 +300,7 @@ impl Display for Rendering<'_, Clause<'_>> {
                 write!(to, "the container runtime took too long to stop {}", Container(container))
             }
             Clause::Crashed { container, exit_code } => {
-                write!(to, "{} crashed: {} (exit code {exit_code})", Container(container), signal(exit_code))
+                write!(to, "{} crashed with exit code {exit_code} ({})", Container(container), signal(exit_code))
             }
             Clause::Killed { container } => write!(
                 to,
@@ -345,12 +345,12 @@ impl Display for Rendering<'_, Clause<'_>> {
             }
             Clause::HostMaintenance => to.write_str("AWS is maintaining or retiring the host that the task ran on"),
             Clause::SpotInterruption { instance: Some(instance), .. } => {
-                write!(to, "AWS took back its Spot capacity (instance {instance:?})")
+                write!(to, "AWS reclaimed the Spot capacity that the task ran on (instance {instance:?})")
             }
             Clause::SpotInterruption { has_started: false, .. } => {
-                to.write_str("AWS had no Spot capacity, or took it back")
+                to.write_str("AWS had no Spot capacity for the task, or reclaimed it")
             }
-            Clause::SpotInterruption { .. } => to.write_str("AWS took back its Spot capacity"),
+            Clause::SpotInterruption { .. } => to.write_str("AWS reclaimed the Spot capacity that the task ran on"),
             Clause::HostLeaving { instance, stop_code } => {
                 let what = match stop_code {
                     Some(StopCode::InfrastructureHealth) => "is unhealthy",
@@ -399,12 +399,12 @@ impl Display for Rendering<'_, Remark<'_>> {
 /// A shell's exit code for a signal is 128 more than the signal; Windows has names of its own.
 fn signal(exit_code: i64) -> &'static str {
     match exit_code {
-        132 => "an illegal instruction",
-        134 => "an abort",
-        136 => "an arithmetic error",
-        139 => "a segmentation fault",
-        3_221_225_477 => "an access violation",
-        3_221_225_725 => "a stack overflow",
-        _ => "a stack buffer overrun",
+        132 => "illegal instruction",
+        134 => "abort",
+        136 => "arithmetic error",
+        139 => "segmentation fault",
+        3_221_225_477 => "access violation",
+        3_221_225_725 => "stack overflow",
+        _ => "stack buffer overrun",
     }
 }

@@ -15,6 +15,8 @@ const CUT: [usize; 4] = [254, 255, 1023, 1024];
 /// Words with a slash that are not paths.
 const NO_PATHS: [&str; 2] = ["i/o", "stopped/terminated"];
 
+const ARN: &str = "arn:aws";
+
 /// What stands before a command in quotes: Linux runtimes write `exec: "…"`, Windows' `"CommandLine":"…"`.
 const BEFORE_COMMANDS: [&str; 2] = ["exec", "\"commandline\""];
 
@@ -134,8 +136,8 @@ fn push_word(normal: &mut String, word: &str) {
     if !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'.')) {
         return *normal += word;
     }
-    let kind = if let Some(at) = name.find("arn:aws") {
-        *normal += &name[..at];
+    let kind = if name.contains(ARN) {
+        *normal += &name[..name.find(ARN).unwrap_or_default()];
         "‹arn›"
     } else if name.contains(".dkr.ecr.") && !name.contains("://") {
         "‹ecr›"
