@@ -127,11 +127,8 @@ fn cause(said: &Said, finding: &Finding) -> Option<Cause> {
     if has_cause { Cause::of(finding.code, texts) } else { None }
 }
 
-/// The text that explains the stop, else the container's, else any, else the stop code.
+/// The text that explains the stop, else the task's, else any, else the stop code.
 fn evidence<'t>(said: &Said<'t>, finding: &Finding<'_, 't>) -> Option<&'t str> {
-    let statement = finding
-        .statement
-        .or_else(|| finding.ended.and_then(|ended| ended.reason.as_ref()))
-        .or_else(|| said.statements().next());
+    let statement = finding.statement.or_else(|| said.statements().next());
     statement.map(|statement| statement.text.raw).or_else(|| said.stop_code.map(StopCode::as_str))
 }

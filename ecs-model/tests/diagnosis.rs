@@ -407,6 +407,8 @@ fn the_container_that_ended_by_itself_is_the_diagnosis() {
     // Windows' SIGTERM is an exit code of its own.
     assert_eq!(stop(&[("a", Some(3_221_225_786), ""), ("b", Some(7), "")]), about(ApplicationError, "b"));
     assert_eq!(stop(&[("a", Some(3_221_225_786), "")]), about(Terminated, "a"));
+    // What was killed for its memory has run, though its exit code is not known.
+    assert_eq!(stop(&[("a", None, OOM), ("b", Some(143), "")]), about(OutOfMemory, "a"));
     // One without an exit code has not succeeded.
     assert_eq!(stop(&[("a", None, ""), ("b", Some(2), "")]), about(ApplicationError, "b"));
 }

@@ -2,7 +2,7 @@
 
 use super::failure::{Lacking, Subject, Why};
 use super::said::Said;
-use super::sentence::{Clause, is_fargate};
+use super::sentence::Clause;
 
 /// What to do about what explains a stop. Like the redacted sentence, it quotes nothing that a person or a program
 /// wrote.
@@ -144,7 +144,7 @@ fn failed(subject: &Subject, why: Why, said: &Said) -> String {
             endpoint.map_or("there".to_owned(), |endpoint| format!("at {endpoint:?}"))
         ),
         Why::Unreachable { endpoint, .. } => unreachable(subject, endpoint),
-        Why::DiskFull if is_fargate(said) => {
+        Why::DiskFull if said.is_fargate() => {
             format!("Raise ephemeralStorage in the task definition, or make {it} smaller.")
         }
         Why::DiskFull => {
@@ -164,7 +164,7 @@ fn failed(subject: &Subject, why: Why, said: &Said) -> String {
             "Add instances with enough free {} to the cluster, or lower what the task definition requires.",
             Lacking(resource)
         ),
-        Why::NoCapacity if is_fargate(said) => {
+        Why::NoCapacity if said.is_fargate() => {
             "Try again later or in more availability zones, and compare the account's Fargate quota with its use."
                 .to_owned()
         }

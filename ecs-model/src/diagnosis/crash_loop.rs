@@ -14,9 +14,11 @@ const RECENT: TimeDelta = TimeDelta::minutes(60);
 /// A stop of a task of a group, such as a service's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stop {
+    /// How it counts: [`Diagnosis::kind`](super::Diagnosis::kind).
     pub kind: Kind,
     /// When the task started; `None` if it never did.
     pub started_at: Option<DateTime<Utc>>,
+    /// When the task stopped.
     pub stopped_at: DateTime<Utc>,
 }
 

@@ -6,7 +6,20 @@ use super::causes::Cause;
 use super::codes::Code;
 use super::facts::{Denial, Facts};
 use super::gate::Finding;
-use super::said::{Ended, Said};
+use super::said::Ended;
+
+/// What stands before the name of an image that can't be pulled.
+const BEFORE_IMAGES: [&str; 6] = [
+    "resolve ref ",
+    "resolve reference ",
+    "task cannot pull ",
+    "pull access denied for ",
+    "manifest for ",
+    "(404): repository ",
+];
+
+/// What tells that the login to Amazon ECR could not be fetched.
+const LOGINS: [&str; 4] = ["ecr registry auth", "registry auth from", "getauthorizationtoken", "//api.ecr"];
 
 /// What failed.
 pub(super) enum Subject<'x> {
@@ -83,25 +96,12 @@ pub(super) enum Why<'x> {
 }
 
 impl<'x> Subject<'x> {
-    pub(super) fn new(said: &'x Said<'_>, finding: &Finding<'x, '_>, facts: &Facts<'x>) -> Self {
+    pub(super) fn new(finding: &Finding<'x, '_>, facts: &Facts<'x>) -> Self {
         let container = finding.ended.and_then(Ended::name);
         match finding.code {
             Code::ImagePullFailed => {
-                let named = || {
-                    [
-                        "resolve ref ",
-                        "resolve reference ",
-                        "task cannot pull ",
-                        "pull access denied for ",
-                        "manifest for ",
-                        "(404): repository ",
-                    ]
-                };
-                let image = finding.ended.and_then(Ended::image);
-                Self::Image {
-                    image: image.or_else(|| named().iter().find_map(|before| facts.name_after(before))),
-                    container,
-                }
+                let named = || BEFORE_IMAGES.iter().find_map(|before| facts.name_after(before));
+                Self::Image { image: finding.ended.and_then(Ended::image).or_else(named), container }
             }
             Code::SecretsUnavailable => secrets(facts),
             Code::LoggingFailed => facts.log_group().map_or(Self::Logging(container), Self::LogGroup),
@@ -111,7 +111,6 @@ impl<'x> Subject<'x> {
             Code::StartupFailed if facts.says("env file") => Self::EnvironmentFile(facts.s3_object()),
             Code::StartupFailed => Self::Resources,
             Code::PlacementFailed | Code::CapacityUnavailable => Self::Task,
-            _ if container.is_none() && said.containers.len() == 1 => Self::Container(said.containers[0].name()),
             _ => Self::Container(container),
         }
     }
@@ -162,10 +161,7 @@ fn secrets<'x>(facts: &Facts<'x>) -> Subject<'x> {
         Subject::Secrets(secrets)
     } else if !parameters.is_empty() {
         Subject::Parameters(parameters)
-    } else if ["ecr registry auth", "registry auth from", "getauthorizationtoken", "//api.ecr"]
-        .iter()
-        .any(|said| facts.says(said))
-    {
+    } else if LOGINS.iter().any(|login| facts.says(login)) {
         Subject::RegistryLogin
     } else if facts.says("ssm") {
         Subject::Parameters(Vec::new())
@@ -201,7 +197,7 @@ impl<'x> Why<'x> {
             _ if code == Code::VolumeFailed && facts.says("failed to chown") => {
                 Self::Chown(facts.name_after("failed to chown "))
             }
-            Some(Cause::AccessDenied) if facts.says("s3") && facts.says("forbidden") => Self::ForbiddenByS3,
+            Some(Cause::AccessDenied) if code == Code::StartupFailed && facts.says("forbidden") => Self::ForbiddenByS3,
             Some(Cause::AccessDenied) => match facts.denial() {
                 Some(denial) if facts.says("unable to assume") => Self::NotAssumed(denial.role),
                 denial => Self::Denied(denial),

@@ -47,7 +47,10 @@ pub(super) fn explain<'s, 't>(said: &'s Said<'t>) -> Finding<'s, 't> {
         ByItself => said.ended_by_itself(),
         NeverStarted => said.never_started(),
     });
-    finding.unwrap_or(Finding::new(Code::Unknown))
+    finding.unwrap_or_else(|| {
+        let statement = said.statements().find(|statement| !statement.is_empty()).or(said.reason.as_ref());
+        Finding { statement, ..Finding::new(Code::Unknown) }
+    })
 }
 
 /// How the task ended.
@@ -131,6 +134,9 @@ impl<'t> Said<'t> {
     /// stopped the others would have left them with 143 or 137.
     fn by_containers(&self, ending: Ending, is_asked: impl Fn(&Ended<'t>) -> bool) -> Option<Finding<'_, 't>> {
         let others_were_stopped = self.containers.iter().all(|it| it.is_sidecar || !it.has_run() || it.was_stopped());
+        // What was killed for its memory has run, whatever else is known of it.
+        let is_asked =
+            |ended: &Ended<'t>| is_asked(ended) || ended.reason.as_ref().is_some_and(Statement::is_of_memory);
         let asked = self.containers.iter().filter(|it| is_asked(it) && (!it.is_sidecar || others_were_stopped));
         let told = asked.filter_map(|ended| {
             let is_why = |reason: &&Statement| !reason.is_of_the_stop() && !reason.is_of_a_dependency();
@@ -188,7 +194,9 @@ impl<'t> Said<'t> {
 /// What stop codes and exit codes tell.
 impl<'t> Said<'t> {
     fn by_stop_code(&self) -> Option<Finding<'_, 't>> {
-        Some(Finding::new(Code::of_stop_code(self.stop_code?.as_str())?))
+        let code = Code::of_stop_code(self.stop_code?.as_str())?;
+        let statement = self.reason.as_ref().filter(|_| code == Code::StoppedByUser);
+        Some(Finding { statement, ..Finding::new(code) })
     }
 
     /// A task without containers has never been placed.

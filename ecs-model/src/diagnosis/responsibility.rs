@@ -6,7 +6,6 @@ use super::codes::Code;
 use super::facts::Facts;
 use super::gate::Finding;
 use super::said::Said;
-use super::sentence::is_fargate;
 
 use Actor::{Application, Aws, Iam, Network, Platform, Release};
 
@@ -15,7 +14,7 @@ pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) 
     let facts = Facts::new(finding.statement.map(|statement| &statement.text));
     let (code, row) = (finding.code, finding.code.row());
     match (code, cause) {
-        (Code::RuntimeTimeout, _) => (if is_fargate(said) { Aws } else { Platform }, Some(true)),
+        (Code::RuntimeTimeout, _) => (if said.is_fargate() { Aws } else { Platform }, Some(true)),
         // Volumes whose owner the image or the task definition sets.
         (Code::VolumeFailed, _) if facts.says("failed to chown") => (Release, Some(false)),
         // A file system that does not fit.

@@ -71,6 +71,10 @@ impl<'t> Said<'t> {
         self.task.started_at.is_some()
     }
 
+    pub(super) fn is_fargate(&self) -> bool {
+        self.task.capacity().is_some_and(|capacity| capacity.to_ascii_uppercase().starts_with("FARGATE"))
+    }
+
     /// All texts.
     pub(super) fn statements(&self) -> impl Iterator<Item = &Statement<'t>> {
         let attached = self.attached.iter().map(|attached| &attached.reason);
@@ -104,6 +108,10 @@ impl<'t> Statement<'t> {
     /// Whether it tells how a stop went, which is never why.
     pub(super) fn is_of_the_stop(&self) -> bool {
         self.told.aside(Aside::Stop)
+    }
+
+    pub(super) fn is_of_memory(&self) -> bool {
+        self.code(|code| code == Code::OutOfMemory).is_some()
     }
 
     /// Whether it tells that another container failed first.

@@ -79,7 +79,7 @@ impl<'x> Sentence<'x> {
     ) -> Self {
         let main = clause(said, finding, cause, trusts_reason);
         let mut remarks = Vec::new();
-        let is_new = |reason: &&Statement| !is_told(finding, &main, reason);
+        let is_new = |reason: &&Statement| !finding.statement.is_some_and(|main| ptr::eq(main, *reason));
         for ended in &said.containers {
             let reason = ended.reason.as_ref().filter(is_new);
             remarks.extend(reason.and_then(|reason| of_reason(said, ended, reason, finding.code)));
@@ -108,17 +108,6 @@ impl<'x> Sentence<'x> {
     }
 }
 
-/// Whether the main clause is about this text, or quotes it.
-fn is_told(finding: &Finding, main: &Clause, statement: &Statement) -> bool {
-    finding.statement.is_some_and(|main| ptr::eq(main, statement))
-        || match main {
-            Clause::StoppedByUser { reason: Some(text) } | Clause::Unknown { text: Some(text) } => {
-                ptr::eq(*text, statement.text.raw)
-            }
-            _ => false,
-        }
-}
-
 fn of_reason<'x>(
     said: &'x Said<'_>,
     ended: &'x Ended<'_>,
@@ -141,8 +130,7 @@ fn of_reason<'x>(
 
 fn of_exit_code<'x>(said: &Said<'_>, ended: &Ended<'x>) -> Option<Remark<'x>> {
     let (container, exit_code) = (ended.name(), ended.exit_code?);
-    let explains =
-        |reason: &Statement| reason.is_of_the_stop() || reason.code(|code| code == Code::OutOfMemory).is_some();
+    let explains = |reason: &Statement| reason.is_of_the_stop() || reason.is_of_memory();
     if ended.reason.as_ref().is_some_and(explains) {
         return None;
     }
@@ -176,7 +164,7 @@ fn clause<'x>(said: &'x Said<'_>, finding: &Finding<'x, '_>, cause: Option<Cause
             let memory = ended.and_then(|ended| mib(&ended.container.memory));
             Clause::OutOfMemory { container, memory, task_memory: mib(&task.memory) }
         }
-        Code::SlowProvisioning => Clause::SlowProvisioning(Subject::new(said, finding, &facts)),
+        Code::SlowProvisioning => Clause::SlowProvisioning(Subject::new(finding, &facts)),
         Code::CommandNotFound => Clause::CommandNotFound {
             container,
             command: text.and_then(|text| text.command),
@@ -186,7 +174,7 @@ fn clause<'x>(said: &'x Said<'_>, finding: &Finding<'x, '_>, cause: Option<Cause
         Code::RuntimeTimeout if finding.statement.is_some_and(Statement::is_of_the_stop) => {
             Clause::StopTimedOut { container }
         }
-        Code::RuntimeTimeout => Clause::RuntimeTimeout { container, is_fargate: is_fargate(said) },
+        Code::RuntimeTimeout => Clause::RuntimeTimeout { container, is_fargate: said.is_fargate() },
         Code::ImagePullFailed
         | Code::SecretsUnavailable
         | Code::LoggingFailed
@@ -197,7 +185,7 @@ fn clause<'x>(said: &'x Said<'_>, finding: &Finding<'x, '_>, cause: Option<Cause
         | Code::ContainerStartFailed
         | Code::StartupFailed => {
             let why = Why::new(finding.code, cause, &facts);
-            Clause::Failed { subject: Subject::new(said, finding, &facts), why }
+            Clause::Failed { subject: Subject::new(finding, &facts), why }
         }
         Code::Crashed => Clause::Crashed { container, exit_code: exit_code.unwrap_or_default() },
         Code::Killed => Clause::Killed { container },
@@ -212,25 +200,20 @@ fn clause<'x>(said: &'x Said<'_>, finding: &Finding<'x, '_>, cause: Option<Cause
         Code::HostMaintenance => Clause::HostMaintenance,
         Code::SpotInterruption => Clause::SpotInterruption {
             instance: instance().or_else(|| container_instance(said)),
-            has_started: said.has_started() || said.containers.iter().any(|ended| ended.exit_code.is_some()),
+            has_started: said.has_started() || said.containers.iter().any(Ended::has_run),
         },
         Code::HostLeaving => Clause::HostLeaving { instance: container_instance(said), stop_code: said.stop_code },
-        Code::StoppedByUser => Clause::StoppedByUser { reason: said.reason.as_ref().map(|reason| reason.text.raw) },
+        Code::StoppedByUser => Clause::StoppedByUser { reason: finding.statement.map(|statement| statement.text.raw) },
         Code::KilledWhileStopping => Clause::KilledWhileStopping { container },
         Code::Unknown => {
-            let text = said.statements().find(|reason| !reason.is_empty()).or(said.reason.as_ref());
-            let stop_code = || said.stop_code.map(StopCode::as_str);
-            Clause::Unknown { text: text.map(|statement| statement.text.raw).or_else(stop_code) }
+            let text = finding.statement.map(|statement| statement.text.raw);
+            Clause::Unknown { text: text.or_else(|| said.stop_code.map(StopCode::as_str)) }
         }
     }
 }
 
 fn container_instance<'x>(said: &Said<'x>) -> Option<&'x str> {
     said.task.container_instance_arn.as_deref().map(last_part)
-}
-
-pub(super) fn is_fargate(said: &Said) -> bool {
-    said.task.capacity().is_some_and(|capacity| capacity.to_ascii_uppercase().starts_with("FARGATE"))
 }
 
 /// A clause or a remark, and how it is rendered.
