@@ -33,8 +33,8 @@ impl<'x> Facts<'x> {
 
     /// Where a phrase is. Most texts do not contain it, which is cheaper to find out than where it is.
     fn places(&self, phrase: &str) -> impl Iterator<Item = usize> {
-        let text = if self.says(phrase) { self.lower } else { "" };
-        text.match_indices(phrase).map(|(at, _)| at)
+        let matches = self.says(phrase).then(|| self.lower.match_indices(phrase));
+        matches.into_iter().flatten().map(|(at, _)| at)
     }
 
     /// What follows a phrase.
@@ -154,11 +154,9 @@ impl<'x> Facts<'x> {
 
     /// Whether that is on the host itself.
     pub(super) fn endpoint_is_local(&self) -> bool {
-        let address = |address: &str| {
-            self.lower
-                .match_indices(address)
-                .any(|(at, _)| !self.lower[at + address.len()..].starts_with(|next: char| next.is_ascii_digit()))
-        };
+        let is_number = |next: char| next.is_ascii_digit();
+        let address =
+            |address: &str| self.places(address).any(|at| !self.lower[at + address.len()..].starts_with(is_number));
         address("127.0.0.1")
             || address("169.254.170.2")
             || self.says("localhost")

@@ -203,7 +203,8 @@ impl Literal {
 
     /// Whether the text ends within it.
     fn is_begun(&self, text: &str) -> bool {
-        (self.enough..self.text.len()).any(|length| {
+        let ends_alike = |length: &usize| self.text.as_bytes().get(length - 1) == text.as_bytes().last();
+        (self.enough..self.text.len()).filter(ends_alike).any(|length| {
             let before = self.text.get(..length).and_then(|begun| text.strip_suffix(begun));
             before.is_some_and(|before| self.begin != Begin::Word || !before.ends_with(is_word))
         })
