@@ -1,6 +1,10 @@
 //! The arguments of the command line.
 #![allow(clippy::doc_markdown, reason = "these comments are the help, which is not Markdown")]
 
+use std::error::Error;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::tables::filter::Filter;
@@ -8,7 +12,7 @@ use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use ecs_model::diagnosis::Code;
+use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
 
 use crate::failure::Failure;
 use crate::time;
@@ -19,12 +23,21 @@ Examples:
   ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
+  ecs-state explain event.json                        why the task of an event stopped
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
 Exit codes:
   0  found    1  nothing found    2  wrong usage, or several tasks match
   3  AWS refused or could not be reached, or a row could not be read";
+
+const EXPLAIN: &str = "\
+Examples:
+  ecs-state explain event.json
+  aws ecs describe-tasks --cluster demo --tasks 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6 | ecs-state explain -
+  ecs-state stopped --json | ecs-state explain --json - | jq .diagnosis.advice
+
+A wrong diagnosis? Please report it with the file, after you have removed names and secrets from it.";
 
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
@@ -44,6 +57,9 @@ pub(crate) enum Command {
     Stopped(StoppedArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
+    /// Explain why a task stopped, from a file: without any table or AWS account
+    #[command(after_help = EXPLAIN)]
+    Explain(ExplainArguments),
     /// List container instances
     Instances(InstancesArguments),
     /// Watch the tasks that have not stopped, with changes highlighted
@@ -176,10 +192,9 @@ pub(crate) struct StoppedArguments {
     /// Only tasks that have stopped since then: 24h, 7d, 2026-03-02, or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
     pub(crate) since: DateTime<Utc>,
-    /// Only tasks with this diagnosis, such as OutOfMemory
-    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = code_parser())]
-    pub(crate) code: Option<Code>,
-    /// Count the tasks by diagnosis and by group instead of listing them
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+    /// Count the tasks by code and cause, and by group, instead of listing them
     #[arg(long, conflicts_with = "limit")]
     pub(crate) summary: bool,
     #[command(flatten)]
@@ -189,6 +204,38 @@ pub(crate) struct StoppedArguments {
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Which diagnoses.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Filters")]
+pub(crate) struct Reasons {
+    /// Only tasks with this code, such as OutOfMemory
+    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = one_of(Code::all()))]
+    code: Option<Code>,
+    /// Only tasks with this cause, such as AccessDenied
+    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = one_of(Cause::all()))]
+    cause: Option<Cause>,
+    /// Only tasks on which this role can act
+    #[arg(long, ignore_case = true, value_parser = one_of(Actor::all()))]
+    actor: Option<Actor>,
+}
+
+impl Reasons {
+    pub(crate) fn admit(&self, diagnosis: &Diagnosis) -> bool {
+        self.code.is_none_or(|code| code == diagnosis.code)
+            && (self.cause.is_none() || self.cause == diagnosis.cause)
+            && self.actor.is_none_or(|actor| actor == diagnosis.actor)
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArguments {
+    /// An ECS event, or the output of `aws ecs describe-tasks`, as JSON; - reads standard input
+    pub(crate) file: PathBuf,
+    /// Print one JSON object a line, with ECS's own field names, and the diagnosis
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -248,7 +295,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The codes are possible values, so that shells complete them.
-fn code_parser() -> impl TypedValueParser<Value = Code> {
-    PossibleValuesParser::new(Code::all().map(|code| code.to_string())).try_map(|name| name.parse::<Code>())
+/// The names are possible values, so that shells complete them.
+fn one_of<T>(all: impl Iterator<Item = T>) -> impl TypedValueParser<Value = T>
+where
+    T: Clone + Display + FromStr<Err: Error + Send + Sync> + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.map(|value| value.to_string())).try_map(|name| name.parse::<T>())
 }

@@ -3,38 +3,41 @@
 use anstyle::Style;
 use chrono::{DateTime, Utc};
 use ecs_model::arn::last_part;
-use ecs_model::diagnosis::Code;
+use ecs_model::diagnosis::{Code, Kind};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
 
 use crate::terminal::{DIM, GREEN, PLAIN, RED, YELLOW};
 use crate::time::age;
 
-/// Dim for stops in normal operation, yellow for those that the infrastructure caused, red for all others.
-pub(crate) fn code_style(code: Code) -> Style {
-    match code {
-        Code::ScaledIn | Code::Finished | Code::Terminated => DIM,
-        Code::StoppedByUser | Code::Unknown => PLAIN,
-        Code::SpotInterruption
-        | Code::HostMaintenance
-        | Code::HostLeaving
-        | Code::InstanceTerminated
-        | Code::InstanceDeregistered
-        | Code::SlowProvisioning
-        | Code::CapacityUnavailable => YELLOW,
-        _ => RED,
+/// Dim for expected stops, yellow for interruptions, red for failures.
+pub(crate) fn code_style(code: Code, kind: Kind) -> Style {
+    match kind {
+        Kind::Expected => DIM,
+        Kind::Interrupted => YELLOW,
+        Kind::Failed if code == Code::Unknown => PLAIN,
+        Kind::Failed => RED,
     }
 }
 
-/// The status, and how long the task has been missing in ECS.
+/// The status, the one that it is to become, and how long the task has been missing in ECS.
 pub(crate) fn status(row: &Stored<Task>, now: DateTime<Utc>) -> (String, Style) {
-    let status = row.state.last_status.as_ref();
-    let text = status.map_or("–", TaskStatus::as_str);
-    match (row.recorded.missing_since, status) {
+    let task = &row.state;
+    let text = transition(task);
+    match (row.recorded.missing_since, &task.last_status) {
         (Some(since), _) => (format!("{text}, missing {}", age(Some(since), now)), RED),
-        (None, Some(TaskStatus::Running)) => (text.to_owned(), GREEN),
-        (None, None) => (text.to_owned(), PLAIN),
-        (None, Some(_)) => (text.to_owned(), YELLOW),
+        (None, None) => (text, PLAIN),
+        (None, Some(TaskStatus::Running)) if !task.is_stopping() => (text, GREEN),
+        (None, Some(_)) => (text, YELLOW),
+    }
+}
+
+/// The status; of a task that is being stopped, `RUNNING → STOPPED`.
+pub(crate) fn transition(task: &Task) -> String {
+    match (&task.last_status, &task.desired_status) {
+        (None, _) => "–".to_owned(),
+        (Some(last), Some(desired)) if task.is_stopping() => format!("{last} → {desired}"),
+        (Some(last), _) => last.to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+pub(crate) mod explain;
 pub(crate) mod instances;
 pub(crate) mod stopped;
 mod summary;

@@ -10,6 +10,7 @@ mod connection;
 mod exit_code;
 mod failure;
 mod json;
+mod reason;
 mod tables;
 mod terminal;
 mod time;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Arguments, Command, Connection};
-use self::commands::{instances, stopped, task, tasks, watch};
+use self::commands::{explain, instances, stopped, task, tasks, watch};
 use self::failure::Failure;
 
 fn main() -> ExitCode {
@@ -39,9 +40,11 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
-    if let Command::Completions { shell } = command {
-        return completions(shell);
-    }
+    let command = match command {
+        Command::Completions { shell } => return completions(shell),
+        Command::Explain(arguments) => return explain::run(&arguments),
+        command => command,
+    };
     let tables = connection::open(connection).await?;
     match command {
         Command::Tasks(arguments) => tasks::run(&tables, arguments).await,
@@ -49,6 +52,6 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
         Command::Task(arguments) => task::run(&tables, &arguments).await,
         Command::Instances(arguments) => instances::run(&tables, arguments).await,
         Command::Watch(arguments) => watch::run(&tables, arguments).await,
-        Command::Completions { .. } => Ok(()),
+        Command::Completions { .. } | Command::Explain(_) => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! The complete output of each command into a pipe.
 
 use harness::dynamodb::TASKS;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixture::{
     ECS, Fixture, ago, binary, cluster, container_instance, fleet, missing, row, run, stopped, task, time, with,
@@ -113,10 +113,10 @@ async fn stopped_tasks_are_listed_newest_first_with_the_reason() {
         assert_eq!(
             done.stdout,
             "\
-AGO     TASK                              CLUSTER  GROUP        DEFINITION  RAN    CODE           WHY
-12m3xs  09aa11bb22cc33dd44ee55ff66778899  demo     service:web  web:42      4h47m  OutOfMemory    container \"web\" was killed for exceeding its 512 MiB of memory
-2h20m   18bb22cc33dd44ee55ff667788990011  demo     service:web  web:42      5h39m  ScaledIn       a scale-in or a deployment of service \"web\" stopped the task
-1d15h   27cc33dd44ee55ff6677889900112233  other    service:api  api:42      –      ImageNotFound  image \"registry/api:2.4.1\" is missing from the registry, or private
+AGO     TASK                              CLUSTER  GROUP        DEFINITION  RAN    CODE             CAUSE     WHY
+12m3xs  09aa11bb22cc33dd44ee55ff66778899  demo     service:web  web:42      4h47m  OutOfMemory                container \"web\" was killed for exceeding its 512 MiB of memory
+2h20m   18bb22cc33dd44ee55ff667788990011  demo     service:web  web:42      5h39m  ScaledIn                   service \"web\" was scaled in or is deploying another version
+1d15h   27cc33dd44ee55ff6677889900112233  other    service:api  api:42      –      ImagePullFailed  NotFound  image \"registry/api:2.4.1\" of container \"api\" could not be pulled: not found
 "
             .replace("12m3xs", &seconds(&done.stdout, "12m"))
         );
@@ -127,6 +127,14 @@ AGO     TASK                              CLUSTER  GROUP        DEFINITION  RAN 
         assert_eq!(fixture.run(&["stopped"]).await.stdout.lines().count(), 3);
         let done = fixture.run(&["stopped", "--code", "outofmemory", "--limit", "5", "--json"]).await;
         assert_eq!(done.ids(), ["09aa11bb22cc33dd44ee55ff66778899"]);
+        for (filters, id) in [
+            (["--cause", "notfound"], "27cc33dd44ee55ff6677889900112233"),
+            (["--actor", "release"], "27cc33dd44ee55ff6677889900112233"),
+            (["--actor", "application"], "09aa11bb22cc33dd44ee55ff66778899"),
+        ] {
+            let done = fixture.run(&[&["stopped", "--since", "3d", "--json"], &filters[..]].concat()).await;
+            assert_eq!(done.ids(), [id], "{filters:?}");
+        }
     }
 }
 
@@ -146,24 +154,25 @@ async fn a_summary_counts_stops_by_code_and_group() {
             "\
 4 tasks have stopped since 2026-03-02 00:00:00Z
 
-  OutOfMemory    2  ████████████████████████████████████████
-  ImageNotFound  1  ████████████████████
-  ScaledIn       1  ████████████████████
+  OutOfMemory                 2  ████████████████████████████████████████
+  ImagePullFailed (NotFound)  1  ████████████████████
+  ScaledIn                    1  ████████████████████
 
 By cluster and group
   demo/service:web   2  OutOfMemory 1, ScaledIn 1
-  other/service:api  1  ImageNotFound 1
+  other/service:api  1  ImagePullFailed (NotFound) 1
   other/service:web  1  OutOfMemory 1
 "
         );
         let done = fixture.run(&["stopped", "--since", "90000h", "--summary", "--json"]).await;
+        let count = |name: &str, group: &str, code: &str, cause: Value| json!({"clusterArn": cluster(name), "group": group, "code": code, "cause": cause, "count": 1});
         assert_eq!(
             done.objects(),
             [
-                json!({"clusterArn": cluster("demo"), "group": "service:web", "code": "OutOfMemory", "count": 1}),
-                json!({"clusterArn": cluster("demo"), "group": "service:web", "code": "ScaledIn", "count": 1}),
-                json!({"clusterArn": cluster("other"), "group": "service:api", "code": "ImageNotFound", "count": 1}),
-                json!({"clusterArn": cluster("other"), "group": "service:web", "code": "OutOfMemory", "count": 1}),
+                count("demo", "service:web", "OutOfMemory", json!(null)),
+                count("demo", "service:web", "ScaledIn", json!(null)),
+                count("other", "service:api", "ImagePullFailed", json!("NotFound")),
+                count("other", "service:web", "OutOfMemory", json!(null)),
             ]
         );
     }
@@ -191,11 +200,12 @@ arn:aws:ecs:eu-west-1:123456789012:task/demo/5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6
   size        256 CPU units, 512 MiB of memory
 
 Why it stopped
-  ScaledIn: a scale-in or a deployment of service \"web\" stopped the task
+  ScaledIn: service \"web\" was scaled in or is deploying another version
+  what to do        Nothing to do: the service no longer needs the task.
   who can act       nobody
   a retry may help  no
   stop code         ServiceSchedulerInitiated
-  ECS says          Scaling activity initiated by (deployment ecs-svc/4093171225387263520)
+  stopped reason    Scaling activity initiated by (deployment ecs-svc/4093171225387263520)
 
 Life (UTC)
   2026-03-02 09:14:28.417             created
@@ -233,6 +243,8 @@ async fn a_running_task_on_ec2_is_shown_with_its_ports_and_until_now() {
         json!({
             "launchType": "EC2",
             "desiredStatus": "STOPPED",
+            "stopCode": "UserInitiated",
+            "stoppedReason": "retire old worker",
             "containerInstanceArn": format!("{ECS}:container-instance/other/78dde6e5"),
             "containers": [{
                 "name": "web", "image": "registry/web:2.4.1", "lastStatus": "RUNNING",
@@ -254,12 +266,20 @@ async fn a_running_task_on_ec2_is_shown_with_its_ports_and_until_now() {
   cluster     other
   group       service:web
   definition  web:42
-  status      RUNNING, to become STOPPED
+  status      RUNNING → STOPPED
   missing     unknown to ECS since {}Z, 1h ago
   as of       {}Z, 2h ago, from an event, version 3
   started by  ecs-svc/4093171225387263520
   runs on     EC2
   instance    {ECS}:container-instance/other/78dde6e5
+
+Why it is being stopped
+  StoppedByUser: the task is being stopped: StopTask was called: \"retire old worker\"
+  what to do        Nothing to do if it was intended; if not, look up in CloudTrail who called StopTask.
+  who can act       caller
+  a retry may help  no
+  stop code         UserInitiated
+  stopped reason    retire old worker
 
 Life (UTC)
   {}             created
@@ -301,7 +321,9 @@ async fn a_task_in_json_has_the_field_names_of_ecs_and_the_diagnosis() {
             json!({
                 "code": "OutOfMemory",
                 "summary": "container \"web\" was killed for exceeding its 512 MiB of memory",
-                "actor": "application: memory",
+                "cause": null,
+                "actor": "application",
+                "advice": "Raise the memory limit of container \"web\" above 512 MiB, or find out why it needs more.",
                 "transient": false,
                 "container": "web",
                 "evidence": "OutOfMemoryError: Container killed due to memory usage",

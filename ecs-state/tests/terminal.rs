@@ -112,9 +112,10 @@ AGO     TASK          CLUSTER  GROUP        DEFINITION  RAN    CODE
 12m30s  09aa11bb22cc  demo     service:web  web:42      4h47m  OutOfMemory
         container \"web\" was killed for exceeding its 512 MiB of memory
 2h20m   18bb22cc33dd  demo     service:web  web:42      5h39m  ScaledIn
-        a scale-in or a deployment of service \"web\" stopped the task
-1d15h   27cc33dd44ee  other    service:api  api:42      –      ImageNotFound
-        image \"registry/api:2.4.1\" is missing from the registry, or private
+        service \"web\" was scaled in or is deploying another version
+1d15h   27cc33dd44ee  other    service:api  api:42      –      ImagePullFailed
+        image \"registry/api:2.4.1\" of container \"api\" could not be pulled: not
+        found
 "
     );
 }

@@ -1,9 +1,9 @@
 //! `ecs-state stopped`
 
 use crate::tables::{Tables, TaskSet};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use ecs_model::Task;
-use ecs_model::diagnosis::Diagnosis;
+use ecs_model::diagnosis::{Cause, Diagnosis};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::summary::Summary;
@@ -25,11 +25,12 @@ const COLUMNS: &[Column] = &[
     Column { title: "DEFINITION", fit: Fit::Optional },
     Column { title: "RAN", fit: Fit::Whole },
     Column { title: "CODE", fit: Fit::Whole },
+    Column { title: "CAUSE", fit: Fit::Optional },
     Column { title: "WHY", fit: Fit::Below },
 ];
 
 pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<(), Failure> {
-    let StoppedArguments { since, code, summary, filters, limit, output } = arguments;
+    let StoppedArguments { since, reasons, summary, filters, limit, output } = arguments;
     let filter = filter(tables, &filters, true).await?;
     let listing = Source::new(tables, output.scan).tasks(TaskSet::StoppedSince(since), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
@@ -37,19 +38,19 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
     let mut counts = Summary::default();
     let now = Utc::now();
     let (found, unreadable) = for_each_row(listing, limit, |mut row| {
-        let Some(diagnosis) = Diagnosis::new(&row.state).filter(|found| code.is_none_or(|code| code == found.code))
-        else {
+        let Some(diagnosis) = Diagnosis::new(&row.state).filter(|diagnosis| reasons.admit(diagnosis)) else {
             return Ok(false);
         };
         if summary {
-            counts.add(&row.state, diagnosis.code);
+            counts.add(&row.state, &diagnosis);
         } else if output.json {
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
             json::task(table.output(), &row, Some(&diagnosis))?;
         } else {
-            table.add(cells(&row, &diagnosis, now))?;
+            let ago = age(row.state.stopped_at.or(row.recorded.as_of()), now);
+            table.add([vec![Cell::new(&ago)], cells(&row, &diagnosis)].concat())?;
         }
         Ok(true)
     })
@@ -65,18 +66,19 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
     unreadable.outcome(found, || format!("no task that has stopped since {} matches", instant(since)))
 }
 
-fn cells(row: &Stored<Task>, diagnosis: &Diagnosis, now: DateTime<Utc>) -> Vec<Cell> {
+/// What a stop is shown as, but for how long ago it was.
+pub(crate) fn cells(row: &Stored<Task>, diagnosis: &Diagnosis) -> Vec<Cell> {
     let task = &row.state;
     let stopped_at = task.stopped_at.or(row.recorded.as_of());
     let ran = task.started_at.zip(stopped_at).map_or_else(|| "–".to_owned(), |(from, to)| duration(to - from));
     vec![
-        Cell::new(&age(stopped_at, now)),
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
         Cell::new(task.group.as_deref().unwrap_or("–")),
         Cell::new(definition(task)),
         Cell::new(&ran),
-        Cell::styled(&diagnosis.code.to_string(), code_style(diagnosis.code)),
+        Cell::styled(diagnosis.code.as_str(), code_style(diagnosis.code, diagnosis.kind())),
+        Cell::new(diagnosis.cause.map_or("", Cause::as_str)),
         Cell::new(&diagnosis.summary),
     ]
 }

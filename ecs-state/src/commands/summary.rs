@@ -7,39 +7,52 @@ use std::io::{self, Write};
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_model::arn::last_part;
-use ecs_model::diagnosis::Code;
+use ecs_model::diagnosis::{Cause, Code, Diagnosis, Kind};
 use serde_json::json;
 
 use crate::cells::code_style;
 use crate::columns::{heading, truncate};
 use crate::json;
-use crate::terminal::{BOLD, clean, columns, grouped};
+use crate::terminal::{BOLD, PLAIN, clean, columns, grouped};
 use crate::time::instant;
 
 /// The longest bar, and the width of output that is not a terminal.
 const BAR: usize = 40;
 const WIDTH: usize = 100;
 
-/// The ARN of a cluster, a group, and a code.
-type Key = (String, String, Code);
+/// A code and its cause.
+type Reason = (Code, Option<Cause>);
+/// The ARN of a cluster, a group, and a reason.
+type Key = (String, String, Reason);
 
 #[derive(Default)]
-pub(crate) struct Summary(BTreeMap<Key, u64>);
+pub(crate) struct Summary {
+    counts: BTreeMap<Key, u64>,
+    /// The worst kind of each reason.
+    kinds: BTreeMap<Reason, Kind>,
+}
+
+fn name((code, cause): Reason) -> String {
+    cause.map_or_else(|| code.to_string(), |cause| format!("{code} ({cause})"))
+}
 
 impl Summary {
-    pub(crate) fn add(&mut self, task: &Task, code: Code) {
+    pub(crate) fn add(&mut self, task: &Task, diagnosis: &Diagnosis) {
+        let reason = (diagnosis.code, diagnosis.cause);
+        let kind = self.kinds.entry(reason).or_insert(diagnosis.kind());
+        *kind = diagnosis.kind().max(*kind);
         let cluster = task.cluster_arn.clone().unwrap_or_default();
-        *self.0.entry((cluster, task.group.clone().unwrap_or_default(), code)).or_default() += 1;
+        *self.counts.entry((cluster, task.group.clone().unwrap_or_default(), reason)).or_default() += 1;
     }
 
     fn total(&self) -> u64 {
-        self.0.values().sum()
+        self.counts.values().sum()
     }
 
     /// The counts by a part of the key, the highest first.
     fn by<K: Ord>(&self, part: impl Fn(&Key) -> K) -> Vec<(K, u64)> {
         let mut counts = BTreeMap::new();
-        for (key, count) in &self.0 {
+        for (key, count) in &self.counts {
             *counts.entry(part(key)).or_default() += count;
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
@@ -47,53 +60,52 @@ impl Summary {
         counts
     }
 
-    /// Writes a bar for each code, then the codes of each group.
+    /// Writes a bar for each reason, then the reasons of each group.
     pub(crate) fn write(&self, output: &mut dyn Write, since: DateTime<Utc>, width: Option<usize>) -> io::Result<()> {
         let tasks = if self.total() == 1 { "task has" } else { "tasks have" };
         writeln!(output, "{BOLD}{} {tasks} stopped since {}{BOLD:#}\n", grouped(self.total()), instant(since))?;
-        let by_code = self.by(|(_, _, code)| *code);
-        let most = by_code.first().map_or(1, |(_, count)| *count);
+        let by_reason = self.by(|(_, _, reason)| *reason);
+        let most = by_reason.first().map_or(1, |(_, count)| *count);
         let digits = columns(&grouped(most));
-        let longest = by_code.iter().map(|(code, _)| columns(&code.to_string())).max().unwrap_or_default();
+        let longest = by_reason.iter().map(|(reason, _)| columns(&name(*reason))).max().unwrap_or_default();
         let room = width.unwrap_or(WIDTH).saturating_sub(longest + digits + 6).clamp(1, BAR);
-        for (code, count) in &by_code {
-            let style = code_style(*code);
-            writeln!(
-                output,
-                "  {code:longest$}  {:>digits$}  {style}{}{style:#}",
-                grouped(*count),
-                bar(*count, most, room)
-            )?;
+        for (reason, count) in &by_reason {
+            let style = self.kinds.get(reason).map_or(PLAIN, |kind| code_style(reason.0, *kind));
+            let bar = bar(*count, most, room);
+            writeln!(output, "  {:longest$}  {:>digits$}  {style}{bar}{style:#}", name(*reason), grouped(*count))?;
         }
         let has_one_cluster = self.by(|(cluster, _, _)| cluster.clone()).len() <= 1;
         heading(output, if has_one_cluster { "By group" } else { "By cluster and group" })?;
         let by_group = self.by(|(cluster, group, _)| (cluster.clone(), group.clone()));
         let widest = width.unwrap_or(WIDTH) / 3;
-        let name = |(cluster, group): &(String, String)| {
+        let title = |(cluster, group): &(String, String)| {
             let group = if group.is_empty() { "(none)" } else { group };
             let name = if has_one_cluster { group.to_owned() } else { format!("{}/{group}", last_part(cluster)) };
             truncate(&clean(&name), widest)
         };
-        let longest = by_group.iter().map(|(group, _)| columns(&name(group))).max().unwrap_or_default();
+        let longest = by_group.iter().map(|(group, _)| columns(&title(group))).max().unwrap_or_default();
         let digits = by_group.first().map_or(1, |(_, count)| columns(&grouped(*count)));
         for (group, count) in &by_group {
             let is_of = |(cluster, other, _): &Key| (cluster, other) == (&group.0, &group.1);
-            let mut codes: Vec<_> = self.0.iter().filter(|(key, _)| is_of(key)).collect();
-            codes.sort_by_key(|(_, count)| Reverse(**count));
-            let codes: Vec<String> =
-                codes.iter().map(|((_, _, code), count)| format!("{code} {}", grouped(**count))).collect();
-            let shown = name(group);
+            let mut reasons: Vec<_> = self.counts.iter().filter(|(key, _)| is_of(key)).collect();
+            reasons.sort_by_key(|(_, count)| Reverse(**count));
+            let reasons: Vec<String> = reasons
+                .iter()
+                .map(|((_, _, reason), count)| format!("{} {}", name(*reason), grouped(**count)))
+                .collect();
+            let shown = title(group);
             let padding = " ".repeat(longest.saturating_sub(columns(&shown)));
             let room = width.unwrap_or(usize::MAX).saturating_sub(longest + digits + 6);
-            let codes = truncate(&codes.join(", "), room);
-            writeln!(output, "  {shown}{padding}  {:>digits$}  {codes}", grouped(*count))?;
+            let reasons = truncate(&reasons.join(", "), room);
+            writeln!(output, "  {shown}{padding}  {:>digits$}  {reasons}", grouped(*count))?;
         }
         Ok(())
     }
 
     pub(crate) fn write_json(&self, output: &mut dyn Write) -> io::Result<()> {
-        for ((cluster, group, code), count) in &self.0 {
-            json::line(output, &json!({"clusterArn": cluster, "group": group, "code": code, "count": count}))?;
+        for ((cluster, group, (code, cause)), count) in &self.counts {
+            let line = json!({"clusterArn": cluster, "group": group, "code": code, "cause": cause, "count": count});
+            json::line(output, &line)?;
         }
         Ok(())
     }

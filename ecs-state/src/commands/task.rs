@@ -6,20 +6,20 @@ use crate::tables::Tables;
 use crate::tables::search::{is_full_task_id, possible_task_arns};
 use chrono::{DateTime, Utc};
 use ecs_model::diagnosis::Diagnosis;
-use ecs_model::{Container, ContainerStatus, HealthStatus, Task, TaskStatus};
+use ecs_model::{Attachment, AttachmentStatus, Container, ContainerStatus, HealthStatus, Task, TaskStatus};
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::stored::Stored;
 
 use super::timeline;
 use crate::access::Source;
 use crate::arguments::TaskArguments;
-use crate::cells::{addresses, code_style, definition};
+use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
-use crate::columns::{Cell, Table, fields, heading, wrap};
+use crate::columns::{Cell, Table, fields, heading};
 use crate::failure::{Failure, Unreadable};
-use crate::json;
-use crate::terminal::{BOLD, PLAIN, RED, YELLOW, clean, width};
+use crate::terminal::{BOLD, RED, YELLOW, clean, width};
 use crate::time::{age, instant};
+use crate::{json, reason};
 
 /// How many tasks are listed if several match.
 const LISTED: usize = 20;
@@ -96,27 +96,7 @@ fn write(
     writeln!(output, "{BOLD}{}{BOLD:#}", clean(&task.task_arn))?;
     fields(output, &overview(row, now), width)?;
     if let Some(diagnosis) = diagnosis {
-        heading(output, "Why it stopped")?;
-        let style = code_style(diagnosis.code);
-        for (number, line) in wrap(
-            &format!("{}: {}", diagnosis.code, clean(&diagnosis.summary)),
-            width.unwrap_or(usize::MAX).saturating_sub(2).max(20),
-        )
-        .iter()
-        .enumerate()
-        {
-            let style = if number == 0 { style } else { PLAIN };
-            let (code, rest) = line.split_once(':').filter(|_| number == 0).unwrap_or(("", line));
-            let colon = if code.is_empty() { "" } else { ":" };
-            writeln!(output, "  {style}{code}{style:#}{colon}{rest}")?;
-        }
-        let transient = diagnosis.transient.map_or("unknown", |is| if is { "yes" } else { "no" });
-        let mut facts = vec![("who can act", diagnosis.actor.to_string()), ("a retry may help", transient.to_owned())];
-        facts.extend(task.stop_code.as_ref().map(|code| ("stop code", code.to_string())));
-        if let Some(evidence) = &diagnosis.evidence {
-            facts.push(("ECS says", evidence.clone()));
-        }
-        fields(output, &facts, width)?;
+        reason::write(output, task, diagnosis, width)?;
     }
     heading(output, "Life (UTC)")?;
     timeline::write(output, row, now)?;
@@ -128,6 +108,11 @@ fn write(
     if !network.is_empty() {
         heading(output, "Network")?;
         fields(output, &network, width)?;
+    }
+    let volumes = volumes(task);
+    if !volumes.is_empty() {
+        heading(output, "Volumes")?;
+        fields(output, &volumes, width)?;
     }
     let overrides = overrides(task);
     if !overrides.is_empty() {
@@ -146,11 +131,7 @@ fn overview(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<(&'static str, String
     add("cluster", task.cluster_name().map(str::to_owned));
     add("group", task.group.clone());
     add("definition", task.task_definition_arn.as_ref().map(|_| definition(task).to_owned()));
-    let status = task.last_status.as_ref().map(|last| match &task.desired_status {
-        Some(desired) if desired != last => format!("{last}, to become {desired}"),
-        _ => last.to_string(),
-    });
-    add("status", status);
+    add("status", task.last_status.as_ref().map(|_| transition(task)));
     add(
         "health",
         task.health_status.as_ref().filter(|health| **health != HealthStatus::NotKnown).map(ToString::to_string),
@@ -200,6 +181,7 @@ const CONTAINERS: &[Column] = &[
     Column { title: "HEALTH", fit: Fit::Whole },
     Column { title: "EXIT", fit: Fit::Whole },
     Column { title: "IMAGE", fit: Fit::AtLeast(16) },
+    Column { title: "INJECTED BY", fit: Fit::Whole },
     Column { title: "REASON", fit: Fit::Below },
 ];
 
@@ -227,6 +209,7 @@ fn containers(output: &mut dyn Write, task: &Task, width: Option<usize>) -> io::
             ),
             exit,
             Cell::new(image.as_deref().unwrap_or("–")),
+            Cell::new(container.injected_by().unwrap_or_default()),
             Cell::new(reason.as_deref().unwrap_or_default()),
         ])?;
     }
@@ -268,7 +251,28 @@ fn network(task: &Task) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// The overrides of this run, a line each.
+/// The volumes that ECS attaches, a line each.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attachment.html>
+fn volumes(task: &Task) -> Vec<(&'static str, String)> {
+    let is_volume =
+        |attachment: &&Attachment| attachment.detail("volumeId").or(attachment.detail("volumeName")).is_some();
+    task.attachments
+        .iter()
+        .filter(is_volume)
+        .map(|volume| {
+            let parts = [
+                volume.detail("volumeName"),
+                volume.detail("volumeId"),
+                volume.status.as_ref().map(AttachmentStatus::as_str),
+                volume.status_reason(),
+            ];
+            ("volume", parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
+        })
+        .collect()
+}
+
+/// What this run changes of the task definition, a line each.
 fn overrides(task: &Task) -> Vec<(String, String)> {
     let Some(overrides) = &task.overrides else { return Vec::new() };
     let mut lines = Vec::new();

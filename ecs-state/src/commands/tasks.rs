@@ -3,6 +3,7 @@
 use crate::tables::{Tables, TaskSet};
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
+use ecs_model::diagnosis::Diagnosis;
 use ecs_state_recorder::state::stored::Stored;
 
 use crate::access::{Source, filter, for_each_row};
@@ -15,6 +16,7 @@ use crate::json;
 use crate::terminal::{DIM, width};
 use crate::time::age;
 
+/// The last says why a task is being stopped.
 pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "TASK", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
@@ -25,6 +27,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "RUNS ON", fit: Fit::Optional },
     Column { title: "ADDRESS", fit: Fit::Optional },
     Column { title: "STARTED BY", fit: Fit::Optional },
+    Column { title: "WHY", fit: Fit::Below },
 ];
 
 pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<(), Failure> {
@@ -35,13 +38,15 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
     let now = Utc::now();
     let (found, unreadable) = for_each_row(listing, limit, |mut row| {
+        let diagnosis = Diagnosis::new(&row.state);
         if output.json {
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
-            json::task(table.output(), &row, None)?;
+            json::task(table.output(), &row, diagnosis.as_ref())?;
         } else {
-            table.add(cells(&row, now))?;
+            let why = diagnosis.map(|diagnosis| diagnosis.summary).unwrap_or_default();
+            table.add([cells(&row, now), vec![Cell::new(&why)]].concat())?;
         }
         Ok(true)
     })
@@ -54,6 +59,7 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     })
 }
 
+/// What a task is shown as, but for why it is being stopped.
 pub(crate) fn cells(row: &Stored<Task>, now: DateTime<Utc>) -> Vec<Cell> {
     let task = &row.state;
     let (status, style) = status(row, now);

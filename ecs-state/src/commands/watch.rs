@@ -127,7 +127,7 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         humantime::format_duration(arguments.interval),
     );
     let mut rendered = Vec::new();
-    let mut table = Table::new(COLUMNS, size().map(|(width, _)| width), &mut rendered);
+    let mut table = Table::new(&COLUMNS[..COLUMNS.len() - 1], size().map(|(width, _)| width), &mut rendered);
     for row in &found.rows {
         table.add(row.clone())?;
     }
