@@ -2,6 +2,7 @@
 
 use std::io::{Write as _, pipe};
 
+use ecs_model::diagnosis::{Actor, Cause, Code};
 use serde_json::{Value, json};
 
 use super::fixture::{Done, Fixture, ago, binary, run, stopped, task, with};
@@ -138,4 +139,17 @@ Volumes
   volume  data vol-1 ATTACHED
 ";
     assert!(done.stdout.ends_with(containers), "{}", done.stdout);
+}
+
+#[test]
+fn the_reference_lists_every_code_cause_and_actor_in_order() {
+    let page = include_str!("../../docs/reference.md");
+    let page = page.split_once("## Diagnosis").unwrap().1;
+    let listed = |header: &str| -> Vec<&str> {
+        let rows = page.lines().skip_while(|line| !line.starts_with(&format!("| {header} | "))).skip(2);
+        rows.map_while(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect()
+    };
+    assert_eq!(listed("code"), Code::all().map(Code::as_str).collect::<Vec<_>>());
+    assert_eq!(listed("cause"), Cause::all().map(Cause::as_str).collect::<Vec<_>>());
+    assert_eq!(listed("actor"), Actor::all().map(Actor::as_str).collect::<Vec<_>>());
 }
