@@ -10,7 +10,12 @@ mod reconciler;
 mod recorder;
 mod secrets;
 mod stored;
-mod storms;
+/// Many events at once, in random order and repeated, to several instances that are killed.
+mod storms {
+    mod overload;
+    mod reconcilers;
+    mod recorders;
+}
 
 use std::env;
 use std::sync::LazyLock;

@@ -1,6 +1,6 @@
 //! Attachments of a task or an instance.
 
-use crate::List;
+use crate::list::List;
 
 object! {
     /// Something attached to a task or an instance, such as a network interface or a volume.

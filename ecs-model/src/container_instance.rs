@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::arn::{cluster_name, last_part};
-use crate::{Attachment, Attribute, List, Tag, time};
+use crate::attachment::Attachment;
+use crate::attribute::{Attribute, Tag};
+use crate::list::List;
+use crate::time;
 
 object! {
     /// An instance that tasks run on, in the last state reported by ECS.

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::arn::{cluster_name, last_part};
-use crate::{Attachment, Attribute, KeyValuePair, List, Tag, time};
+use crate::attachment::{Attachment, KeyValuePair};
+use crate::attribute::{Attribute, Tag};
+use crate::list::List;
+use crate::time;
 
 object! {
     /// A task, in the last state reported by ECS.

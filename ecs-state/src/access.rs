@@ -1,9 +1,5 @@
 //! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost.
 
-use crate::tables::filter::Filter;
-use crate::tables::listing::Listing;
-use crate::tables::search::is_full_task_id;
-use crate::tables::{Access, Tables, TaskSet};
 use ecs_model::Task;
 use ecs_state_recorder::state::index::INDEX;
 use ecs_state_recorder::state::read_error::ReadError;
@@ -12,6 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::arguments::Filters;
 use crate::failure::{Failure, Unreadable};
+use crate::tables::filter::Filter;
+use crate::tables::listing::Listing;
+use crate::tables::search::is_full_task_id;
+use crate::tables::{Access, Tables, TaskSet};
 use crate::terminal::{Progress, grouped, note};
 
 /// Finds tasks through the index, or by a scan once the index turns out to be missing.

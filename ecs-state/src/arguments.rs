@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::tables::filter::Filter;
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -15,6 +14,7 @@ use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
 
 use crate::failure::Failure;
+use crate::tables::filter::Filter;
 use crate::time;
 
 const EXAMPLES: &str = "\

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::tables::Tables;
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -18,6 +17,7 @@ use ecs_state_recorder::resource::Resource;
 
 use crate::arguments::Connection;
 use crate::failure::Failure;
+use crate::tables::Tables;
 
 /// Enough for a page of 1 MB over a slow network.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -12,6 +12,13 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::sync::Mutex;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+/// ECS allows 20 calls a second per account and region, which the account's own deployments share.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>
+pub const MAX_CALLS_PER_SECOND: u32 = 20;
+/// A quarter of that, unless another rate is configured.
+pub const DEFAULT_CALLS_PER_SECOND: u32 = 5;
+
 /// Lets requests pass one by one, evenly spaced, and counts them.
 #[derive(Debug)]
 pub struct RateLimiter {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use super::rate_limiter::{DEFAULT_CALLS_PER_SECOND, MAX_CALLS_PER_SECOND};
 use super::table_role::TableRole;
 use crate::config::{Config, InvalidVariable, is_account_id, is_alphanumeric_or, is_partition, text};
 
@@ -21,12 +22,6 @@ pub struct Settings {
 const CLUSTER_ARNS: &str = "CLUSTER_ARNS";
 const ECS_CALLS_PER_SECOND: &str = "ECS_CALLS_PER_SECOND";
 
-/// ECS allows 20 calls a second per account and region, which the account's own deployments share.
-///
-/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>
-const DEFAULT_ECS_CALLS_PER_SECOND: u32 = 5;
-const MAX_ECS_CALLS_PER_SECOND: u32 = 20;
-
 impl Settings {
     /// Reads the settings through `variable`, as [`Config::read`] does.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
@@ -44,10 +39,10 @@ impl Settings {
             return Err(InvalidVariable::new(CLUSTER_ARNS, problem));
         }
         let calls_per_second = match text(&variable, ECS_CALLS_PER_SECOND)? {
-            None => DEFAULT_ECS_CALLS_PER_SECOND,
+            None => DEFAULT_CALLS_PER_SECOND,
             Some(value) => {
-                let problem = format!("must be an integer from 1 to {MAX_ECS_CALLS_PER_SECOND}, found {value:?}");
-                let calls = value.parse().ok().filter(|calls| (1..=MAX_ECS_CALLS_PER_SECOND).contains(calls));
+                let problem = format!("must be an integer from 1 to {MAX_CALLS_PER_SECOND}, found {value:?}");
+                let calls = value.parse().ok().filter(|calls| (1..=MAX_CALLS_PER_SECOND).contains(calls));
                 calls.ok_or_else(|| InvalidVariable::new(ECS_CALLS_PER_SECOND, problem))?
             }
         };

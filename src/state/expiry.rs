@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
+use super::Origin;
 use crate::attributes::{CURRENT_STATUS, Item};
 use crate::resource::Resource;
 
@@ -20,6 +21,18 @@ pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static 
 pub fn is_terminal(resource: Resource, item: &Item) -> bool {
     let (field, terminal) = terminal_status(resource);
     matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
+}
+
+/// When the row of a state from this origin expires, in seconds since 1970; `None` if it does not, or not yet. Retention
+/// starts at the event; for a state from the API, when the task stopped, or else when ECS was asked.
+pub fn expiry(resource: Resource, item: &Item, origin: &Origin<'_>, retention_days: Option<u32>) -> Option<i64> {
+    let stopped_at = || item.get("stoppedAt").and_then(|time| time.as_s().ok()?.parse().ok());
+    let start = match origin {
+        Origin::Event { time, .. } => (*time)?,
+        Origin::Api { time } => stopped_at().unwrap_or(*time),
+    };
+    let days = retention_days.filter(|_| is_terminal(resource, item))?;
+    Some(expires_at(start, days))
 }
 
 /// When a row whose retention starts at `time` expires, in seconds since 1970.

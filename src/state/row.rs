@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::SecondsFormat;
 use thiserror::Error;
 
-use super::expiry::{expires_at, is_terminal};
+use super::expiry::expiry;
 use super::index::IndexKeys;
 use super::lossless_json::{Json, JsonError, truncate};
 use super::redaction::redact_environment;
@@ -66,28 +66,18 @@ impl Row {
                 };
             }
         }
-        let mut add = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                item.insert(name.to_owned(), AttributeValue::S(value));
-            }
-        };
-        let time = match origin {
+        let expires_at = expiry(resource, &item, &origin, config.retention_days());
+        let mut add =
+            |name: &str, value: Option<AttributeValue>| item.extend(value.map(|value| (name.to_owned(), value)));
+        add(EXPIRES_AT, expires_at.map(|time| AttributeValue::N(time.to_string())));
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        match origin {
             Origin::Event { version, id, time } => {
-                add(CW_VERSION, version.map(str::to_owned));
-                add(EVENT_ID, id.map(str::to_owned));
-                add(EVENT_TIME, time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
-                time
+                add(CW_VERSION, version.map(text));
+                add(EVENT_ID, id.map(text));
+                add(EVENT_TIME, time.map(|time| text(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true))));
             }
-            Origin::Api { time } => {
-                add(RECONCILED_AT, Some(timestamp(time)));
-                let stopped_at = item.get("stoppedAt").and_then(|time| time.as_s().ok()?.parse().ok());
-                stopped_at.or(Some(time))
-            }
-        };
-        if let (Some(days), Some(time)) = (config.retention_days(), time)
-            && is_terminal(resource, &item)
-        {
-            item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at(time, days).to_string()));
+            Origin::Api { time } => add(RECONCILED_AT, Some(text(&timestamp(time)))),
         }
         if resource == Resource::Task
             && let Some(IndexKeys { cluster, sort_key }) = IndexKeys::new(&item)

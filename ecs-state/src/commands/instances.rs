@@ -1,7 +1,5 @@
 //! `ecs-state instances`
 
-use crate::tables::Tables;
-use crate::tables::instances::InstanceFilter;
 use anstyle::Style;
 use chrono::{DateTime, TimeDelta, Utc};
 use ecs_model::{ContainerInstance, ContainerInstanceStatus, InstanceResource};
@@ -13,6 +11,8 @@ use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
+use crate::tables::Tables;
+use crate::tables::instances::InstanceFilter;
 use crate::terminal::{GREEN, Progress, RED, YELLOW, width};
 use crate::time::age;
 

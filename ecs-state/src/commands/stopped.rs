@@ -1,6 +1,5 @@
 //! `ecs-state stopped`
 
-use crate::tables::{Tables, TaskSet};
 use chrono::Utc;
 use ecs_model::Task;
 use ecs_model::diagnosis::{Cause, Diagnosis};
@@ -14,6 +13,7 @@ use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
+use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::{age, duration, instant};
 

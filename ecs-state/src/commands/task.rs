@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use crate::tables::Tables;
-use crate::tables::search::{is_full_task_id, possible_task_arns};
 use chrono::{DateTime, Utc};
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Attachment, AttachmentStatus, Container, ContainerStatus, HealthStatus, Task, TaskStatus};
@@ -17,6 +15,8 @@ use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
 use crate::failure::{Failure, Unreadable};
+use crate::tables::Tables;
+use crate::tables::search::{is_full_task_id, possible_task_arns};
 use crate::terminal::{BOLD, RED, YELLOW, clean, width};
 use crate::time::{age, instant};
 use crate::{json, reason};

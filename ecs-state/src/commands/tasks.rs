@@ -1,6 +1,5 @@
 //! `ecs-state tasks`
 
-use crate::tables::{Tables, TaskSet};
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_model::diagnosis::Diagnosis;
@@ -13,6 +12,7 @@ use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
+use crate::tables::{Tables, TaskSet};
 use crate::terminal::{DIM, width};
 use crate::time::age;
 

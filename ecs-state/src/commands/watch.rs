@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::tables::filter::Filter;
-use crate::tables::{Tables, TaskSet};
 use anstream::ColorChoice;
 use anstream::adapter::strip_str;
 use anstyle::Style;
@@ -18,7 +16,10 @@ use super::tasks::{COLUMNS, cells};
 use crate::access::{Source, filter};
 use crate::arguments::WatchArguments;
 use crate::columns::{Cell, Table};
+use crate::exit_code::{HANGUP, INTERRUPT, TERMINATE};
 use crate::failure::Failure;
+use crate::tables::filter::Filter;
+use crate::tables::{Tables, TaskSet};
 use crate::terminal::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW, clean, grouped, size};
 use crate::time::instant;
 
@@ -73,7 +74,7 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
 
 /// Ctrl-C is the normal end of this command.
 fn stopped(code: u8) -> Result<(), Failure> {
-    if code == 130 { Ok(()) } else { Err(Failure::Signal(code)) }
+    if code == INTERRUPT { Ok(()) } else { Err(Failure::Signal(code)) }
 }
 
 async fn snapshot(
@@ -219,9 +220,9 @@ impl Stop {
     /// Waits for a signal, and returns its exit code.
     async fn code(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-            _ = self.hangup.recv() => 129,
+            _ = self.interrupt.recv() => INTERRUPT,
+            _ = self.terminate.recv() => TERMINATE,
+            _ = self.hangup.recv() => HANGUP,
         }
     }
 }
