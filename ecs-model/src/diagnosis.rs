@@ -1,19 +1,20 @@
 //! Why a task stopped, or is being stopped.
 //!
 //! [`Diagnosis::new`] first asks how the task ended, since that decides which texts may explain it: a container's reason
-//! can be days old, or about a sidecar whose failure stopped nothing. The way of a stop through the files:
+//! can be days old, or about a sidecar whose failure stopped nothing. The path of a stop through the modules:
 //!
-//! 1. `text.rs` prepares a text, `patterns.rs` compares it with all patterns at once, and `said.rs` has all texts.
-//! 2. `gate.rs` asks how the task ended and finds what explains it: a row of `codes.rs`, and of `causes.rs`.
-//! 3. `failure.rs` is what could not be done and why, with the names that `facts.rs` finds.
-//! 4. `sentence.rs` says it, `responsibility.rs` decides who acts, and `advice.rs` what to do.
+//! 1. `text` prepares a text, `patterns` compares it with all patterns at once, and `said` holds all texts.
+//! 2. `gate` finds out how the task ended and what explains it: a row of `codes`, and of `causes`.
+//! 3. `clause` says what happened and what to do about it. What kept a task from starting is a `subject` and a
+//!    `failure`, with the names that `facts` finds.
+//! 4. `sentence` adds the remaining texts, and `responsibility` decides who acts.
 
 #[macro_use]
 mod words;
 
 mod actor;
-mod advice;
 mod causes;
+mod clause;
 mod codes;
 mod crash_loop;
 mod facts;
@@ -23,6 +24,7 @@ mod patterns;
 mod responsibility;
 mod said;
 mod sentence;
+mod subject;
 mod text;
 
 use serde::Serialize;
@@ -75,26 +77,19 @@ impl Diagnosis {
         let said = Said::new(task);
         let finding = gate::explain(&said);
         let cause = cause(&said, &finding);
-        let sentence = Sentence::new(&said, &finding, cause, true);
-        let summary = sentence.render(false);
-        // What a person wrote in the form of a sentence of ECS is not quoted either.
-        let redacted = if said.stop_code == Some(&StopCode::UserInitiated) {
-            Sentence::new(&said, &finding, cause, false)
-        } else {
-            sentence
-        };
+        let Sentence { summary, redacted_summary, advice } = Sentence::new(&said, &finding, cause);
         let (actor, transient) = responsibility::responsible(&said, &finding, cause);
         Some(Self {
             code: finding.code,
             cause,
             summary,
             actor,
-            advice: advice::advice(&redacted.main, &said),
+            advice,
             transient,
             container: finding.ended.and_then(Ended::name).map(str::to_owned),
             evidence: evidence(&said, &finding).map(str::to_owned),
             kind: responsibility::kind(&said, finding.code),
-            redacted_summary: redacted.render(true),
+            redacted_summary,
         })
     }
 

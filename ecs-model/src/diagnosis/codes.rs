@@ -2,13 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::actor::{Actor, Kind};
 use super::patterns::{Patterns, Rows};
 use super::text::Text;
 
-use Actor::{Application, Aws, Caller, Nobody, Platform, Release};
 use Ending::{ByItself, FromOutside, NeverStarted};
-use Kind::{Expected, Failed, Interrupted};
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,9 +19,9 @@ pub(super) enum Ending {
 }
 
 /// A code's row.
-pub(super) struct Row {
+struct Row {
     /// How a task of this code ended.
-    pub(super) ends: &'static [Ending],
+    ends: &'static [Ending],
     /// Phrases that tell it.
     says: &'static [&'static str],
     /// Whole sentences of ECS that tell it even where a person could have written them.
@@ -33,23 +30,9 @@ pub(super) struct Row {
     stop_codes: &'static [&'static str],
     /// Exit codes that tell it of a container that ended by itself.
     exit_codes: &'static [i64],
-    /// Who acts, where no cause says otherwise.
-    pub(super) actor: Actor,
-    /// Whether a retry helps, where no cause says otherwise.
-    pub(super) transient: Option<bool>,
-    pub(super) kind: Kind,
 }
 
-const ROW: Row = Row {
-    ends: &[NeverStarted],
-    says: &[],
-    sentences: &[],
-    stop_codes: &[],
-    exit_codes: &[],
-    actor: Platform,
-    transient: None,
-    kind: Failed,
-};
+const ROW: Row = Row { ends: &[NeverStarted], says: &[], sentences: &[], stop_codes: &[], exit_codes: &[] };
 
 /// The enum and its rows, in one list. Texts are compared with the rows in this order.
 macro_rules! codes {
@@ -68,8 +51,6 @@ codes! {
     OutOfMemory {
         ends: &[ByItself, NeverStarted],
         says: &["OutOfMemoryError…", "OutOfMemory:", "OOM-killed"],
-        actor: Application,
-        transient: Some(false),
     }
     /// An image could not be pulled.
     ImagePullFailed {
@@ -139,7 +120,6 @@ codes! {
             "MemberOf placement constraint unsatisfied",
             "not compatible with the selected compute strategy",
         ],
-        transient: Some(false),
     }
     /// There is no capacity for it.
     CapacityUnavailable {
@@ -150,7 +130,6 @@ codes! {
             "You've reached the limit on the number of tasks",
         ],
         sentences: &["Capacity is unavailable at this time. Please try again later or in a different availability zone"],
-        transient: Some(true),
     }
     /// AWS was too slow to provide something.
     SlowProvisioning {
@@ -162,9 +141,6 @@ codes! {
             "Timeout waiting for network interface provisioning to complete",
             "Timeout waiting for EphemeralStorage provisioning to complete",
         ],
-        actor: Aws,
-        transient: Some(true),
-        kind: Interrupted,
     }
     /// A container's command is missing from its image, or not executable.
     CommandNotFound {
@@ -177,14 +153,11 @@ codes! {
             "CreateProcess … system cannot find the file specified",
         ],
         exit_codes: &[126, 127],
-        actor: Release,
-        transient: Some(false),
     }
     /// The container runtime was too slow.
     RuntimeTimeout {
         ends: &[ByItself, NeverStarted],
         says: &["DockerTimeoutError", "ContainerRuntimeTimeoutError", "Could not transition to … timed out"],
-        transient: Some(true),
     }
     /// The container runtime could not start a container.
     ContainerStartFailed {
@@ -199,47 +172,35 @@ codes! {
         ends: &[ByItself],
         // The last three are Windows' 0xC0000005, 0xC00000FD and 0xC0000409.
         exit_codes: &[139, 134, 136, 132, 3_221_225_477, 3_221_225_725, 3_221_226_505],
-        actor: Application,
-        transient: Some(false),
     }
     /// It was killed, and ECS does not say why: memory is likely, not proven.
     Killed {
         ends: &[ByItself],
-        actor: Application,
     }
     /// It ended on SIGTERM, as a stop normally goes.
     Terminated {
         ends: &[ByItself],
-        actor: Nobody,
-        transient: Some(false),
-        kind: Expected,
     }
     /// The application ended with an exit code of its own.
     ApplicationError {
         ends: &[ByItself],
-        actor: Application,
     }
     /// It finished. A service's task should not.
     Finished {
         ends: &[ByItself],
         exit_codes: &[0],
-        actor: Nobody,
-        transient: Some(false),
-        kind: Expected,
     }
     /// The load balancer found it unhealthy.
     LoadBalancerUnhealthy {
         ends: &[FromOutside],
         says: &["failed ELB health checks"],
         sentences: &["Task failed ELB health checks", "Task failed ELB health checks in (…)"],
-        actor: Application,
     }
     /// A container failed its own health check.
     HealthCheckFailed {
         ends: &[FromOutside],
         says: &["failed container health checks"],
         sentences: &["Task failed container health checks"],
-        actor: Application,
     }
     /// A scale-in or a deployment stopped it.
     ScaledIn {
@@ -249,9 +210,6 @@ codes! {
             "Scaling activity initiated by (…)",
             "Scaling activity initiated by deployment ‹path›",
         ],
-        actor: Nobody,
-        transient: Some(false),
-        kind: Expected,
     }
     /// Its instance was stopped or terminated.
     InstanceTerminated {
@@ -262,16 +220,12 @@ codes! {
             "Host EC2 (instance …) stopped",
             "Host EC2 (instance …) stopped/terminated",
         ],
-        transient: Some(true),
-        kind: Interrupted,
     }
     /// Its instance was deregistered by force.
     InstanceDeregistered {
         ends: &[FromOutside],
         says: &["deregistration forced by user"],
         sentences: &["Container instance deregistration forced by user"],
-        transient: Some(false),
-        kind: Expected,
     }
     /// AWS retires or maintains the host.
     HostMaintenance {
@@ -282,9 +236,6 @@ codes! {
             "Amazon ECS is performing maintenance on the underlying infrastructure hosting the task",
             "AWS Fargate task is scheduled for retirement",
         ],
-        actor: Aws,
-        transient: Some(true),
-        kind: Interrupted,
     }
     /// AWS took back its Spot capacity, or had none.
     SpotInterruption {
@@ -292,9 +243,6 @@ codes! {
         says: &["Your Spot Task was interrupted", "Spot interruption"],
         sentences: &["Your Spot Task was interrupted", "Spot interruption"],
         stop_codes: &["SpotInterruption"],
-        actor: Aws,
-        transient: Some(true),
-        kind: Interrupted,
     }
     /// Its host is draining, leaving or unhealthy. Of the last two, this is our reading of stop codes that AWS does not
     /// define.
@@ -303,27 +251,19 @@ codes! {
         says: &["container instance is in DRAINING state"],
         sentences: &["container instance is in DRAINING state"],
         stop_codes: &["TerminationNotice", "InfrastructureHealth"],
-        transient: Some(true),
-        kind: Interrupted,
     }
     /// Somebody called `StopTask`.
     StoppedByUser {
         ends: &[FromOutside],
         stop_codes: &["UserInitiated"],
-        actor: Caller,
-        transient: Some(false),
-        kind: Expected,
     }
     /// The service scheduler stopped it, and it did not end in time.
     KilledWhileStopping {
         ends: &[FromOutside],
-        actor: Application,
-        transient: Some(false),
     }
     /// None of these.
     Unknown {
         ends: &[],
-        actor: Actor::Unknown,
     }
 }
 
@@ -374,7 +314,7 @@ impl Told {
 }
 
 impl Code {
-    pub(super) fn row(self) -> &'static Row {
+    fn row(self) -> &'static Row {
         &ROWS[self as usize]
     }
 

@@ -7,12 +7,12 @@ use super::facts::Facts;
 use super::gate::Finding;
 use super::said::Said;
 
-use Actor::{Application, Aws, Iam, Network, Platform, Release};
+use Actor::{Application, Aws, Caller, Iam, Network, Nobody, Platform, Release};
 
 /// Who acts, and whether a retry helps: by the cause if there is one, else by the code. `None` if that can't be told.
 pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) -> (Actor, Option<bool>) {
     let facts = Facts::new(finding.statement.map(|statement| &statement.text));
-    let (code, row) = (finding.code, finding.code.row());
+    let code = finding.code;
     match (code, cause) {
         (Code::RuntimeTimeout, _) => (if said.is_fargate() { Aws } else { Platform }, Some(true)),
         // Volumes whose owner the image or the task definition sets.
@@ -28,12 +28,40 @@ pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) 
         (_, Some(Cause::Timeout)) => (Aws, Some(true)),
         // Of the task definition.
         (Code::ContainerStartFailed, None) if facts.says("device information") => (Release, Some(false)),
-        (Code::Finished, None) if said.task.service_name().is_some() => (Application, row.transient),
-        (_, None) => (row.actor, row.transient),
+        (Code::Finished, None) if said.task.service_name().is_some() => (Application, Some(false)),
+        (_, None) => by_code(code),
+    }
+}
+
+fn by_code(code: Code) -> (Actor, Option<bool>) {
+    match code {
+        Code::OutOfMemory | Code::Crashed | Code::KilledWhileStopping => (Application, Some(false)),
+        Code::Killed | Code::ApplicationError | Code::LoadBalancerUnhealthy | Code::HealthCheckFailed => {
+            (Application, None)
+        }
+        Code::CommandNotFound => (Release, Some(false)),
+        Code::ScaledIn | Code::Terminated | Code::Finished => (Nobody, Some(false)),
+        Code::SpotInterruption | Code::SlowProvisioning | Code::HostMaintenance => (Aws, Some(true)),
+        Code::InstanceTerminated | Code::HostLeaving | Code::CapacityUnavailable => (Platform, Some(true)),
+        Code::InstanceDeregistered | Code::PlacementFailed => (Platform, Some(false)),
+        Code::StoppedByUser => (Caller, Some(false)),
+        Code::Unknown => (Actor::Unknown, None),
+        _ => (Platform, None),
     }
 }
 
 /// How the stop counts.
 pub(super) fn kind(said: &Said, code: Code) -> Kind {
-    if code == Code::Finished && said.task.service_name().is_some() { Kind::Failed } else { code.row().kind }
+    match code {
+        Code::Finished if said.task.service_name().is_some() => Kind::Failed,
+        Code::ScaledIn | Code::Terminated | Code::StoppedByUser | Code::InstanceDeregistered | Code::Finished => {
+            Kind::Expected
+        }
+        Code::SpotInterruption
+        | Code::HostMaintenance
+        | Code::HostLeaving
+        | Code::InstanceTerminated
+        | Code::SlowProvisioning => Kind::Interrupted,
+        _ => Kind::Failed,
+    }
 }
