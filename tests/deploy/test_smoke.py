@@ -155,6 +155,17 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
     assert rows() == before
 
 
+def test_other_code_of_the_same_version_is_told_from_the_packages(aws, deployed, tmp_path):
+    for name in ("recorder", "reconciler"):
+        (tmp_path / f"{name}.zip").write_bytes(b"the built function")
+    code, lines, red = smoke(aws, "--no-replay", "--package", str(tmp_path))
+    assert (code, red) == (0, []) and lines["version"].endswith(f", both functions as in {tmp_path}")
+    (tmp_path / "reconciler.zip").write_bytes(b"a later build")
+    code, lines, red = smoke(aws, "--no-replay", "--package", str(tmp_path))
+    assert (code, red) == (1, ["version"])
+    assert f" is not {tmp_path}/reconciler.zip: run `make deploy PACKAGE={tmp_path}`" in lines["version"]
+
+
 def test_a_link_that_the_stack_does_not_have_is_reported_and_is_not_red(aws, deployed):
     boto3.client("cloudformation").update_stack(StackName="recorder", UsePreviousTemplate=True, Parameters=[
         {"ParameterKey": "AlarmTopicArn", "ParameterValue": ""}, {"ParameterKey": "ArchiveDays", "ParameterValue": "0"},
