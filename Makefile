@@ -176,7 +176,8 @@ invoke-remote: signed-in ## Send an event to the deployed recorder (EVENT=events
 	@$(OPS)/invoke.py '$(STACK)' '$(EVENT)'
 
 smoke: signed-in ## Check the deployed stack link by link (REPLAY=0 skips the replay)
-	@$(OPS)/smoke.py '$(STACK)' $(if $(filter 0,$(REPLAY)),--no-replay)
+	@$(OPS)/smoke.py '$(STACK)' $(if $(filter 0,$(REPLAY)),--no-replay) \
+		$(if $(PACKAGE),--package '$(PACKAGE)')
 
 reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table)
 	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'

@@ -1,17 +1,19 @@
 """Reports what would make a deployment fail, before a build of several minutes: the stack's state, its parameters, its
-key's policy, the tables, and a changed package.
+key's policy, the tables, AWS's quotas, and a changed package.
 
 A stack whose creation failed and was rolled back is deleted, so that it can be created again."""
 
 import argparse
 import hashlib
+import json
+import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
-import click
-from samcli.cli.types import CfnParameterOverridesType
-from samcli.yamlhelper import yaml_parse
+import yaml
+from botocore.exceptions import ClientError
 
 import key_policy
 import stack
@@ -29,6 +31,30 @@ ADVICE = {
 }
 # SAM creates these stacks anew, without the parameters of an earlier deployment.
 NEVER_CREATED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
+# The default of EventBridge's quota "Event pattern size", which can be raised, and its code in Service Quotas.
+PATTERN_CHARACTERS, PATTERN_QUOTA = 2_048, "L-664C5505"
+# IAM's limit for a role's inline policies, which can't be raised; and what the reconciler's has at most, beside clusters.
+POLICY_CHARACTERS, POLICY_REST = 10_240, 2_300
+# What Lambda keeps for functions without a reservation.
+UNRESERVED = 100
+
+
+class Loader(yaml.SafeLoader):
+    """Reads a template. CloudFormation's short forms, such as !Ref, are None."""
+
+
+Loader.add_multi_constructor("!", lambda *_: None)
+
+
+@contextmanager
+def unless_denied(what):
+    """Skips a check that whoever deploys may not make."""
+    try:
+        yield
+    except ClientError as error:
+        if not stack.error_code(error).startswith("AccessDenied"):
+            raise
+        print(f"warning: {what} was not checked: {error}", file=sys.stderr)
 
 
 def state(found):
@@ -40,13 +66,25 @@ def state(found):
         yield f"the stack {name} is {status}: {advice.format(name)}{reasons}"
 
 
-def parameters(template, given, found):
+def read(overrides):
+    """PARAMETERS, by name."""
+    given = dict(word.partition("=")[::2] for word in shlex.split(overrides) if "=" in word)
+    if wrong := [word for word in shlex.split(overrides) if "=" not in word]:
+        sys.exit(f"error: PARAMETERS must have the form 'Name=value …', found {wrong[0]}")
+    return given
+
+
+def earlier_parameters(found):
+    """Those of the stack's last deployment."""
+    if not found or found["StackStatus"] in NEVER_CREATED:
+        return {}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+
+
+def parameters(template, given, earlier):
     """The parameter values that the deployment will use."""
     values = {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
-    if found and found["StackStatus"] not in NEVER_CREATED:
-        earlier = {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
-        values |= {name: value for name, value in earlier.items() if name in values}
-    return values | given
+    return values | {name: value for name, value in earlier.items() if name in values} | given
 
 
 def unknown(template, given):
@@ -60,6 +98,78 @@ def alarm_topic(values):
     topic, here = values["AlarmTopicArn"], stack.region()
     if topic and topic.count(":") == 5 and topic.split(":")[3] != here:
         yield f"AlarmTopicArn must be a topic in the stack's region, {here}, found {topic}"
+
+
+def clusters(template, values):
+    """More clusters than fit where each is named: in the rule's pattern, and three times in the reconciler's policy."""
+    arns = [arn.strip() for arn in values["ClusterArns"].split(",") if arn.strip()]
+    if not arns:
+        return
+    advice = (
+        "leave it empty to record all clusters, or record some of them with another stack on the same tables "
+        "(docs/scale.md, Many clusters)"
+    )
+    pattern = template["Resources"]["RecorderStateChanges"]["Properties"]["EventPattern"]
+    size, quota = len(json.dumps(pattern | {"detail": {"clusterArn": arns}}, separators=(",", ":"))), PATTERN_CHARACTERS
+    if size > quota:
+        quotas = boto3.client("service-quotas")
+        with unless_denied("whether the quota for event patterns has been raised"):
+            try:
+                quota = int(quotas.get_service_quota(ServiceCode="events", QuotaCode=PATTERN_QUOTA)["Quota"]["Value"])
+            except quotas.exceptions.NoSuchResourceException:
+                pass
+    if size > quota:
+        yield (
+            f"ClusterArns has too many clusters: with {len(arns)}, the rule's pattern has {size} characters, of {quota} "
+            f"that EventBridge accepts in {stack.region()}. Request a higher quota (Event pattern size), {advice}"
+        )
+    if (size := POLICY_REST + 3 * len("".join(arns)) + 9 * len(arns)) > POLICY_CHARACTERS:
+        yield (
+            f"ClusterArns has too many clusters: with {len(arns)}, the reconciler's policy has up to {size} characters, of "
+            f"{POLICY_CHARACTERS} that IAM accepts: {advice}"
+        )
+
+
+def concurrency(values, earlier):
+    """A reservation that leaves less than Lambda demands for the other functions."""
+    reserved, own = int(values["ReservedConcurrency"]), max(int(earlier.get("ReservedConcurrency", -1)), 0)
+    if reserved <= 0:
+        return
+    with unless_denied("ReservedConcurrency"):
+        limits = boto3.client("lambda").get_account_settings()["AccountLimit"]
+        free = limits["UnreservedConcurrentExecutions"] + own
+        if reserved > free - UNRESERVED:
+            yield (
+                f"ReservedConcurrency={reserved} is too much: of the account's {limits['ConcurrentExecutions']} concurrent "
+                f"executions in {stack.region()}, {free} are free, and {UNRESERVED} of them must stay unreserved. Choose "
+                "less, or request a higher quota (Lambda, Concurrent executions)"
+            )
+
+
+def warm_throughput(values, given, earlier, owned):
+    """A value that DynamoDB refuses, or that an update which fails elsewhere could not take back."""
+    units = int(values["WarmWriteUnits"])
+    if not units or values["WarmWriteUnits"] == earlier.get("WarmWriteUnits"):
+        return
+    with unless_denied("WarmWriteUnits"):
+        limit = boto3.client("dynamodb").describe_limits()["TableMaxWriteCapacityUnits"]
+        if units > limit:
+            yield f"WarmWriteUnits must be at most {limit}, the account's quota for a table, found {units}"
+    for name in owned:
+        table = describe(name)
+        parts = [table, *table.get("GlobalSecondaryIndexes", [])]
+        warm = max(part.get("WarmThroughput", {}).get("WriteUnitsPerSecond", 0) for part in parts)
+        if units < warm:
+            yield (
+                f"WarmWriteUnits must be at least {warm}, which {name} has by now and DynamoDB never lowers, or 0, found "
+                f"{units}"
+            )
+    others = [name for name, value in given.items() if name != "WarmWriteUnits" and value != earlier.get(name)]
+    if owned and others:
+        yield (
+            f"WarmWriteUnits must be changed alone, found {', '.join(others)}, too: if that fails, the rollback must lower "
+            "WarmWriteUnits, which DynamoDB refuses"
+        )
 
 
 def owned(found):
@@ -78,6 +188,12 @@ def tables(values, owned):
                 yield f"CreateTables=false, but there is no table {name} in {stack.region()}: check {parameter}"
             elif name not in fit:
                 yield f"the table {name} can't be used: its key must be {key}, a string, without a sort key"
+            elif units := found[name].get("ProvisionedThroughput", {}).get("WriteCapacityUnits"):
+                print(
+                    f"warning: the table {name} accepts {units} write units a second, about {units / 2:g} rows. Make it an "
+                    f"on-demand table: aws dynamodb update-table --table-name {name} --billing-mode PAY_PER_REQUEST",
+                    file=sys.stderr,
+                )
         return
     conflicting = [name for name in names if name in found and name not in owned]
     if conflicting:
@@ -128,18 +244,17 @@ def expect_no(problems):
 
 
 def check(name, overrides, folder):
-    try:
-        given = CfnParameterOverridesType().convert((overrides,), None, None)
-    except click.BadParameter as error:
-        sys.exit(f"error: PARAMETERS: {error.message}")
-    template = yaml_parse((folder / "template.yaml").read_text())
+    given = read(overrides)
+    template = yaml.load((folder / "template.yaml").read_text(), Loader)
     found = stack.find(name)
     problems = [*state(found)] if found else []
     if not problems:
-        values = parameters(template, given, found)
-        key = values["KmsKeyArn"]
+        earlier = earlier_parameters(found)
+        values = parameters(template, given, earlier)
+        key, its_tables = values["KmsKeyArn"], owned(found)
         problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
-        problems += tables(values, owned(found))
+        problems += [*clusters(template, values), *concurrency(values, earlier)]
+        problems += [*warm_throughput(values, given, earlier, its_tables), *tables(values, its_tables)]
     expect_no(problems)
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
         for failure in stack.failures(found):

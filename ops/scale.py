@@ -24,6 +24,14 @@ BURST = 60  # seconds
 NEW_TABLE_UNITS = 4_000  # of a new on-demand table or index
 PARTITION_UNITS = 1_000
 CONCURRENCY = 1_000  # an account's default
+# EventBridge's default of events that all rules together send to their targets.
+INVOCATIONS = {
+    18_750: "us-east-1, us-west-2, eu-west-1",
+    4_500: "us-east-2, eu-central-1, eu-south-2",
+    2_250: "us-west-1, eu-west-2, ap-northeast-1, ap-southeast-1, ap-southeast-2",
+    1_100: "ca-central-1, eu-north-1, eu-west-3, ap-east-1, ap-northeast-2, ap-south-1, sa-east-1",
+    750: "all others",
+}
 RETRY_WAITS = (60, 120)  # seconds that Lambda waits before its second and its third attempt
 
 # ---- List prices of us-east-1, in dollars; the same as in docs/operations.md, Cost ----
@@ -169,6 +177,12 @@ def bursts():
     ])
 
 
+def regions():
+    return table(["regions", "events a second", "task starts a minute"], [
+        [names, f"{limit:,}", f"{limit * 60 / EVENTS_A_START:,.0f}"] for limit, names in INVOCATIONS.items()
+    ])
+
+
 def overloads():
     cases = [Overload(*case) for case in OVERLOADS]
     row = lambda name, value: [name, *(value(case) for case in cases)]
@@ -200,4 +214,4 @@ def warm(rate):
 
 
 if __name__ == "__main__":
-    print("\n\n".join([needs(), costs(), bursts(), overloads()]))
+    print("\n\n".join([needs(), costs(), bursts(), regions(), overloads()]))

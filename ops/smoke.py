@@ -4,6 +4,8 @@ Read-only, except for three invocations with a fictional task, whose row it remo
 tables already have."""
 
 import argparse
+import base64
+import hashlib
 import json
 import re
 import sys
@@ -71,8 +73,8 @@ def poll(look, seconds, what):
 
 
 class Smoke:
-    def __init__(self, name, outputs, patience):
-        self.name, self.outputs, self.patience = name, outputs, patience
+    def __init__(self, name, outputs, patience, package=None):
+        self.name, self.outputs, self.patience, self.package = name, outputs, patience, package
         _, self.partition, _, self.region, self.account, _ = outputs["RuleArn"].split(":")
         self.task = f"arn:{self.partition}:ecs:{self.region}:{self.account}:task/{CLUSTER}/{uuid4().hex}"
         self.began = datetime.now(timezone.utc)
@@ -85,16 +87,22 @@ class Smoke:
     # ---- What is deployed ----
 
     def version(self):
-        """Both functions have this folder's version."""
+        """Both functions have this folder's version, and are those of the package, if one is given."""
         version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
         for output in ("RecorderName", "ReconcilerName"):
             function = self.outputs.get(output)
             if not function:
                 raise Broken(f"the stack has no output {output}, so an earlier version deployed it: run `make deploy`")
-            found = self.client("lambda").get_function_configuration(FunctionName=function).get("Description", "")
+            configuration = self.client("lambda").get_function_configuration(FunctionName=function)
+            found = configuration.get("Description", "")
             if found.split()[-1:] != [version]:
                 raise Broken(f"{function} must have this folder's version {version}, found {found!r}: run `make deploy`")
-        return version
+            if self.package:
+                zipped = self.package / f"{output.removesuffix('Name').lower()}.zip"
+                digest = base64.b64encode(hashlib.sha256(zipped.read_bytes()).digest()).decode()
+                if configuration["CodeSha256"] != digest:
+                    raise Broken(f"{function} is not {zipped}: run `make deploy PACKAGE={self.package}`")
+        return version + (f", both functions as in {self.package}" if self.package else "")
 
     def tables(self):
         for output, key in stack.KEYS.items():
@@ -369,7 +377,7 @@ def say(kind, name, text):
     print(f"\x1b[{color}m{line}\x1b[0m" if sys.stdout.isatty() else line, flush=True)
 
 
-def main(name, checks, patience):
+def main(name, checks, patience, package):
     with stack.one_line_errors():
         identity = boto3.client("sts").get_caller_identity()
         outputs = stack.outputs(name)
@@ -380,7 +388,7 @@ def main(name, checks, patience):
         say("ok", "stack", f"{name} is {status}")
     else:
         say("broken", "stack", f"{name} is {status}: see its events in CloudFormation; `make deploy` says what to do")
-    smoke, broken, interrupted = Smoke(name, outputs, patience), not healthy, False
+    smoke, broken, interrupted = Smoke(name, outputs, patience, package), not healthy, False
     try:
         for check in checks:
             try:
@@ -408,6 +416,7 @@ if __name__ == "__main__":
     arguments.add_argument("stack")
     arguments.add_argument("--no-replay", action="store_true", help="do not replay an hour of the archive")
     arguments.add_argument("--patience", type=int, default=120, help="seconds to wait for the log and the metric (120)")
+    arguments.add_argument("--package", type=Path, help="the package that must be deployed")
     arguments = arguments.parse_args()
     skipped = {"replay"} if arguments.no_replay else set()
-    main(arguments.stack, [check for check in CHECKS if check not in skipped], arguments.patience)
+    main(arguments.stack, [check for check in CHECKS if check not in skipped], arguments.patience, arguments.package)

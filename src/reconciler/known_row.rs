@@ -12,7 +12,7 @@ use crate::attributes::{
 };
 use crate::resource::Resource;
 use crate::state::batch_get::{self, Projection};
-use crate::state::expiry::{is_terminal, status_placeholders, terminal_status};
+use crate::state::expiry::{TerminalCondition, is_terminal, terminal_status};
 use crate::state::index::IndexKeys;
 use crate::state::read_error::ReadError;
 use crate::state::store_error::{Cause, StoreError};
@@ -108,9 +108,9 @@ pub async fn scan(
     (segment, segments): (i32, i32),
     start: Option<Item>,
 ) -> Result<Page, StoreError> {
-    let (status, _) = terminal_status(resource);
-    let (placeholders, values) = status_placeholders(resource);
-    let projection = projection(resource);
+    let terminal = TerminalCondition::new(resource);
+    let mut projection = projection(resource);
+    projection.names.extend(terminal.names);
     let lacks_keys = match resource {
         Resource::Task => format!(" OR attribute_not_exists(#{INDEX_STATE})"),
         Resource::ContainerInstance => String::new(),
@@ -121,10 +121,10 @@ pub async fn scan(
         .segment(segment)
         .total_segments(segments)
         .set_exclusive_start_key(start)
-        .filter_expression(format!("NOT #{status} IN ({placeholders}){lacks_keys}"))
+        .filter_expression(format!("NOT {}{lacks_keys}", terminal.expression))
         .projection_expression(projection.expression)
         .set_expression_attribute_names(Some(projection.names))
-        .set_expression_attribute_values(Some(values))
+        .set_expression_attribute_values(Some(terminal.values))
         .send()
         .await
         .map_err(|error| StoreError::new(&error))?;
@@ -138,8 +138,8 @@ pub async fn scan(
 
 /// The attributes that a [`KnownRow`] is built from.
 fn projection(resource: Resource) -> Projection {
-    let (status, _) = terminal_status(resource);
-    let others = [resource.key(), status, VERSION, MISSING_SINCE, EXPIRES_AT, INDEX_STATE];
-    let names: BTreeSet<&str> = others.into_iter().chain(IndexKeys::SOURCES).collect();
+    let (statuses, _) = terminal_status(resource);
+    let others = [resource.key(), VERSION, MISSING_SINCE, EXPIRES_AT, INDEX_STATE];
+    let names: BTreeSet<&str> = others.iter().chain(statuses).chain(&IndexKeys::SOURCES).copied().collect();
     Projection::new(names)
 }

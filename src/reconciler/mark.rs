@@ -8,7 +8,7 @@ use super::conditional_update::update_if_seen;
 use super::known_row::KnownRow;
 use crate::attributes::timestamp;
 use crate::resource::Resource;
-use crate::state::expiry::{expires_at, status_placeholders, terminal_status};
+use crate::state::expiry::{TerminalCondition, expires_at};
 use crate::state::store_error::StoreError;
 
 /// A marked row expires only if its resource is still missing this much later: one wrong answer is not enough.
@@ -25,14 +25,13 @@ pub async fn mark_missing(
 ) -> Result<bool, StoreError> {
     let now = Utc::now();
     if !row.is_marked() {
-        let (status, _) = terminal_status(resource);
-        let (placeholders, values) = status_placeholders(resource);
+        let terminal = TerminalCondition::new(resource);
         let update = client
             .update_item()
             .update_expression("SET missing_since = if_not_exists(missing_since, :now)")
-            .condition_expression(format!("#version = :seen AND NOT #status IN ({placeholders})"))
-            .expression_attribute_names("#status", status)
-            .set_expression_attribute_values(Some(values))
+            .condition_expression(format!("#version = :seen AND NOT {}", terminal.expression))
+            .set_expression_attribute_names(Some(terminal.names))
+            .set_expression_attribute_values(Some(terminal.values))
             .expression_attribute_values(":now", AttributeValue::S(timestamp(now)));
         return update_if_seen(update, table, resource, row).await;
     }

@@ -9,18 +9,20 @@ use super::Origin;
 use crate::attributes::{CURRENT_STATUS, Item};
 use crate::resource::Resource;
 
-/// The attribute with a resource's status, and its terminal values.
-pub fn terminal_status(resource: Resource) -> (&'static str, &'static [&'static str]) {
+/// The attributes that may contain a resource's status, of which the first in a row counts, and its terminal values.
+pub fn terminal_status(resource: Resource) -> (&'static [&'static str], &'static [&'static str]) {
     match resource {
-        Resource::Task => ("lastStatus", &["STOPPED", "DELETED"]),
-        Resource::ContainerInstance => (CURRENT_STATUS, &["INACTIVE"]),
+        Resource::Task => (&["lastStatus"], &["STOPPED", "DELETED"]),
+        // The function in Amazon's guide leaves `status` as it is.
+        Resource::ContainerInstance => (&[CURRENT_STATUS, "status"], &["INACTIVE"]),
     }
 }
 
 /// Whether a row's state is terminal.
 pub fn is_terminal(resource: Resource, item: &Item) -> bool {
-    let (field, terminal) = terminal_status(resource);
-    matches!(item.get(field), Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
+    let (attributes, terminal) = terminal_status(resource);
+    let status = attributes.iter().find_map(|&name| item.get(name));
+    matches!(status, Some(AttributeValue::S(status)) if terminal.contains(&status.as_str()))
 }
 
 /// When the row of a state from this origin expires, in seconds since 1970; `None` if it does not, or not yet. Retention
@@ -40,10 +42,34 @@ pub fn expires_at(time: DateTime<Utc>, retention_days: u32) -> i64 {
     time.timestamp() + i64::from(retention_days) * 24 * 60 * 60
 }
 
-/// Placeholders for the terminal statuses in an expression, separated by commas, and their values.
-pub fn status_placeholders(resource: Resource) -> (String, HashMap<String, AttributeValue>) {
-    let (_, statuses) = terminal_status(resource);
-    let names: Vec<String> = (0..statuses.len()).map(|number| format!(":status{number}")).collect();
-    let texts = statuses.iter().map(|&status| AttributeValue::S(status.to_owned()));
-    (names.join(", "), names.iter().cloned().zip(texts).collect())
+/// The same as a condition in DynamoDB's expressions.
+pub struct TerminalCondition {
+    /// The expression, in parentheses.
+    pub expression: String,
+    /// The names in it.
+    pub names: HashMap<String, String>,
+    /// The values in it.
+    pub values: HashMap<String, AttributeValue>,
+}
+
+impl TerminalCondition {
+    /// The condition for this resource's table.
+    pub fn new(resource: Resource) -> Self {
+        let (attributes, statuses) = terminal_status(resource);
+        let placeholders: Vec<String> = (0..statuses.len()).map(|number| format!(":terminal{number}")).collect();
+        let mut absent = String::new();
+        let mut alternatives = Vec::new();
+        let mut names = HashMap::new();
+        for (number, &name) in attributes.iter().enumerate() {
+            alternatives.push(format!("{absent}#status{number} IN ({})", placeholders.join(", ")));
+            absent += &format!("attribute_not_exists(#status{number}) AND ");
+            names.insert(format!("#status{number}"), name.to_owned());
+        }
+        let texts = statuses.iter().map(|&status| AttributeValue::S(status.to_owned()));
+        Self {
+            expression: format!("({})", alternatives.join(" OR ")),
+            names,
+            values: placeholders.into_iter().zip(texts).collect(),
+        }
+    }
 }

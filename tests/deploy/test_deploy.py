@@ -155,7 +155,7 @@ def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
     ])
     assert preflight(aws, f"AlarmTopicArn={topic.replace('us-east-1', REGION)} ArchiveDays=3") == (0, [], [])
     assert ops("preflight.py", "recorder", "file://none.yaml", **aws.environment()) == (
-        1, [], ["error: PARAMETERS: file://none.yaml was not found or is a directory"],
+        1, [], ["error: PARAMETERS must have the form 'Name=value …', found file://none.yaml"],
     )
 
 

@@ -138,7 +138,7 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
     assert list(lines.values()) == [
         f"✓ credentials: {ACCOUNT} in {REGION}",
         "✓ stack: recorder is CREATE_COMPLETE",
-        "✓ version: 0.1.0",
+        "✓ version: 0.2.0-dev",
         "✓ tables: ECSTaskState and ECSCtrInstanceState",
         "✓ rule: enabled on the bus default",
         f"✓ pattern: right for all {SAMPLES} sample events",
@@ -153,6 +153,17 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
         "✓ replay: 1 events went from the archive through the rule to the recorder",
     ]
     assert rows() == before
+
+
+def test_other_code_of_the_same_version_is_told_from_the_packages(aws, deployed, tmp_path):
+    for name in ("recorder", "reconciler"):
+        (tmp_path / f"{name}.zip").write_bytes(b"the built function")
+    code, lines, red = smoke(aws, "--no-replay", "--package", str(tmp_path))
+    assert (code, red) == (0, []) and lines["version"].endswith(f", both functions as in {tmp_path}")
+    (tmp_path / "reconciler.zip").write_bytes(b"a later build")
+    code, lines, red = smoke(aws, "--no-replay", "--package", str(tmp_path))
+    assert (code, red) == (1, ["version"])
+    assert f" is not {tmp_path}/reconciler.zip: run `make deploy PACKAGE={tmp_path}`" in lines["version"]
 
 
 def test_a_link_that_the_stack_does_not_have_is_reported_and_is_not_red(aws, deployed):
@@ -245,7 +256,7 @@ def old_version(stack, deployed):
     (another_accounts_topic, ["alarm topic"], "of another account, 999900001111, can't be read"),
     (no_log_group, ["log", "metric"], "there is no log group"),
     (archive_off, ["archive"], "is DISABLED (no reason given), so no event is kept"),
-    (old_version, ["version"], "this folder's version 0.1.0, found 'Compares the tables with the ECS API; version 0.0.9'"),
+    (old_version, ["version"], "this folder's version 0.2.0-dev, found 'Compares the tables with the ECS API; version 0.0.9'"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_what_is_broken_is_red_with_what_to_do(aws, stack, deployed, break_it, red, says):
     break_it(stack, deployed)

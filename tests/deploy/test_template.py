@@ -129,7 +129,7 @@ def test_the_recorder_is_small_logs_json_and_knows_its_tables(stack):
     assert function == {
         "Architectures": ["arm64"],
         "Code": {"S3Bucket": "code", "S3Key": "function.zip"},
-        "Description": "Records ECS state changes in DynamoDB, one conditional write per event; version 0.1.0",
+        "Description": "Records ECS state changes in DynamoDB, one conditional write per event; version 0.2.0-dev",
         "Environment": {
             "Variables": {
                 "TASK_TABLE_NAME": TASKS,
@@ -182,7 +182,7 @@ def queue_arn(stack, queue):
 def test_the_reconciler_logs_json_knows_its_tables_and_clusters_and_has_all_of_lambdas_time(stack):
     assert stack.properties["Reconciler"] == {
         **stack.properties["Recorder"],
-        "Description": "Compares the tables with the ECS API, and writes what is missing or older; version 0.1.0",
+        "Description": "Compares the tables with the ECS API, and writes what is missing or older; version 0.2.0-dev",
         "Environment": {
             "Variables": {
                 "TASK_TABLE_NAME": TASKS,

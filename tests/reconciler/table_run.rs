@@ -99,6 +99,38 @@ async fn a_container_instance_is_marked_too() {
     assert_eq!(world.row(inactive["containerInstanceArn"]["S"].as_str().unwrap()), inactive);
 }
 
+/// Source: <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwet_handling.html>
+#[tokio::test]
+async fn a_container_instance_that_amazons_function_stored_as_inactive_is_not_marked() {
+    let world = World::new().await;
+    let demo = cluster("demo");
+    world.ecs.put_cluster(&demo);
+    // It means to rename `status`, but never does, and it stores neither the event's id nor its time.
+    let row = |number, more: Value| {
+        let arn = arn(&container_instance(&demo, number, 3)).to_owned();
+        let mut row = json!({
+            "cw_version": {"S": "0"}, "containerInstanceArn": {"S": arn}, "clusterArn": {"S": demo}, "version": {"N": "3"},
+            "agentConnected": {"BOOL": false}, "updatedAt": {"S": LONG_AGO},
+        });
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.dynamodb.put(CONTAINER_INSTANCES, &row);
+        (arn, row)
+    };
+    let (active, inactive) = (row(1, json!({"status": {"S": "ACTIVE"}})), row(2, json!({"status": {"S": "INACTIVE"}})));
+    // `status` counts only where `current_status` is absent.
+    let both = row(3, json!({"current_status": {"S": "ACTIVE"}, "status": {"S": "INACTIVE"}}));
+
+    let expected = json!({"scope": "table", "clusters": 1, "listed": 2, "marked": 2, "complete": true});
+    assert_eq!(world.run("table").await, expected);
+    for (arn, mut row) in [active, both] {
+        let found = world.row(&arn);
+        assert_recent(&found["missing_since"]);
+        row["missing_since"] = found["missing_since"].clone();
+        assert_eq!(found, row);
+    }
+    assert_eq!(world.row(&inactive.0), inactive.1);
+}
+
 #[tokio::test]
 async fn a_marked_row_expires_only_if_it_is_missing_again_after_twelve_hours() {
     for (retention, hours, expires) in [("30", 11, false), ("30", 13, true), ("0", 13, false)] {

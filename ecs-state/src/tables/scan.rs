@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use ecs_state_recorder::attributes::Item;
 use ecs_state_recorder::resource::Resource;
-use ecs_state_recorder::state::expiry::{status_placeholders, terminal_status};
+use ecs_state_recorder::state::expiry::TerminalCondition;
 use ecs_state_recorder::state::read_error::ReadError;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -26,17 +26,16 @@ pub(super) async fn tasks(
     progress: OnPage<'_>,
 ) -> Result<Vec<Key>, ReadError> {
     let stopped = which != TaskSet::Active;
-    let (status, _) = terminal_status(Resource::Task);
-    let (placeholders, values) = status_placeholders(Resource::Task);
+    let terminal = TerminalCondition::new(Resource::Task);
     let request = tables
         .client
         .scan()
         .table_name(&tables.tasks)
-        .filter_expression(format!("{} #status IN ({placeholders})", if stopped { "" } else { "NOT" }))
+        .filter_expression(format!("{}{}", if stopped { "" } else { "NOT " }, terminal.expression))
         .projection_expression(ATTRIBUTES)
-        .expression_attribute_names("#status", status)
+        .set_expression_attribute_names(Some(terminal.names))
         .expression_attribute_names("#group", "group")
-        .set_expression_attribute_values(Some(values));
+        .set_expression_attribute_values(Some(terminal.values));
     parallel(&tables.tasks, request, progress, |item| {
         let entry = Entry::from_item(item, stopped)?;
         (entry.is_in(which) && filter.admits_entry(&entry)).then(|| Key::new(&entry, stopped))
