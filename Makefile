@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .PHONY: help run watch invoke cli check test test-functions storm fuzz mutants bench validate \
 	build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
-	invoke-remote smoke reconcile redrive preflight signed-in cargo debug lock
+	invoke-remote smoke reconcile redrive replay preflight signed-in cargo debug lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -184,6 +184,9 @@ reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table)
 redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them)
 	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) \
 		$(if $(PER_SECOND),--per-second '$(PER_SECOND)') $(if $(SPOKES),--spokes '$(SPOKES)')
+
+replay: signed-in ## Replay archived events (FROM=2026-03-01T00:00Z TO=…; DRY_RUN=1 only counts them)
+	@$(OPS)/replay.py '$(STACK)' --from '$(FROM)' --to '$(TO)' $(if $(DRY_RUN),--dry-run)
 
 # ---- Tools ----
 
