@@ -158,7 +158,7 @@ preflight: signed-in
 	@$(OPS)/preflight.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
 		--package '$(PACKAGE)' --sam-options="$$SAM_OPTIONS"
 
-delete: signed-in ## Delete the stack, whatever its state; its two tables are kept
+delete: signed-in ## Delete the stack and its archive; its two tables are kept
 	@$(OPS)/stack.py delete '$(STACK)'
 
 deploy-cargo-lambda: signed-in .tools/aws/builds cargo ## Deploy only the functions

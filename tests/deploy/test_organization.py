@@ -320,15 +320,20 @@ def test_a_redrive_leaves_what_is_not_about_the_spokes_own_account_and_region(
     assert (delivered, rows()) == ([], {})
 
 
-def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, spoke, environment, across_accounts):
-    spoke(OTHER)
-    for spokes, error in [
-        ("111122223333", "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"),
-        ("111122223333/us-east-1 444455556666/us-east-1",
-         f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
-         "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"),
-    ]:
-        assert ops("redrive.py", "recorder", "--spokes", spokes, **environment) == (1, [], [error])
+def test_a_spoke_that_cannot_be_redriven_is_named_and_the_others_are_redriven(
+    aws, spoke, delivered, function, environment, across_accounts
+):
+    spoke(OUTSIDER)
+    happens(sample(PROJECT / "events/fargate-task-running.json", OUTSIDER), OUTSIDER)
+    spokes = f"444455556666/us-east-1 {'/'.join(OUTSIDER)}"
+    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **environment)
+    assert (code, lines[-1]) == (1, f"spoke {'/'.join(OUTSIDER)}: 1 sent, 0 left")
+    assert errors == [
+        f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
+        "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"]
+    assert function.answers.get(timeout=30)["outcome"] == "stored"
+    assert ops("redrive.py", "recorder", "--spokes", "111122223333", **environment) == (1, [], [
+        "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"])
 
 
 def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill_it(spoke):
