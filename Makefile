@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .PHONY: help run watch invoke cli check test test-functions storm fuzz mutants bench validate \
 	build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
-	invoke-remote smoke reconcile redrive preflight signed-in cargo debug lock
+	invoke-remote smoke reconcile redrive replay preflight signed-in cargo debug lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -158,7 +158,7 @@ preflight: signed-in
 	@$(OPS)/preflight.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
 		--package '$(PACKAGE)' --sam-options="$$SAM_OPTIONS"
 
-delete: signed-in ## Delete the stack, whatever its state; its two tables are kept
+delete: signed-in ## Delete the stack and its archive; its two tables are kept
 	@$(OPS)/stack.py delete '$(STACK)'
 
 deploy-cargo-lambda: signed-in .tools/aws/builds cargo ## Deploy only the functions
@@ -185,6 +185,9 @@ reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table)
 redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them)
 	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) \
 		$(if $(PER_SECOND),--per-second '$(PER_SECOND)') $(if $(SPOKES),--spokes '$(SPOKES)')
+
+replay: signed-in ## Replay archived events (FROM=2026-03-01T00:00Z TO=…; DRY_RUN=1 only counts them)
+	@$(OPS)/replay.py '$(STACK)' --from '$(FROM)' --to '$(TO)' $(if $(DRY_RUN),--dry-run)
 
 # ---- Tools ----
 

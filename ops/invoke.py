@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import boto3
+from boto3.dynamodb.types import TypeDeserializer
 
 import stack
 
@@ -23,4 +24,10 @@ if __name__ == "__main__":
         row = boto3.client("dynamodb").get_item(
             TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
         )
-        print(json.dumps(row.get("Item", "the row no longer exists"), indent=2, sort_keys=True))
+        if "Item" not in row:
+            sys.exit("the row no longer exists")
+        plain = TypeDeserializer().deserialize({"M": row["Item"]})
+        for attribute, value in sorted(plain.items()):
+            # Numbers are decimals, which JSON does not have.
+            number = lambda value: int(value) if value == int(value) else float(value)
+            print(f"{attribute}: {value if isinstance(value, str) else json.dumps(value, default=number)}")

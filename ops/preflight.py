@@ -95,9 +95,10 @@ def unknown(template, given):
 
 
 def alarm_topic(values):
-    topic, here = values["AlarmTopicArn"], stack.region()
-    if topic and topic.count(":") == 5 and topic.split(":")[3] != here:
-        yield f"AlarmTopicArn must be a topic in the stack's region, {here}, found {topic}"
+    here = stack.region()
+    for name in ("AlarmTopicArn", "TicketTopicArn"):
+        if values[name].count(":") == 5 and values[name].split(":")[3] != here:
+            yield f"{name} must be a topic in the stack's region, {here}, found {values[name]}"
 
 
 def clusters(template, values):

@@ -327,7 +327,8 @@ class Redrive:
 
 
 def spoke_queues(spokes, config):
-    """The queues of spokes, each an account and a region. All are looked up before the first is redriven."""
+    """The queues of spokes, each an account and a region, and one line for each queue that can't be used."""
+    queues, unusable = [], []
     for spoke in spokes.split():
         if not re.fullmatch(r"\d{12}/[a-z]{2}(-[a-z]+)+-\d", spoke):
             sys.exit(f"error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found {spoke!r}")
@@ -335,12 +336,12 @@ def spoke_queues(spokes, config):
         sqs = boto3.client("sqs", region_name=region, config=config)
         try:
             url = sqs.get_queue_url(QueueName=SPOKE_QUEUE, QueueOwnerAWSAccountId=account)["QueueUrl"]
-        except ClientError as error:
-            sys.exit(
-                f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used ({stack.error_code(error)}): "
-                "its stack must name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"
-            )
-        yield sqs, f"spoke {spoke}", url, spoke
+            queues.append((sqs, f"spoke {spoke}", url, spoke))
+        except (BotoCoreError, ClientError) as error:
+            unusable.append(f"error: the queue {SPOKE_QUEUE} of the spoke {spoke} can't be used "
+                            f"({stack.error_code(error)}): its stack must name a bus of your account, and your own "
+                            "policies must allow the queue, too (docs/organization.md)")
+    return queues, unusable
 
 
 def codes(failed):
@@ -377,11 +378,13 @@ if __name__ == "__main__":
             function, retention_days = outputs["RecorderName"], int(outputs["RetentionDays"])
             config = Config(max_pool_connections=WORKERS)
             sqs, lambda_ = boto3.client("sqs", config=config), boto3.client("lambda", config=config)
+            spokes, unusable = spoke_queues(arguments.spokes, config)
             queues = [
                 (sqs, "dead-letter queue", outputs["DeadLetterQueueUrl"], None),
-                (sqs, "failure queue", outputs["FailureQueueUrl"], None),
-                *spoke_queues(arguments.spokes, config),
+                (sqs, "failure queue", outputs["FailureQueueUrl"], None), *spokes,
             ]
+            for line in unusable:
+                print(line, file=sys.stderr)
             limits = retention_days, arguments.dry_run, arguments.force, Pace(arguments.per_second, stop)
             emptied = [Redrive((sqs, lambda_), name, url, spoke, function, *limits, stop).run()
                        for sqs, name, url, spoke in queues]
@@ -390,4 +393,4 @@ if __name__ == "__main__":
         # As in `make redrive DRY_RUN=1 | head`. Without this, Python would report the broken pipe again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    sys.exit(0 if all(emptied) else 1)
+    sys.exit(0 if all(emptied) and not unusable else 1)

@@ -23,15 +23,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 import stack
 from key_policy import allowing, as_list
 from reconcile import progress
+from replay import ARCHIVE_DELAY, described_rule, replay
 
 PROJECT = Path(__file__).parents[1]
 SAMPLE = PROJECT / "events/fargate-task-stopped.json"
 DETAIL_TYPES = ("ECS Task State Change", "ECS Container Instance State Change")
 # Of the fictional task. No real cluster should have this name.
 CLUSTER = "ecs-state-recorder-smoke"
-# AWS: an event takes up to ten minutes to reach the archive.
-ARCHIVE_DELAY, REPLAYED = timedelta(minutes=10), timedelta(hours=1)
-REPLAY_MINUTES = 15
+REPLAYED, REPLAY_MINUTES = timedelta(hours=1), 15
 POLL_SECONDS = 2
 
 
@@ -120,14 +119,14 @@ class Smoke:
 
     @cached_property
     def described_rule(self):
-        *_, bus, name = ["default", *self.outputs["RuleArn"].split("rule/")[1].split("/")]
-        return self.client("events").describe_rule(Name=name, EventBusName=bus), bus
+        return described_rule(self.outputs)
 
     def rule(self):
-        rule, bus = self.described_rule
+        rule, enable = self.described_rule
+        bus = rule["EventBusName"]
         if rule["State"] != "ENABLED":
-            raise Broken(f"{rule['Name']} is {rule['State']}, so nothing arrives: run `aws events enable-rule --name "
-                         f"{rule['Name']} --event-bus-name {bus}`, then replay the time since (docs/operations.md)")
+            raise Broken(f"{rule['Name']} is {rule['State']}, so nothing arrives: run {enable}, then `make replay` the "
+                         "time since it was disabled (docs/operations.md, Drift)")
         targets = self.client("events").list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
         ours = [target for target in targets if target["Arn"].split(":")[-1] == self.outputs["RecorderName"]]
         if not ours:
@@ -297,17 +296,18 @@ class Smoke:
                          "`aws lambda put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
 
     def alarm_topic(self):
-        topic = self.outputs.get("AlarmTopicArn")
-        if not topic:
+        if not self.outputs.get("AlarmTopicArn"):
             raise NotThere("AlarmTopicArn is empty, so alarms notify nobody")
-        try:
-            self.client("sns").get_topic_attributes(TopicArn=topic)
-        except ClientError as error:
-            owner = topic.split(":")[4]
-            whose = "" if owner == self.account else f" of another account, {owner},"
-            raise Broken(f"the topic {topic}{whose} can't be read ({stack.error_code(error)}), so alarms may notify "
-                         "nobody: deploy with the AlarmTopicArn of a topic in the stack's account and region") from None
-        return topic
+        topics = {topic: name for name in ("TicketTopicArn", "AlarmTopicArn") if (topic := self.outputs.get(name))}
+        for topic, name in topics.items():
+            try:
+                self.client("sns").get_topic_attributes(TopicArn=topic)
+            except ClientError as error:
+                owner = topic.split(":")[4]
+                whose = "" if owner == self.account else f" of another account, {owner},"
+                raise Broken(f"the topic {topic}{whose} can't be read ({stack.error_code(error)}), so alarms may notify "
+                             f"nobody: deploy with the {name} of a topic in the stack's account and region") from None
+        return " and ".join(topics)
 
     def archive(self):
         if not int(self.outputs["ArchiveDays"]):
@@ -331,21 +331,8 @@ class Smoke:
         """A replay exercises the whole path. Its events are duplicates by nature."""
         if not self.archived:
             raise NotThere("there is no archive")
-        events, name = self.client("events"), f"smoke-{self.began:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
-        end = self.began - ARCHIVE_DELAY
-        ended = lambda found: found if found["State"] in ("COMPLETED", "CANCELLED", "FAILED") else None
-        try:
-            events.start_replay(
-                ReplayName=name, EventSourceArn=self.outputs["ArchiveArn"], EventStartTime=end - REPLAYED,
-                EventEndTime=end,
-                Destination={"Arn": self.outputs["EventBusArn"], "FilterArns": [self.outputs["RuleArn"]]},
-            )
-            found = poll(lambda: ended(events.describe_replay(ReplayName=name)), REPLAY_MINUTES * 60, "replaying an hour")
-        except KeyboardInterrupt:
-            # It may not have begun.
-            with suppress(ClientError):
-                events.cancel_replay(ReplayName=name)
-            raise
+        name, end = f"smoke-{self.began:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}", self.began - ARCHIVE_DELAY
+        found = replay(self.outputs, name, end - REPLAYED, end, REPLAY_MINUTES * 60)
         if not found:
             return f"{name} is still running after {REPLAY_MINUTES} minutes: see `aws events describe-replay`"
         if found["State"] != "COMPLETED":

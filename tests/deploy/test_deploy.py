@@ -153,6 +153,9 @@ def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
         "error: template.yaml has no parameter ArchiveDay",
         f"error: AlarmTopicArn must be a topic in the stack's region, eu-west-1, found {topic}",
     ])
+    assert preflight(aws, f"TicketTopicArn={topic}") == (1, [], [
+        f"error: TicketTopicArn must be a topic in the stack's region, eu-west-1, found {topic}",
+    ])
     assert preflight(aws, f"AlarmTopicArn={topic.replace('us-east-1', REGION)} ArchiveDays=3") == (0, [], [])
     assert ops("preflight.py", "recorder", "file://none.yaml", **aws.environment()) == (
         1, [], ["error: PARAMETERS must have the form 'Name=value …', found file://none.yaml"],

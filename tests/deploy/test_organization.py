@@ -232,6 +232,7 @@ def test_a_spoke_keeps_what_it_cannot_deliver_and_reports_it(spoke):
     for alarm in alarms:
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
         assert 100 < len(alarm["AlarmDescription"]) <= 1024
+        assert alarm["AlarmDescription"].endswith("Runbook: docs/organization.md#operate")
     assert queue["MessageRetentionPeriod"] == str(14 * 24 * 60 * 60) and queue["SqsManagedSseEnabled"] == "true"
     # The queue takes messages before there is a rule.
     assert yaml_parse((PROJECT / "organization/spoke.yaml").read_text())["Resources"]["StateChanges"]["DependsOn"] == (
@@ -319,15 +320,20 @@ def test_a_redrive_leaves_what_is_not_about_the_spokes_own_account_and_region(
     assert (delivered, rows()) == ([], {})
 
 
-def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, spoke, environment, across_accounts):
-    spoke(OTHER)
-    for spokes, error in [
-        ("111122223333", "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"),
-        ("111122223333/us-east-1 444455556666/us-east-1",
-         f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
-         "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"),
-    ]:
-        assert ops("redrive.py", "recorder", "--spokes", spokes, **environment) == (1, [], [error])
+def test_a_spoke_that_cannot_be_redriven_is_named_and_the_others_are_redriven(
+    aws, spoke, delivered, function, environment, across_accounts
+):
+    spoke(OUTSIDER)
+    happens(sample(PROJECT / "events/fargate-task-running.json", OUTSIDER), OUTSIDER)
+    spokes = f"444455556666/us-east-1 {'/'.join(OUTSIDER)}"
+    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **environment)
+    assert (code, lines[-1]) == (1, f"spoke {'/'.join(OUTSIDER)}: 1 sent, 0 left")
+    assert errors == [
+        f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
+        "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"]
+    assert function.answers.get(timeout=30)["outcome"] == "stored"
+    assert ops("redrive.py", "recorder", "--spokes", "111122223333", **environment) == (1, [], [
+        "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"])
 
 
 def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill_it(spoke):
@@ -353,15 +359,20 @@ def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill
 # Reconciling the spokes.
 
 
+def documented(name):
+    """The parameters of the page's StackSet."""
+    [given] = re.findall(rf"create-stack-set --stack-set-name ecs-state-recorder-{name} .*?\n\$", PAGE, re.DOTALL)
+    return dict(re.findall(r"ParameterKey=(\w+),ParameterValue=(\S+)", given))
+
+
 @pytest.fixture
 def deployed_reconciler(aws, hub):
     with account(*OTHER):
         boto3.client("s3").create_bucket(Bucket=f"code-{OTHER[1]}")
         boto3.client("s3").put_object(Bucket=f"code-{OTHER[1]}", Key="0.1.0/reconciler.zip", Body=b"the built function")
-        return aws.create(
-            "spoke-reconciler", "organization/reconciler.yaml", CodeBucketPrefix="code", CodeKey="0.1.0/reconciler.zip",
-            TableRoleArn=hub.outputs["TableRoleArn"], TableRegion=REGION,
-        )
+        return aws.create("spoke-reconciler", "organization/reconciler.yaml", **documented("reconciler") | {
+            "CodeBucketPrefix": "code", "TableRoleArn": hub.outputs["TableRoleArn"],
+        })
 
 
 def test_a_spokes_reconciler_writes_into_the_hubs_table_by_the_role(aws, stack, deployed_reconciler, monkeypatch):
@@ -378,6 +389,7 @@ def test_a_spokes_reconciler_writes_into_the_hubs_table_by_the_role(aws, stack, 
         [task] = ecs.run_task(
             cluster="demo", taskDefinition="web", launchType="FARGATE", networkConfiguration={"awsvpcConfiguration": {
                 "subnets": [subnet["SubnetId"]], "securityGroups": [group["GroupId"]]}},
+            overrides={"containerOverrides": [{"name": "web", "environment": [{"name": "TOKEN", "value": "hunter2"}]}]},
         )["tasks"]
         keys = boto3.DEFAULT_SESSION.get_credentials()
         variables |= {
@@ -395,6 +407,16 @@ def test_a_spokes_reconciler_writes_into_the_hubs_table_by_the_role(aws, stack, 
     assert arn == task["taskArn"] and arn.startswith(f"arn:aws:ecs:{OTHER[1]}:{OTHER[0]}:task/demo/")
     assert (row["version"], row["clusterArn"]) == ({"N": "3"}, {"S": task["clusterArn"]})
     assert row["reconciled_at"]["S"] > "2026" and row["index_cluster"] == row["clusterArn"]
+    # The page's recorder redacts, and so must whatever else writes to its tables.
+    assert "TOKEN" in str(row) and "hunter2" not in str(row)
+    assert stack.properties["Recorder"]["Environment"]["Variables"]["REDACT_ENVIRONMENT"] == "true"
+
+
+def test_whatever_the_page_deploys_redacts_and_expires_as_the_recorder_does(stack):
+    template = yaml_parse((PROJECT / "organization/reconciler.yaml").read_text())["Parameters"]
+    recorder = stack.properties["Recorder"]["Environment"]["Variables"]
+    for name, variable in (("RedactEnvironment", "REDACT_ENVIRONMENT"), ("RetentionDays", "RETENTION_DAYS")):
+        assert documented("reconciler")[name] == str(recorder[variable]) and "Default" not in template[name]
 
 
 def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_its_own_rows(hub, deployed_reconciler):
@@ -436,7 +458,7 @@ def test_without_reconcilers_in_the_spokes_there_is_no_role(aws):
 
 
 def test_a_spokes_reconciler_is_the_stacks_except_for_the_tables_and_the_daily_run(aws, deployed_reconciler):
-    stack = aws.deploy("recorder")
+    stack = aws.deploy("recorder", RedactEnvironment="true")
 
     def of(stack, logical):
         text = json.dumps(stack.properties[logical])
@@ -457,12 +479,15 @@ def test_a_spokes_reconciler_is_the_stacks_except_for_the_tables_and_the_daily_r
     assert own < set(variables)
     ours["Environment"]["Variables"] = {name: variables[name] for name in set(variables) - own} | {"CLUSTER_ARNS": ""}
     assert ours == theirs
-    for logical in ("ReconcilerLogs", "ReconcilerEventInvokeConfig", "CompleteFleetRunMetric", "ScheduleRole",
-                    "FleetSchedule"):
+    for logical in ("ReconcilerLogs", "ReconcilerEventInvokeConfig", "CompleteFleetRunMetric", "DriftMetric",
+                    "ScheduleRole", "FleetSchedule"):
         assert of(deployed_reconciler, logical) == of(stack, logical)
-    alarm, theirs = of(deployed_reconciler, "ReconcileAlarm"), of(stack, "ReconcileAlarm")
-    assert 100 < len(alarm.pop("AlarmDescription")) <= 1024 and theirs.pop("AlarmDescription")
-    assert alarm == theirs
+    for logical in ("ReconcileAlarm", "DriftAlarm"):
+        alarm, theirs = of(deployed_reconciler, logical), of(stack, logical)
+        text = alarm.pop("AlarmDescription")
+        assert 100 < len(text) <= 1024 and text.endswith("Runbook: docs/organization.md#operate")
+        assert alarm.pop("AlarmActions") == alarm.pop("OKActions") == [f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"]
+        assert alarm | {"AlarmDescription": theirs["AlarmDescription"]} == theirs
 
 
 def test_a_spokes_reconcilers_policy_is_the_stacks_except_for_the_tables(stack, deployed_reconciler):
@@ -509,9 +534,11 @@ def test_a_documented_stackset_reaches_the_spokes_accounts(aws, name):
     parameters = [dict(each.split("=") for each in one.split(",")) for one in given["parameters"]]
     template = yaml_parse((PROJECT / f"organization/{name}.yaml").read_text())
     required = {key for key, parameter in template["Parameters"].items() if "Default" not in parameter}
-    assert {parameter["ParameterKey"] for parameter in parameters} == required
+    # Without the topic, a broken spoke alarms nobody.
+    assert {parameter["ParameterKey"] for parameter in parameters} == required | {"AlarmTopic"}
     for parameter in parameters:
-        assert re.fullmatch(template["Parameters"][parameter["ParameterKey"]]["AllowedPattern"], parameter["ParameterValue"])
+        given_pattern = template["Parameters"][parameter["ParameterKey"]].get("AllowedPattern", r"\d+|true|false")
+        assert re.fullmatch(given_pattern, parameter["ParameterValue"])
     client.create_stack_set(
         StackSetName=given["stack-set-name"][0],
         TemplateBody=(PROJECT / given["template-body"][0].removeprefix("file://")).read_text(),

@@ -4,7 +4,9 @@ moto's own enforcement of policies looks at no resource of most services, so eac
 evaluated here, with its action and its resource. moto does not show what CloudFormation calls on a
 deployer's behalf: for that, CloudFormation's own schemas list the actions of each resource's handlers."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -13,14 +15,17 @@ from urllib.parse import unquote, urlparse
 
 import boto3
 import pytest
+from botocore import xform_name
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.exceptions import AccessDeniedError
+from moto.events.models import events_backends
 
 from .aws import ACCOUNT, PROJECT, REGION
 from .iam import allows, as_list
 from .ops import ops
 from .test_deploy import make  # noqa: F401, a fixture
+from .test_redrive import ago
 from .test_redrive import event as task_event
 from .test_smoke import Lambda, deployed, task_stops  # noqa: F401, a fixture
 
@@ -131,7 +136,7 @@ def test_a_policy_passes_cfn_lints_checks_of_its_grammar_actions_and_resources_a
 
 
 def test_there_is_a_policy_for_each_purpose():
-    assert [path.stem for path in FILES] == ["deploy", "operate", "read"]
+    assert [path.stem for path in FILES] == ["deploy", "key", "operate", "read", "restore"]
 
 
 def operate(aws, stack):
@@ -141,13 +146,18 @@ def operate(aws, stack):
     ended = {"dry run": ops("redrive.py", NAME, "--dry-run", **environment)}
     ended["redrive"] = ops("redrive.py", NAME, **environment)
     ended["invoke-remote"] = ops("invoke.py", NAME, "events/fargate-task-running.json", **environment)
+    # An archive is new, and takes ten minutes.
+    [archive] = events_backends[ACCOUNT][REGION].archives.values()
+    archive.creation_time -= 24 * 60 * 60
+    ended["replay"] = ops("replay.py", NAME, "--from", ago(hours=2), "--to", ago(hours=1), **environment)
     task_stops()
     ended["smoke"] = ops("smoke.py", NAME, "--patience", "4", **environment)
     return {name: (code, lines, errors) for name, (code, lines, errors) in ended.items() if code}
 
 
 # moto has no reconciler to run. A replay is only cancelled by Ctrl-C, and a queue only looked up in another account.
-BESIDE = {"events:CancelReplay", "sqs:GetQueueUrl"}
+# The log's queries are the dashboard's.
+BESIDE = {"events:CancelReplay", "sqs:GetQueueUrl", "logs:StartQuery", "logs:GetQueryResults"}
 
 
 def test_an_operator_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack, deployed, enforce):
@@ -156,7 +166,9 @@ def test_an_operator_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack,
         assert operate(aws, stack) == {}
     assert denied == set()
     # Nothing is allowed that no command asks for.
-    assert asked - {"sts:GetCallerIdentity"} == actions(policy("operate")) - BESIDE
+    printed = {action for action, _, source in printed_commands() if source in OPERATES | {"docs/deploy.md"}}
+    asked -= {"sts:GetCallerIdentity"}
+    assert asked <= actions(policy("operate")) <= asked | printed | BESIDE
 
 
 @pytest.mark.parametrize("action", ["lambda:InvokeFunction", "sqs:DeleteMessage", "dynamodb:GetItem", "events:StartReplay"])
@@ -232,7 +244,10 @@ SAMS = {
 # What `make deploy` compares some parameters with.
 QUOTAS = {"dynamodb:DescribeLimits", "lambda:GetAccountSettings", "servicequotas:GetServiceQuota"}
 # Actions for stack states that these two commands do not reach.
-STATES = {"cloudformation:GetTemplate", "cloudformation:ListChangeSets"}
+STATES = {
+    "cloudformation:ContinueUpdateRollback", "cloudformation:GetTemplate", "cloudformation:ListChangeSets",
+    "cloudformation:RollbackStack",
+}
 
 
 def of_handlers(stack):
@@ -263,3 +278,82 @@ def test_make_deploy_and_make_delete_work_with_the_policy(aws, make, enforce):  
     cloudformation = {action for action in actions(policy("deploy")) if action.startswith("cloudformation:")}
     assert {action for action in asked if action.startswith("cloudformation:")} <= cloudformation
     assert cloudformation - asked <= STATES | SAMS, cloudformation - asked
+
+
+# What the tools and the pages print.
+
+
+OPERATES = {f"ops/{name}.py" for name in ("invoke", "reconcile", "redrive", "replay", "smoke")}
+# Of no single operation.
+COMMANDS = {
+    "cloudformation deploy": "cloudformation:ExecuteChangeSet", "cloudformation package": "s3:PutObject",
+    "dynamodb execute-statement": "dynamodb:PartiQLSelect", "s3 cp": "s3:PutObject",
+}
+# Commands without a policy here: those of the organization's management account and of cargo-lambda's deployment, and
+# what the README suggests instead of this project.
+OTHERS = ("docs/organization.md", "ops/cargo_lambda.py", "README.md")
+
+
+def texts(path):
+    """A page; or the strings of a program, without what it fills in."""
+    if path.suffix != ".py":
+        return [path.read_text().replace("\\\n", " ")]
+    joined = lambda node: "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return [joined(node) for node in nodes if isinstance(node, ast.JoinedStr)] + [
+        node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def printed_commands():
+    """The action of each command of the AWS CLI, the tables that it names, and its source."""
+    command = re.compile(r"(?:^\$ |`| |\()aws ([a-z0-9]+) ([a-z][a-z-]+[^`\n]*)", re.MULTILINE)
+    globs = ("*.md", "*.yaml", "docs/*.md", "ops/*.py", "organization/*")
+    pages = [path for glob in globs for path in PROJECT.glob(glob)]
+    found = []
+    for path in pages:
+        for text in texts(path):
+            for service, words in command.findall(text):
+                if service == "sso":
+                    continue
+                operation, *words = words.split()
+                if operation == "wait":
+                    operation = {"table": "describe-table"}[words.pop(0).split("-")[0]]
+                action = COMMANDS.get(f"{service} {operation}")
+                if not action:
+                    model = boto3.client(service, REGION).meta.service_model
+                    names = {xform_name(name, "-"): name for name in model.operation_names}
+                    action = f"{service}:{names[operation]}"
+                tables = [words[at + 1] for at, word in enumerate(words[:-1]) if word.endswith("table-name")]
+                found.append((ACTIONS.get(action, action), [name for name in tables if name.isalpha() or "-" in name],
+                              path.relative_to(PROJECT).as_posix()))
+    return found
+
+
+def test_every_command_that_a_tool_or_a_page_prints_is_allowed_by_a_policy():
+    commands = printed_commands()
+    assert {"events:EnableRule", "cloudformation:RollbackStack", "lambda:AddPermission", "dynamodb:CreateBackup",
+            "lambda:PutFunctionEventInvokeConfig"} <= {action for action, _, _ in commands}
+    refused = []
+    for action, tables, source in commands:
+        if source in OTHERS:
+            continue
+        names = ["operate"] if source in OPERATES else [path.stem for path in FILES]
+        on = [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in tables]
+        if not any(action in actions(policy(name)) and all(allows(policy(name), KEY, action, each) for each in on)
+                   for name in names):
+            refused.append(f"{source}: {action} {' '.join(tables)}")
+    assert refused == []
+
+
+def test_a_restored_table_needs_no_other_policies():
+    restored = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/ECSTaskState-restored"
+    for name in ("deploy", "operate", "read"):
+        assert allows(policy(name), KEY, "dynamodb:DescribeTable", restored)
+
+
+def test_with_a_key_whoever_deploys_may_let_the_services_use_it():
+    document = policy("key")
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+    for action in ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyPolicy"):
+        assert allows(document, KEY, action, key, **{"kms:GrantIsForAWSResource": "true"})
+    assert not allows(document, KEY, "kms:CreateGrant", key)

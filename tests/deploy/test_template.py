@@ -512,7 +512,7 @@ SIGNS = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
 
 
 def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_topic(aws):
-    stack = aws.deploy("recorder", AlarmTopicArn=TOPIC, SilenceAlarmHours=6)
+    stack = aws.deploy("recorder", AlarmTopicArn=TOPIC, TicketTopicArn=f"{TOPIC}-tickets", SilenceAlarmHours=6)
     names = {physical: logical for logical, physical in stack.names.items()}
 
     def watched(metric):
@@ -532,7 +532,13 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
             f" x {alarm.get('Period', 300)} s",
             alarm["TreatMissingData"],
         )
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
+        [row] = [row for row in table(OPERATIONS, "## Alarms") if row.startswith(f"| {names[alarm['AlarmName']][:-5]} |")]
+        _, _, _, notifies, runbook, _ = (cell.strip() for cell in row.split("|"))
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"page": TOPIC, "ticket": f"{TOPIC}-tickets"}[notifies]]
+        # Its description and the page lead to the same runbook.
+        [anchor] = re.findall(r"#[a-z-]+", runbook)
+        assert alarm["AlarmDescription"].endswith(f" Runbook: docs/operations.md{anchor}")
+        assert f"\n### {anchor[1:].replace('-', ' ').capitalize()}\n" in OPERATIONS
         assert 100 < len(alarm["AlarmDescription"]) <= 1024
         assert "FILL" not in str(alarm) or alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
     queue = {queue: stack.properties[f"{queue}Alarm"]["Dimensions"][0]["Value"] for queue in ("FailureQueue", "DeadLetterQueue")}
@@ -559,13 +565,16 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
         "ThrottlesAlarm": (("AWS/Lambda", "Throttles", "Recorder"), "Sum", "> 0", "3 of 3 x 300 s", good),
         "DynamoDBThrottlingAlarm": (
             ("AWS/DynamoDB", "WriteThrottleEvents", "TaskTable"),
+            ("AWS/DynamoDB", "WriteThrottleEvents", "TaskTable", "by_cluster"),
             ("AWS/DynamoDB", "WriteThrottleEvents", "ContainerInstanceTable"),
             "Sum", "> 0", "3 of 4 x 300 s", good),
         "LagAlarm": (("ecs-state-recorder/recorder", "Lag"), "p90", "> 60000", "3 of 3 x 300 s", good),
-        "DurationAlarm": (("AWS/Lambda", "Duration", "Recorder"), "Maximum", "> 12000", "1 of 1 x 300 s", good),
+        "DurationAlarm": (("AWS/Lambda", "Duration", "Recorder"), "Maximum", "> 12000", "2 of 12 x 300 s", good),
         "ReconcileAlarm": (
             ("ecs-state-recorder/recorder", "CompleteFleetRuns"), "Sum", "< 1", "12 of 12 x 300 s", bad),
-        "DriftAlarm": (("ecs-state-recorder/recorder", "Drift"), "Sum", "> 0", "1 of 1 x 300 s", good),
+        "TableRunAlarm": (
+            ("ecs-state-recorder/recorder", "CompleteTableRuns"), "Sum", "< 1", "50 of 50 x 3600 s", bad),
+        "DriftAlarm": (("ecs-state-recorder/recorder", "Drift"), "Sum", "> 0", "2 of 24 x 300 s", good),
         "SilenceAlarm": (("AWS/Lambda", "Invocations", "Recorder"), "Sum", "< 1", "6 of 6 x 3600 s", bad),
     }
     # The longest configurable silence is CloudWatch's own limit.
@@ -585,8 +594,31 @@ def test_the_age_alarms_go_off_before_the_queues_delete_messages(stack):
 
 def test_without_a_topic_the_alarms_exist_and_notify_nobody(stack):
     alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert len(alarms) == 13
+    assert len(alarms) == 14
     assert all(alarm.get("AlarmActions", []) == alarm.get("OKActions", []) == [] for alarm in alarms)
+
+
+def test_tickets_reach_their_topic_without_one_for_pages_and_that_one_without_their_own(aws):
+    def topics(**topics):
+        aws.deploy("recorder", **topics)
+        alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        boto3.client("cloudformation").delete_stack(StackName="recorder")
+        for table in (TASKS, CONTAINER_INSTANCES):
+            boto3.client("dynamodb").delete_table(TableName=table)
+        return {alarm["AlarmName"].split("-")[1]: alarm.get("AlarmActions", []) for alarm in alarms}
+
+    both = topics(AlarmTopicArn=TOPIC)
+    assert (both["LagAlarm"], both["DurationAlarm"]) == ([TOPIC], [TOPIC])
+    only = topics(TicketTopicArn=TOPIC)
+    assert (only["LagAlarm"], only["DurationAlarm"]) == ([], [TOPIC])
+
+
+def test_throttles_are_intended_with_a_reservation_and_the_alarm_says_so(aws, stack):
+    text = stack.properties["ThrottlesAlarm"]["AlarmDescription"]
+    assert "Raise the account's limit" in text and "leave it" not in text
+    reserved = aws.deploy("reserved", ReservedConcurrency=5, CreateTables="false")
+    text = reserved.properties["ThrottlesAlarm"]["AlarmDescription"]
+    assert "ReservedConcurrency does so to protect the tables: leave it" in text and "Raise" not in text
 
 
 def metric_filters(stack, log="RecorderLogs"):
@@ -622,6 +654,8 @@ def test_the_reconcilers_log_line_becomes_metrics(stack):
     } == {
         "CompleteFleetRuns": (
             '{ $.message = "run" && $.scope = "fleet" && $.complete IS TRUE && $.failures = 0 }', "1"),
+        "CompleteTableRuns": (
+            '{ $.message = "run" && $.scope = "table" && $.complete IS TRUE && $.failures = 0 }', "1"),
         "Drift": ('{ $.message = "run" && $.drift >= 0 }', "$.drift"),
         "RunFailures": ('{ $.message = "run" && $.failures >= 0 }', "$.failures"),
     }
@@ -658,6 +692,11 @@ def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_recon
         for metric in widgets[title]["metrics"]
     )
     assert {metric[3] for metric in widgets["The tables' writes"]["metrics"]} == {TASKS, CONTAINER_INSTANCES}
+    index = [TASKS, "GlobalSecondaryIndexName", "by_cluster"]
+    assert [metric[1:] for metric in widgets["The tables' writes"]["metrics"] if "Throttle" in metric[1]] == [
+        [name, "TableName", *of] for name in ("WriteThrottleEvents", "WriteKeyRangeThroughputThrottleEvents")
+        for of in ([TASKS], [CONTAINER_INSTANCES], index)
+    ]
     assert {(metric[0], metric[1]) for metric in widgets["The reconciler"]["metrics"]} == {
         ("ecs-state-recorder/recorder", name) for name in metric_filters(stack, "ReconcilerLogs")
     }
@@ -728,7 +767,7 @@ def test_without_schedules_the_reconciler_can_still_be_run_and_nobody_waits_for_
     stack = aws.deploy("recorder", ReconcileMinutes=0)
     assert stack.status == "CREATE_COMPLETE"
     assert set(stack.cloudformation["Resources"]) - set(stack.names) == {
-        "FleetSchedule", "ReconcileAlarm", "ScheduleRole", "SilenceAlarm", "TableSchedule",
+        "FleetSchedule", "ReconcileAlarm", "ScheduleRole", "SilenceAlarm", "TableRunAlarm", "TableSchedule",
     }
     assert boto3.client("scheduler").list_schedules()["Schedules"] == []
     assert stack.outputs["ReconcilerName"] == stack.names["Reconciler"]
@@ -767,7 +806,7 @@ def test_the_texts_say_that_redaction_covers_the_rows_only(stack):
 
 
 def test_the_texts_say_which_topic_no_alarm_reaches(stack):
-    for text in (stack.template["Parameters"]["AlarmTopicArn"]["Description"], section(DEPLOY, "### Alarm topic")):
+    for text in (stack.template["Parameters"]["AlarmTopicArn"]["Description"], section(DEPLOY, "### Alarm topics")):
         assert "must be in the stack's region" in text and "alias/aws/sns" in text
 
 
@@ -856,10 +895,10 @@ def test_the_docs_say_which_parameters_replace_what(stack):
 # The documented AWS CLI commands. The AWS CLI is not installed here, but it has the SDK's operations and options.
 
 
-def commands(page, heading):
-    """The commands in the first block under a heading, each split into words."""
-    block = re.search(r"```console\n(.*?)```", section(page, heading), re.DOTALL)[1]
-    return [shlex.split(command) for command in re.split(r"^\$ ", block.replace("\\\n", " "), flags=re.MULTILINE)[1:]]
+def commands(page, heading, blocks=1):
+    """The commands in the first blocks under a heading, each split into words."""
+    text = "".join(re.findall(r"```console\n(.*?)```", section(page, heading), re.DOTALL)[:blocks])
+    return [shlex.split(command) for command in re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]]
 
 
 def run(aws_cli, service, *words):
@@ -888,34 +927,34 @@ def run(aws_cli, service, *words):
     call(**parameters)
 
 
-def test_the_documented_commands_to_restore_a_table_result_in_one_like_the_templates(aws, stack):
+def test_the_documented_commands_to_restore_a_table_replace_it_by_one_like_the_templates(aws, stack):
     client = boto3.client("dynamodb")
     client.put_item(TableName=TASKS, Item={"taskArn": {"S": "arn"}, "version": {"N": "1"}})
-    *restoring, (make, deploy, parameters) = commands(OPERATIONS, "## Restore a table")
-    assert len(restoring) == 7
-    for words in restoring:
-        run(*words)
-    restored = f"{TASKS}-restored"
 
-    def settings(table):
-        described = client.describe_table(TableName=table)["Table"]
-        wanted = ("KeySchema", "AttributeDefinitions", "StreamSpecification")
+    def settings():
+        described = client.describe_table(TableName=TASKS)["Table"]
+        wanted = ("KeySchema", "AttributeDefinitions", "StreamSpecification", "TableArn")
         return (
             {name: described[name] for name in wanted},
             [index["IndexName"] for index in described.get("GlobalSecondaryIndexes", [])],
-            client.describe_time_to_live(TableName=table)["TimeToLiveDescription"],
-            client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"][
+            client.describe_time_to_live(TableName=TASKS)["TimeToLiveDescription"],
+            client.describe_continuous_backups(TableName=TASKS)["ContinuousBackupsDescription"][
                 "PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"],
-            client.scan(TableName=table)["Items"],
+            client.scan(TableName=TASKS)["Items"],
         )
 
-    assert settings(restored) == settings(TASKS)
-    assert client.describe_table(TableName=restored)["Table"]["DeletionProtectionEnabled"]
-    assert (make, deploy) == ("make", "deploy")
-    words = dict(word.split("=") for word in parameters.removeprefix("PARAMETERS=").split())
-    restored_stack = aws.deploy("existing", **words)
-    assert restored_stack.outputs["TaskTableName"] == restored
-    assert restored_stack.outputs["ContainerInstanceTableName"] == stack.outputs["ContainerInstanceTableName"]
+    before, rule = settings(), stack.names["RecorderStateChanges"]
+    client.update_table(TableName=TASKS, DeletionProtectionEnabled=True)
+    states = []
+    for words in commands(OPERATIONS, "## Restore a table", blocks=2):
+        backups = client.list_backups()["BackupSummaries"]
+        last = {"events": rule, "dynamodb": backups[-1]["BackupArn"] if backups else "no backup"}
+        run(*(last[words[1]] if word == "…" else word for word in words))
+        states.append(boto3.client("events").describe_rule(Name=rule)["State"])
+    assert settings() == before and client.describe_table(TableName=TASKS)["Table"]["DeletionProtectionEnabled"]
+    # From before the deletion until the table is whole again.
+    assert [state for state, before in zip(states, ["", *states]) if state != before] == ["ENABLED", "DISABLED", "ENABLED"]
+    assert states[-2:] == ["DISABLED", "ENABLED"]
 
 
 def test_existing_tables_can_be_used(aws):
