@@ -95,7 +95,7 @@ fn a_diagnosis_is_serialized_with_these_eight_keys() {
             "cause": null,
             "summary": "ECS gave no reason",
             "actor": "unknown",
-            "advice": "Look at the logs of the containers, and at the service's events around that time.",
+            "advice": "Check the containers' logs and the service's events around that time.",
             "transient": null,
             "container": null,
             "evidence": null,
@@ -784,7 +784,7 @@ fn the_sentence_names_what_failed() {
         ("TaskFailedToStart: AGENT", "the task could not be placed: the ECS agent of the instance is disconnected"),
         (
             "CannotStartContainerError: driver failed: Bind for 0.0.0.0:80 failed: port is already allocated",
-            "container \"web\" could not be started: the host's port is already in use",
+            "container \"web\" could not be started: the host port is already in use",
         ),
         (
             "ResourceInitializationError: failed to download env files: NoSuchKey: s3://acme/prod.env",
@@ -815,12 +815,12 @@ fn the_redacted_summary_has_the_facts_but_no_command_and_no_unknown_text() {
     let found = diagnose(&task("TaskFailedToStart", "", &[("web", None, exec), ("db", None, "Odd: hunter2")]));
     assert_eq!(
         found.summary,
-        "the command \"deploy --token hunter2\" of container \"web\" was not found; of container \"db\", ECS says \"Odd: \
+        "the command \"deploy --token hunter2\" of container \"web\" was not found; ECS says of container \"db\": \"Odd: \
          hunter2\""
     );
     assert_eq!(found.redacted_summary(), "the command of container \"web\" was not found");
     let unknown = diagnose(&started("", "Odd: hunter2", &[("web", None, "")]));
-    assert_eq!(unknown.redacted_summary(), "ECS gave a reason that is not known here");
+    assert_eq!(unknown.redacted_summary(), "ECS gave an unrecognized reason");
     // A person can write a sentence of ECS, too.
     let sentence = diagnose(&started("UserInitiated", "Task failed ELB health checks in (elb hunter2)", &[]));
     assert_eq!(sentence.summary, "the load balancer found the task unhealthy in \"hunter2\"");

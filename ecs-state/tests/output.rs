@@ -275,7 +275,7 @@ async fn a_running_task_on_ec2_is_shown_with_its_ports_and_until_now() {
 
 Why it is being stopped
   StoppedByUser: the task is being stopped: StopTask was called: \"retire old worker\"
-  what to do        Nothing to do if it was intended; if not, look up in CloudTrail who called StopTask.
+  what to do        Nothing to do if this was intended; if not, check CloudTrail for who called StopTask.
   who can act       caller
   a retry may help  no
   stop code         UserInitiated

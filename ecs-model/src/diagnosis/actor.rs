@@ -19,17 +19,17 @@ words! {
         Aws = "aws",
         /// There is nothing to do.
         Nobody = "nobody",
-        /// It can't be told.
+        /// Unknown.
         Unknown = "unknown",
     }
 }
 
 words! {
-    /// How a stop counts for whoever counts or announces stops.
+    /// How to count or announce a stop.
     Kind ("kind") {
-        /// Somebody or something wanted it: a scale-in, a deployment, a call of `StopTask`, a finished job.
+        /// It was intended: a scale-in, a deployment, a call of `StopTask`, a finished job.
         Expected = "expected",
-        /// Its host went away, or AWS did not provide one in time.
+        /// Its host went away, or AWS was too slow to provide something.
         Interrupted = "interrupted",
         /// It failed.
         Failed = "failed",

@@ -1,4 +1,4 @@
-//! Why something failed of a task that never started.
+//! Why a task never started.
 
 use std::sync::LazyLock;
 
@@ -9,15 +9,15 @@ use super::text::Text;
 use Code::{RuntimeTimeout, VolumeFailed};
 
 words! {
-    /// Why something failed of a task that never started. The names are an interface.
+    /// Why a task never started. The names are an interface: people filter and count by them.
     Cause ("cause") {
         /// It was built for another processor or operating system.
         WrongPlatform = "WrongPlatform",
-        /// There is nothing left: of a disk, of a subnet's addresses, of instances' resources, of a quota.
+        /// A disk is full, or a subnet's addresses, the instances' resources or a quota are used up.
         Exhausted = "Exhausted",
         /// It is malformed, or does not fit the rest of the task definition.
         Invalid = "Invalid",
-        /// There were too many requests.
+        /// Too many requests were made.
         RateLimited = "RateLimited",
         /// The other end could not be reached.
         Unreachable = "Unreachable",
@@ -31,22 +31,22 @@ words! {
 }
 
 struct Row {
-    /// `None`: none of the causes below, whatever they look like.
+    /// `None`: not one of the causes below, despite the same words.
     cause: Option<Cause>,
-    /// The only code of which this row counts.
+    /// The only code that this row applies to.
     only: Option<Code>,
-    says: &'static [&'static str],
+    phrases: &'static [&'static str],
 }
 
-const fn row(cause: Cause, says: &'static [&'static str]) -> Row {
-    Row { cause: Some(cause), only: None, says }
+const fn row(cause: Cause, phrases: &'static [&'static str]) -> Row {
+    Row { cause: Some(cause), only: None, phrases }
 }
 
-/// The causes, in the order in which a text is compared with them. A cause has several rows where its words mean
-/// different things beside those of another.
+/// The causes, in order of precedence. A cause has several rows if some of its phrases take precedence over those of
+/// another cause and others do not.
 static ROWS: &[Row] = &[
     // The kernel's limit of control groups, not a full disk.
-    Row { cause: None, only: None, says: &["‹cgroup› … no space left on device"] },
+    Row { cause: None, only: None, phrases: &["‹cgroup› … no space left on device"] },
     row(
         Cause::WrongPlatform,
         &[
@@ -121,7 +121,7 @@ static ROWS: &[Row] = &[
             "unable to assume",
             "Check that the role has the permissions",
             "operation not permitted",
-            // Of Amazon ECR, whose registry says so of what exists, too.
+            // Amazon ECR also says this about repositories that exist.
             "pull access denied for ‹ecr›",
             "pull access denied for repository ‹ecr›",
         ],
@@ -129,7 +129,7 @@ static ROWS: &[Row] = &[
     row(
         Cause::NotFound,
         &[
-            // Other registries say these of what does not exist.
+            // Other registries say these about what does not exist.
             "pull access denied",
             "requested access to the resource is denied",
             "authentication required",
@@ -143,7 +143,7 @@ static ROWS: &[Row] = &[
             "ParameterNotFound…",
             "can't find",
             "cannot find",
-            // What SSM calls those that are missing.
+            // SSM's words for missing parameters.
             "invalid parameters:",
             "invalid ssm parameters:",
             "did not contain json key",
@@ -153,7 +153,7 @@ static ROWS: &[Row] = &[
             "NoSuchKey",
         ],
     ),
-    Row { cause: Some(Cause::NotFound), only: Some(VolumeFailed), says: &["No such file or directory"] },
+    Row { cause: Some(Cause::NotFound), only: Some(VolumeFailed), phrases: &["No such file or directory"] },
     row(
         Cause::Unreachable,
         &[
@@ -180,17 +180,17 @@ static ROWS: &[Row] = &[
             "failed due to timeout",
         ],
     ),
-    Row { cause: Some(Cause::Unreachable), only: Some(VolumeFailed), says: &["Failed to resolve"] },
+    Row { cause: Some(Cause::Unreachable), only: Some(VolumeFailed), phrases: &["Failed to resolve"] },
     row(Cause::Timeout, &["timed out", "timeout wait…"]),
 ];
 
 static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
-    let row = |(index, row): (usize, &Row)| row.says.iter().map(move |said| (index, (*said).to_owned()));
+    let row = |(index, row): (usize, &Row)| row.phrases.iter().map(move |phrase| (index, (*phrase).to_owned()));
     Patterns::new(ROWS.iter().enumerate().flat_map(row))
 });
 
 impl Cause {
-    /// The cause that the texts of a code tell: the first one that tells any.
+    /// The cause in the first text of a code that contains one.
     pub(super) fn of<'t: 'x, 'x>(code: Code, texts: impl Iterator<Item = &'x Text<'t>>) -> Option<Self> {
         texts.into_iter().find_map(|text| {
             let row = PATTERNS.rows(text).iter().map(|row| &ROWS[row]).find(|row| match row.only {

@@ -1,11 +1,11 @@
-//! What happened, and what to do about it, for each code.
+//! What happened and what to do about it, code by code.
 
 use super::causes::Cause;
 use super::codes::Code;
 use super::facts::Facts;
 use super::failure::Failure;
 use super::gate::Finding;
-use super::said::{Ended, Said, Statement};
+use super::report::{Ended, Report, Statement};
 use super::subject::Subject;
 use crate::StopCode;
 use crate::arn::last_part;
@@ -19,7 +19,8 @@ pub(super) struct Clause {
     pub(super) advice: String,
 }
 
-const SUPPORT: &str = "if that keeps happening, open a case with AWS Support";
+const UNRECOGNIZED: &str = "ECS gave an unrecognized reason";
+const SUPPORT: &str = "if this keeps happening, open a case with AWS Support";
 
 impl Clause {
     fn new(summary: impl Into<String>, advice: impl Into<String>) -> Self {
@@ -32,8 +33,8 @@ impl Clause {
     }
 
     #[expect(clippy::too_many_lines, reason = "an arm for each code")]
-    pub(super) fn about(said: &Said, finding: &Finding, cause: Option<Cause>) -> Self {
-        let task = said.task;
+    pub(super) fn about(report: &Report, finding: &Finding, cause: Option<Cause>) -> Self {
+        let task = report.task;
         let ended = finding.ended;
         let name = ended.and_then(Ended::name);
         let container = named("a", "container", name);
@@ -44,7 +45,7 @@ impl Clause {
         let host = task.container_instance_arn.as_deref().map(last_part);
         let restart = |remark: &str| {
             if task.service_name().is_some() {
-                format!("Nothing to do, the service starts another task; {remark}.")
+                format!("Nothing to do: the service starts another task; {remark}.")
             } else {
                 format!("Start the task again; {remark}.")
             }
@@ -76,7 +77,8 @@ impl Clause {
             | Code::ContainerStartFailed
             | Code::StartupFailed => {
                 let subject = Subject::new(finding, &facts);
-                let Failure { reason, advice } = Failure::new(finding.code, cause, &subject, &facts, said.is_fargate());
+                let Failure { reason, advice } =
+                    Failure::new(finding.code, cause, &subject, &facts, report.is_fargate());
                 let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
                 Self::new(format!("{} {}{reason}", subject.name, subject.kind.failure), advice)
             }
@@ -90,7 +92,8 @@ impl Clause {
                     (
                         "was not found",
                         format!(
-                            "Correct the command or entry point of {} in the task definition, or add the program to its \
+                            "Correct the command or entry point of {} in the task definition, or add the program to \
+                             its \
                              image.",
                             the_container()
                         ),
@@ -119,18 +122,19 @@ impl Clause {
             Code::RuntimeTimeout if finding.statement.is_some_and(Statement::is_of_the_stop) => Self::new(
                 slow_stop(name),
                 format!(
-                    "Check the container runtime of the instance, and whether {} ends on SIGTERM within its stopTimeout.",
+                    "Check the container runtime of the instance, and whether {} ends on SIGTERM within its \
+                     stopTimeout.",
                     the_container()
                 ),
             ),
             Code::RuntimeTimeout => Self::new(
                 format!("the container runtime took too long to start {container}"),
-                if said.is_fargate() {
+                if report.is_fargate() {
                     restart(SUPPORT)
                 } else {
                     format!(
                         "Check the disk, the CPU load and the container runtime of the instance, which was too slow to \
-                         start {}, and replace the instance if that persists.",
+                         start {}, and replace the instance if this persists.",
                         the_container()
                     )
                 },
@@ -140,20 +144,23 @@ impl Clause {
                 format!("Read the last log lines of {} and debug the crash.", the_container()),
             ),
             Code::Killed => Self::new(
-                format!("{container} was killed (exit code 137), likely for its memory, though ECS does not say so"),
                 format!(
-                    "Compare the memory use of {} with its limit and raise the limit if they meet, or find out what \
-                     killed it.",
+                    "{container} was killed (exit code 137), probably for exceeding its memory, though ECS does \
+                 not say so"
+                ),
+                format!(
+                    "Compare the memory use of {} with its limit: raise the limit if it was reached, otherwise find \
+                     out what killed it.",
                     the_container()
                 ),
             ),
             Code::Terminated => Self::new(
                 if exited == 0 {
-                    format!("{container} ended when it was told to (exit code 0)")
+                    format!("{container} shut down when asked to (exit code 0)")
                 } else {
-                    format!("{container} ended on SIGTERM (exit code {exited}), as a stop normally goes")
+                    format!("{container} exited on SIGTERM (exit code {exited}), as in a normal stop")
                 },
-                format!("Nothing to do: {} shut down when it was asked to.", the_container()),
+                format!("Nothing to do: {} shut down when asked to.", the_container()),
             ),
             Code::ApplicationError => Self::new(
                 format!("{container} ended with exit code {exited}"),
@@ -170,8 +177,8 @@ impl Clause {
                          running"
                     ),
                     format!(
-                        "Find out in the logs of {} why it ended, since service {service:?} keeps starting it again; \
-                         run a job outside of a service.",
+                        "Find out from the logs of {} why it exited, since service {service:?} keeps restarting it; \
+                         run jobs outside of a service.",
                         the_container()
                     ),
                 ),
@@ -182,8 +189,8 @@ impl Clause {
                 Self::new(
                     format!("the load balancer found the task unhealthy{place}"),
                     format!(
-                        "Check that the application answers the health check of {} in time, also while it starts, and \
-                         that its security group lets the load balancer in.",
+                        "Check that the application answers the health check of {} in time, even during startup, and \
+                         that its security group admits the load balancer.",
                         target.as_deref().unwrap_or("the load balancer")
                     ),
                 )
@@ -191,7 +198,8 @@ impl Clause {
             Code::HealthCheckFailed => Self::new(
                 format!("{container} failed its health check"),
                 format!(
-                    "Run the health check of {} by hand and read its logs; if it only starts slowly, raise startPeriod.",
+                    "Run the health check of {} manually and read its logs; if it just starts slowly, raise \
+                     startPeriod.",
                     the_container()
                 ),
             ),
@@ -207,7 +215,8 @@ impl Clause {
                 Self::new(
                     format!("{} was stopped or terminated", with_name("the task's instance", instance)),
                     format!(
-                        "Look up what ended {} in Auto Scaling's activity history and CloudTrail, unless it was intended.",
+                        "Look up what ended {} in Auto Scaling's activity history and CloudTrail, unless this was \
+                         intended.",
                         named("the", "instance", instance)
                     ),
                 )
@@ -215,7 +224,7 @@ impl Clause {
             Code::InstanceDeregistered => Self::new(
                 format!("{} was deregistered by force", with_name("the task's container instance", host)),
                 format!(
-                    "Look up in CloudTrail who deregistered {}, and have instances drained first.",
+                    "Check CloudTrail for who deregistered {}; drain instances before deregistering them.",
                     named("the", "container instance", host)
                 ),
             ),
@@ -224,7 +233,7 @@ impl Clause {
                 restart("AWS moves tasks off a host before maintaining it"),
             ),
             Code::SpotInterruption => {
-                let has_started = said.has_started() || said.containers.iter().any(Ended::has_run);
+                let has_started = report.has_started() || report.containers.iter().any(Ended::has_run);
                 let summary = "AWS reclaimed the Spot capacity that the task ran on";
                 Self::new(
                     match facts.id("i-").or(host) {
@@ -232,18 +241,21 @@ impl Clause {
                         None if has_started => summary.to_owned(),
                         None => "AWS had no Spot capacity for the task, or reclaimed it".to_owned(),
                     },
-                    restart("run on demand what must not be interrupted, since AWS reclaims Spot capacity at any time"),
+                    restart("use on-demand capacity for tasks that must not be interrupted"),
                 )
             }
             Code::HostLeaving => {
-                let state = match said.stop_code {
+                let state = match report.stop_code {
                     Some(StopCode::InfrastructureHealth) => "is unhealthy",
                     Some(StopCode::TerminationNotice) => "is about to be terminated",
                     _ => "is draining",
                 };
                 Self::new(
                     format!("{} {state}", with_name("the host that the task ran on", host)),
-                    restart("if the host was not meant to leave, look up why in Auto Scaling's activity history"),
+                    restart(
+                        "if the host was not meant to go away, check Auto Scaling's activity history for the \
+                     reason",
+                    ),
                 )
             }
             Code::StoppedByUser => {
@@ -251,7 +263,7 @@ impl Clause {
                 let reason = text.map_or(String::new(), |text| format!(": {:?}", text.raw));
                 Self::new(
                     format!("{redacted}{reason}"),
-                    "Nothing to do if it was intended; if not, look up in CloudTrail who called StopTask.",
+                    "Nothing to do if this was intended; if not, check CloudTrail for who called StopTask.",
                 )
                 .redacted(redacted)
             }
@@ -259,15 +271,15 @@ impl Clause {
                 format!("{container} did not end on SIGTERM and was killed after its stopTimeout (exit code 137)"),
                 format!("Make {} end on SIGTERM, or raise its stopTimeout in the task definition.", the_container()),
             ),
-            Code::Unknown => match text.map(|text| text.raw).or(said.stop_code.map(StopCode::as_str)) {
+            Code::Unknown => match text.map(|text| text.raw).or(report.stop_code.map(StopCode::as_str)) {
                 Some(text) => Self::new(
-                    format!("ECS says {text:?}, which is not a reason that is known here"),
-                    "Read what ECS says, then the logs of the containers around that time.",
+                    format!("{UNRECOGNIZED}: {text:?}"),
+                    "Read the reason, then the containers' logs around that time.",
                 )
-                .redacted("ECS gave a reason that is not known here"),
+                .redacted(UNRECOGNIZED),
                 None => Self::new(
                     "ECS gave no reason",
-                    "Look at the logs of the containers, and at the service's events around that time.",
+                    "Check the containers' logs and the service's events around that time.",
                 ),
             },
         }

@@ -1,4 +1,4 @@
-//! What failed or ended a task, and what tells it.
+//! What failed or ended a task, and what indicates it.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use Ending::{ByItself, FromOutside, NeverStarted};
 pub(super) enum Ending {
     /// Something stopped it.
     FromOutside,
-    /// A container of it ended.
+    /// One of its containers ended.
     ByItself,
     /// It never ran.
     NeverStarted,
@@ -20,19 +20,19 @@ pub(super) enum Ending {
 
 /// A code's row.
 struct Row {
-    /// How a task of this code ended.
+    /// How a task with this code ended.
     ends: &'static [Ending],
-    /// Phrases that tell it.
-    says: &'static [&'static str],
-    /// Whole sentences of ECS that tell it even where a person could have written them.
+    /// Phrases that indicate it.
+    phrases: &'static [&'static str],
+    /// Whole sentences of ECS, which indicate it even where a person could have written them.
     sentences: &'static [&'static str],
-    /// Stop codes that tell it, without a text.
+    /// Stop codes that indicate it without a text.
     stop_codes: &'static [&'static str],
-    /// Exit codes that tell it of a container that ended by itself.
+    /// Exit codes of a container that ended by itself.
     exit_codes: &'static [i64],
 }
 
-const ROW: Row = Row { ends: &[NeverStarted], says: &[], sentences: &[], stop_codes: &[], exit_codes: &[] };
+const ROW: Row = Row { ends: &[NeverStarted], phrases: &[], sentences: &[], stop_codes: &[], exit_codes: &[] };
 
 /// The enum and its rows, in one list. Texts are compared with the rows in this order.
 macro_rules! codes {
@@ -50,15 +50,15 @@ codes! {
     /// It was killed for exceeding its memory.
     OutOfMemory {
         ends: &[ByItself, NeverStarted],
-        says: &["OutOfMemoryError…", "OutOfMemory:", "OOM-killed"],
+        phrases: &["OutOfMemoryError…", "OutOfMemory:", "OOM-killed"],
     }
     /// An image could not be pulled.
     ImagePullFailed {
-        says: &["CannotPull…"],
+        phrases: &["CannotPull…"],
     }
     /// Secrets, parameters or the login to a registry could not be fetched.
     SecretsUnavailable {
-        says: &[
+        phrases: &[
             "unable to pull secrets or registry auth",
             "unable to retrieve secret…",
             "unable to retrieve ecr registry auth",
@@ -69,7 +69,7 @@ codes! {
     }
     /// Logging could not be set up.
     LoggingFailed {
-        says: &[
+        phrases: &[
             "failed to validate logger args",
             "failed to initialize logging driver",
             "awslogs-region is required",
@@ -81,7 +81,7 @@ codes! {
     }
     /// A volume could not be created, attached or mounted.
     VolumeFailed {
-        says: &[
+        phrases: &[
             "EFS utils",
             "EFS volume…",
             "EFS file system…",
@@ -98,7 +98,7 @@ codes! {
     }
     /// A network interface could not be created or attached.
     NetworkFailed {
-        says: &[
+        phrases: &[
             "Unexpected EC2 error while attempting to … network interface",
             "Unable to attach network interface",
             "Network interface provision complete error…",
@@ -111,7 +111,7 @@ codes! {
     }
     /// No instance may or can run it.
     PlacementFailed {
-        says: &[
+        phrases: &[
             "^AGENT$",
             "^ATTRIBUTE$",
             "^LOCATION$",
@@ -123,17 +123,18 @@ codes! {
     }
     /// There is no capacity for it.
     CapacityUnavailable {
-        says: &[
+        phrases: &[
             "RESOURCE:…",
             "Capacity is unavailable at this time",
             "unable to place a task",
             "You've reached the limit on the number of tasks",
         ],
-        sentences: &["Capacity is unavailable at this time. Please try again later or in a different availability zone"],
+        sentences: &["Capacity is unavailable at this time. Please try again later or in a different availability \
+         zone"],
     }
     /// AWS was too slow to provide something.
     SlowProvisioning {
-        says: &[
+        phrases: &[
             "Timeout waiting for network interface provisioning",
             "Timeout waiting for EphemeralStorage provisioning",
         ],
@@ -145,7 +146,7 @@ codes! {
     /// A container's command is missing from its image, or not executable.
     CommandNotFound {
         ends: &[ByItself, NeverStarted],
-        says: &[
+        phrases: &[
             "executable file not found",
             "exec … permission denied",
             "exec … no such file or directory",
@@ -157,15 +158,15 @@ codes! {
     /// The container runtime was too slow.
     RuntimeTimeout {
         ends: &[ByItself, NeverStarted],
-        says: &["DockerTimeoutError", "ContainerRuntimeTimeoutError", "Could not transition to … timed out"],
+        phrases: &["DockerTimeoutError", "ContainerRuntimeTimeoutError", "Could not transition to … timed out"],
     }
     /// The container runtime could not start a container.
     ContainerStartFailed {
-        says: &["CannotStartContainerError", "CannotCreateContainerError", "CannotInspectContainerError"],
+        phrases: &["CannotStartContainerError", "CannotCreateContainerError", "CannotInspectContainerError"],
     }
     /// Something else that the task needs at its start could not be set up.
     StartupFailed {
-        says: &["ResourceInitializationError", "unable to assume the role"],
+        phrases: &["ResourceInitializationError", "unable to assume the role"],
     }
     /// It crashed: a segmentation fault, an abort, an arithmetic error, an illegal instruction.
     Crashed {
@@ -177,7 +178,7 @@ codes! {
     Killed {
         ends: &[ByItself],
     }
-    /// It ended on SIGTERM, as a stop normally goes.
+    /// It exited on SIGTERM, as in a normal stop.
     Terminated {
         ends: &[ByItself],
     }
@@ -193,19 +194,19 @@ codes! {
     /// The load balancer found it unhealthy.
     LoadBalancerUnhealthy {
         ends: &[FromOutside],
-        says: &["failed ELB health checks"],
+        phrases: &["failed ELB health checks"],
         sentences: &["Task failed ELB health checks", "Task failed ELB health checks in (…)"],
     }
     /// A container failed its own health check.
     HealthCheckFailed {
         ends: &[FromOutside],
-        says: &["failed container health checks"],
+        phrases: &["failed container health checks"],
         sentences: &["Task failed container health checks"],
     }
     /// A scale-in or a deployment stopped it.
     ScaledIn {
         ends: &[FromOutside],
-        says: &["Scaling activity initiated by"],
+        phrases: &["Scaling activity initiated by"],
         sentences: &[
             "Scaling activity initiated by (…)",
             "Scaling activity initiated by deployment ‹path›",
@@ -214,7 +215,7 @@ codes! {
     /// Its instance was stopped or terminated.
     InstanceTerminated {
         ends: &[FromOutside],
-        says: &["Host EC2 (instance … terminated", "Host EC2 (instance … stopped"],
+        phrases: &["Host EC2 (instance … terminated", "Host EC2 (instance … stopped"],
         sentences: &[
             "Host EC2 (instance …) terminated",
             "Host EC2 (instance …) stopped",
@@ -224,13 +225,13 @@ codes! {
     /// Its instance was deregistered by force.
     InstanceDeregistered {
         ends: &[FromOutside],
-        says: &["deregistration forced by user"],
+        phrases: &["deregistration forced by user"],
         sentences: &["Container instance deregistration forced by user"],
     }
     /// AWS retires or maintains the host.
     HostMaintenance {
         ends: &[FromOutside],
-        says: &["performing maintenance on the underlying infrastructure", "scheduled for retirement"],
+        phrases: &["performing maintenance on the underlying infrastructure", "scheduled for retirement"],
         sentences: &[
             "ECS is performing maintenance on the underlying infrastructure hosting the task",
             "Amazon ECS is performing maintenance on the underlying infrastructure hosting the task",
@@ -240,15 +241,15 @@ codes! {
     /// AWS took back its Spot capacity, or had none.
     SpotInterruption {
         ends: &[FromOutside],
-        says: &["Your Spot Task was interrupted", "Spot interruption"],
+        phrases: &["Your Spot Task was interrupted", "Spot interruption"],
         sentences: &["Your Spot Task was interrupted", "Spot interruption"],
         stop_codes: &["SpotInterruption"],
     }
-    /// Its host is draining, leaving or unhealthy. Of the last two, this is our reading of stop codes that AWS does not
-    /// define.
+    /// Its host is draining, about to be terminated, or unhealthy. The last two are our reading of stop codes that AWS
+    /// does not define.
     HostLeaving {
         ends: &[FromOutside],
-        says: &["container instance is in DRAINING state"],
+        phrases: &["container instance is in DRAINING state"],
         sentences: &["container instance is in DRAINING state"],
         stop_codes: &["TerminationNotice", "InfrastructureHealth"],
     }
@@ -267,14 +268,14 @@ codes! {
     }
 }
 
-/// What else a text tells.
+/// What else a text can be about.
 #[derive(Clone, Copy)]
 pub(super) enum Aside {
-    /// How a stop went, which is never why there was one.
+    /// How the stop went, which is never its reason.
     Stop,
-    /// That another container failed first.
+    /// Another container that failed first.
     Dependency,
-    /// That the runtime did not start a container, whatever its exit code says.
+    /// A container that the runtime did not start, whatever its exit code.
     Start,
 }
 
@@ -286,24 +287,28 @@ static ASIDES: [&[&str]; 3] = [
 ];
 
 static PHRASES: LazyLock<Patterns> = LazyLock::new(|| {
-    let rows = ROWS.iter().map(|row| row.says).chain(ASIDES);
-    Patterns::new(rows.enumerate().flat_map(|(row, says)| says.iter().map(move |said| (row, (*said).to_owned()))))
+    let rows = ROWS.iter().map(|row| row.phrases).chain(ASIDES);
+    Patterns::new(
+        rows.enumerate().flat_map(|(row, phrases)| phrases.iter().map(move |phrase| (row, (*phrase).to_owned()))),
+    )
 });
 
 static SENTENCES: LazyLock<Patterns> = LazyLock::new(|| {
     let rows = ROWS.iter().map(|row| row.sentences);
-    Patterns::new(rows.enumerate().flat_map(|(row, says)| says.iter().map(move |said| (row, format!("^{said}$")))))
+    Patterns::new(
+        rows.enumerate().flat_map(|(row, phrases)| phrases.iter().map(move |phrase| (row, format!("^{phrase}$")))),
+    )
 });
 
-/// What a text tells.
-pub(super) struct Told(Rows);
+/// The codes and asides whose phrases a text contains.
+pub(super) struct Matches(Rows);
 
-impl Told {
-    pub(super) fn by(text: &Text) -> Self {
+impl Matches {
+    pub(super) fn new(text: &Text) -> Self {
         Self(PHRASES.rows(text))
     }
 
-    /// The first of these codes that it tells.
+    /// The first of these codes.
     pub(super) fn code(&self, is: impl Fn(Code) -> bool) -> Option<Code> {
         self.0.iter().filter_map(|row| Code::ALL.get(row).copied()).find(|code| is(*code))
     }
@@ -318,12 +323,12 @@ impl Code {
         &ROWS[self as usize]
     }
 
-    /// Whether tasks that end so have this code.
+    /// Whether a task that ended this way can have this code.
     pub(super) fn is_of(self, ending: Ending) -> bool {
         self.row().ends.contains(&ending)
     }
 
-    /// The code that a text tells if it is a sentence of ECS, and nothing else.
+    /// The code of a text that is a whole sentence of ECS.
     pub(super) fn of_sentence(text: &Text) -> Option<Self> {
         SENTENCES.rows(text).iter().next().map(|row| Self::ALL[row])
     }

@@ -25,15 +25,15 @@ pub struct Stop {
 /// A crash loop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CrashLoop {
-    /// How many tasks it has stopped.
+    /// How many stops it has.
     pub stops: usize,
-    /// When it stopped the first one.
+    /// When the first one was.
     pub since: DateTime<Utc>,
 }
 
 /// Finds the crash loop that a group is in at the end of a window: three or more failed stops, each after less than ten
 /// minutes of life, each at most 60 minutes after the one before, and the last within an hour of the end. The stops may
-/// come in any order; others than failed ones and those after the end don't count.
+/// come in any order; only failed ones before the end count.
 #[must_use]
 pub fn crash_loop(stops: impl IntoIterator<Item = Stop>, window_end: DateTime<Utc>) -> Option<CrashLoop> {
     let is_short = |stop: &Stop| stop.started_at.is_none_or(|started_at| stop.stopped_at - started_at < SHORT_LIFE);

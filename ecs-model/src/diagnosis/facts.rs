@@ -1,4 +1,4 @@
-//! Facts in a text: names, which the runtime, the agent and ECS write in their own ways.
+//! Facts in a text: names, which the runtime, the agent and ECS each write in their own way.
 
 use super::text::Text;
 
@@ -14,7 +14,7 @@ struct Arn<'x> {
     resource: &'x str,
 }
 
-/// What the caller of AWS was denied.
+/// A role that was denied access.
 #[derive(Clone, Copy)]
 pub(super) struct Denial<'x> {
     pub(super) role: &'x str,
@@ -31,7 +31,7 @@ impl<'x> Facts<'x> {
         self.lower.contains(phrase)
     }
 
-    /// Where a phrase is. Most texts do not contain it, which is cheaper to find out than where it is.
+    /// Where a phrase is. Most texts do not contain it, which is cheaper to find out first.
     fn places(&self, phrase: &str) -> impl Iterator<Item = usize> {
         let matches = self.says(phrase).then(|| self.lower.match_indices(phrase));
         matches.into_iter().flatten().map(|(at, _)| at)
@@ -54,7 +54,7 @@ impl<'x> Facts<'x> {
         name(self.plain[..at].split_whitespace().next_back()?)
     }
 
-    /// The first word that begins so, such as `subnet-`, and has a number after it.
+    /// The first identifier with a prefix such as `subnet-` and a digit after it.
     pub(super) fn id(&self, prefix: &str) -> Option<&'x str> {
         self.places(prefix).find_map(|at| {
             let rest = &self.plain[at + prefix.len()..];
@@ -73,7 +73,7 @@ impl<'x> Facts<'x> {
         })
     }
 
-    /// The different names in ARNs of a service, after a prefix.
+    /// The distinct names in ARNs of a service, after a prefix.
     fn named(&self, service: &str, prefix: &str) -> Vec<&'x str> {
         let mut names = Vec::new();
         for arn in self.arns().filter(|arn| arn.service.eq_ignore_ascii_case(service)) {
@@ -142,7 +142,7 @@ impl<'x> Facts<'x> {
         Some(Denial { role, action: self.name_after("to perform:").filter(is_action) })
     }
 
-    /// Whom the host could not reach.
+    /// What the host could not reach.
     pub(super) fn endpoint(&self) -> Option<&'x str> {
         let url = || name(self.after("://")?.split(['/', '"', '\'', ' ', '?']).next()?);
         let looked_up = || self.name_after("lookup ").or_else(|| self.name_after("could not resolve host: "));
@@ -152,7 +152,7 @@ impl<'x> Facts<'x> {
         url().or_else(looked_up).or_else(dialed).or_else(service).or_else(resolved)
     }
 
-    /// Whether that is on the host itself.
+    /// Whether it is on the host itself.
     pub(super) fn endpoint_is_local(&self) -> bool {
         let is_number = |next: char| next.is_ascii_digit();
         let address =

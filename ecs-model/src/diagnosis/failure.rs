@@ -22,7 +22,8 @@ impl Failure {
                 Self::explained(
                     format!("the owner of {} could not be changed", quoted(path, "its directory")),
                     format!(
-                        "Create {} with the right owner in the image, or mount the volume with an access point that has \
+                        "Create {} with the right owner in the image, or mount the volume with an access point that \
+                         has \
                          this owner.",
                         quoted(path, "the mounted directory")
                     ),
@@ -88,7 +89,7 @@ impl Failure {
                 let reason = format!("{} could not be reached", quoted(endpoint, kind.provider));
                 let advice = if facts.endpoint_is_local() {
                     let place = endpoint.map_or("there".to_owned(), |endpoint| format!("at {endpoint:?}"));
-                    format!("Start or repair on the instance what should listen {place} (for {it}).")
+                    format!("Start or repair the process on the instance that should listen {place} (for {it}).")
                 } else {
                     general(&kind.unreachable.replace("{endpoint}", &quoted(endpoint, kind.provider)))
                 };
@@ -115,21 +116,27 @@ impl Failure {
         }
         if facts.says("port is already") {
             return Self::explained(
-                "the host's port is already in use",
+                "the host port is already in use",
                 format!("Give {it} a dynamic host port (hostPort 0), or place its tasks on different instances."),
             );
         }
         if facts.says("limit") {
             return Self::explained(
                 "a quota of the account is reached",
-                format!("Request a higher quota in Service Quotas, or stop what is not needed: {it} exceeds it."),
+                format!(
+                    "Request a higher quota in Service Quotas, or stop what is not needed: {it} exceeds the \
+                 quota."
+                ),
             );
         }
         let Some(resource) = facts.resource() else {
             let advice = if is_fargate {
                 format!("Raise ephemeralStorage in the task definition, or make {it} smaller.")
             } else {
-                format!("Free space on the instance's disk, of unused images first, or enlarge it: {it} needs more.")
+                format!(
+                    "Free up space on the instance's disk, starting with unused images, or enlarge it: {it} needs \
+                 more."
+                )
             };
             return Self::explained("no space is left on the disk", advice);
         };
@@ -137,7 +144,7 @@ impl Failure {
             fargate if fargate.starts_with("FARGATE") => {
                 return Self::explained(
                     "Fargate has no free capacity",
-                    "Try again later, and let the task run in more availability zones.",
+                    "Try again later or in more availability zones.",
                 );
             }
             "GPU" => "GPUs".to_owned(),
@@ -195,8 +202,8 @@ impl Failure {
                 return Some(Self::explained(
                     format!("only one of {} and its mount point is a directory", quoted(path, "its source")),
                     format!(
-                        "Check on the instance that {} exists, and is a file if its mount point is one (what is missing \
-                         becomes a directory).",
+                        "Check on the instance that {} exists, and is a file if its mount point is one (Docker \
+                         creates a missing source as a directory).",
                         quoted(path, "the volume's source")
                     ),
                 ));
@@ -214,7 +221,7 @@ impl Failure {
                 ));
             }
             Code::ContainerStartFailed if facts.says("/sys/fs/cgroup") => {
-                let advice = format!("Replace the instance, whose kernel has no control groups left for {it}.");
+                let advice = format!("Replace the instance: its kernel has no control groups left for {it}.");
                 return Some(Self::explained("the kernel has no control groups left", advice));
             }
             Code::ContainerStartFailed if facts.says("dependency graph") => {

@@ -7,18 +7,18 @@
 
 use super::codes::Code;
 use super::codes::Ending::{self, ByItself, FromOutside, NeverStarted};
-use super::said::{Attached, Ended, Said, Statement};
+use super::report::{Attached, Ended, Report, Statement};
 use crate::{HealthStatus, StopCode};
 
 /// What explains a stop.
 #[derive(Clone, Copy)]
 pub(super) struct Finding<'s, 't> {
     pub(super) code: Code,
-    /// The text that tells it.
+    /// The text that explains it.
     pub(super) statement: Option<&'s Statement<'t>>,
     /// The attachment that the text is about.
     pub(super) attached: Option<&'s Attached<'t>>,
-    /// The container that it is about.
+    /// The container that it is about, if any.
     pub(super) ended: Option<&'s Ended<'t>>,
 }
 
@@ -41,33 +41,33 @@ impl<'s, 't> Finding<'s, 't> {
 }
 
 /// Finds what explains a stop.
-pub(super) fn explain<'s, 't>(said: &'s Said<'t>) -> Finding<'s, 't> {
-    let finding = said.by_sentence().or_else(|| match ending(said) {
-        FromOutside => said.stopped_from_outside(),
-        ByItself => said.ended_by_itself(),
-        NeverStarted => said.never_started(),
+pub(super) fn explain<'s, 't>(report: &'s Report<'t>) -> Finding<'s, 't> {
+    let finding = report.by_sentence().or_else(|| match ending(report) {
+        FromOutside => report.stopped_from_outside(),
+        ByItself => report.ended_by_itself(),
+        NeverStarted => report.never_started(),
     });
     finding.unwrap_or_else(|| {
-        let statement = said.statements().find(|statement| !statement.is_empty()).or(said.reason.as_ref());
+        let statement = report.statements().find(|statement| !statement.is_empty()).or(report.reason.as_ref());
         Finding { statement, ..Finding::new(Code::Unknown) }
     })
 }
 
 /// How the task ended.
-pub(super) fn ending(said: &Said) -> Ending {
-    match said.stop_code {
+pub(super) fn ending(report: &Report) -> Ending {
+    match report.stop_code {
         Some(StopCode::EssentialContainerExited) => ByItself,
         Some(StopCode::TaskFailedToStart) => NeverStarted,
         Some(_) => FromOutside,
-        None if said.containers.iter().any(Ended::has_run) => ByItself,
-        // A host that vanishes looks so.
-        None if said.has_started() => FromOutside,
+        None if report.containers.iter().any(Ended::has_run) => ByItself,
+        // This is also how it looks when a host vanishes.
+        None if report.has_started() => FromOutside,
         None => NeverStarted,
     }
 }
 
-/// The three gates, each a list of what may explain the stop, the most telling first.
-impl<'t> Said<'t> {
+/// The three gates. Each tries the possible explanations in order of precedence.
+impl<'t> Report<'t> {
     fn stopped_from_outside(&self) -> Option<Finding<'_, 't>> {
         if self.stop_code == Some(&StopCode::SpotInterruption) {
             return self.by_stop_code();
@@ -101,16 +101,16 @@ impl<'t> Said<'t> {
     }
 }
 
-/// What texts tell.
-impl<'t> Said<'t> {
-    /// Without a stop code, and where a person could have written the reason, a whole sentence of ECS counts.
+/// Explanations from texts.
+impl<'t> Report<'t> {
+    /// A whole sentence of ECS counts without a stop code, and even where a person could have written the reason.
     fn by_sentence(&self) -> Option<Finding<'_, 't>> {
         let is_asked = matches!(self.stop_code, None | Some(StopCode::UserInitiated));
         let reason = self.reason.as_ref().filter(|_| is_asked)?;
         Some(self.by_statement(Code::of_sentence(&reason.text)?, reason))
     }
 
-    /// What `stoppedReason` tells: first of this ending, then of any.
+    /// `stoppedReason`: first the codes of this ending, then all others.
     fn by_reason(&self, ending: Ending) -> Option<Finding<'_, 't>> {
         let is_free_text = self.stop_code == Some(&StopCode::UserInitiated);
         let reason = self.reason.as_ref().filter(|reason| !is_free_text && !reason.is_of_the_stop())?;
@@ -130,35 +130,35 @@ impl<'t> Said<'t> {
             .or_else(|| self.by_containers(NeverStarted, |ended| !ended.has_run()))
     }
 
-    /// What containers' reasons tell: the first code, and of the application before its sidecars. A sidecar whose end
-    /// stopped the others would have left them with 143 or 137.
+    /// Containers' reasons: the first code, the application's before its sidecars'. If a sidecar stopped the task, all
+    /// others have 143 or 137.
     fn by_containers(&self, ending: Ending, is_asked: impl Fn(&Ended<'t>) -> bool) -> Option<Finding<'_, 't>> {
         let others_were_stopped = self.containers.iter().all(|it| it.is_sidecar || !it.has_run() || it.was_stopped());
-        // What was killed for its memory has run, whatever else is known of it.
+        // A container that was killed for its memory has run, even without an exit code.
         let is_asked =
             |ended: &Ended<'t>| is_asked(ended) || ended.reason.as_ref().is_some_and(Statement::is_of_memory);
         let asked = self.containers.iter().filter(|it| is_asked(it) && (!it.is_sidecar || others_were_stopped));
-        let told = asked.filter_map(|ended| {
+        let found = asked.filter_map(|ended| {
             let is_why = |reason: &&Statement| !reason.is_of_the_stop() && !reason.is_of_a_dependency();
             let code = ended.reason.as_ref().filter(is_why)?.code(|code| code.is_of(ending))?;
             Some((ended.is_sidecar, Finding::of_container(code, ended)))
         });
-        told.min_by_key(|(is_sidecar, finding)| (*is_sidecar, finding.code)).map(|(_, finding)| finding)
+        found.min_by_key(|(is_sidecar, finding)| (*is_sidecar, finding.code)).map(|(_, finding)| finding)
     }
 
-    /// Of a task whose containers have no reasons, on Fargate.
+    /// On Fargate, the task has the reason, not the container.
     fn out_of_memory(&self) -> Option<Finding<'_, 't>> {
         let reason = self.reason.as_ref()?;
         Some(self.by_statement(reason.code(|code| code == Code::OutOfMemory)?, reason))
     }
 
-    /// A dependency whose own end is not told.
+    /// A container whose dependency failed for an unknown reason.
     fn dependency_failed(&self) -> Option<Finding<'_, 't>> {
         self.first(Code::ContainerStartFailed, |ended| ended.reason.as_ref().is_some_and(Statement::is_of_a_dependency))
             .and_then(|finding| Some(Finding::of_container(finding.code, finding.ended?)))
     }
 
-    /// How a stop went, where nothing tells why there was one.
+    /// How the stop went, if nothing explains it.
     fn stop_failed(&self) -> Option<Finding<'_, 't>> {
         self.first(Code::RuntimeTimeout, |ended| ended.reason.as_ref().is_some_and(Statement::is_of_the_stop))
             .and_then(|finding| Some(Finding::of_container(finding.code, finding.ended?)))
@@ -169,7 +169,7 @@ impl<'t> Said<'t> {
         Finding { statement: Some(statement), ..Finding::new(code).about(ended) }
     }
 
-    /// The container that a text about the task means.
+    /// The container that a text about the task refers to.
     fn meant(&self, code: Code, text: &str) -> Option<&Ended<'t>> {
         let unhealthy = |ended: &&Ended| ended.container.health_status == Some(HealthStatus::Unhealthy);
         let with_image = |ended| Some((image_in(text, Ended::image(ended)?)?, ended));
@@ -191,8 +191,8 @@ impl<'t> Said<'t> {
     }
 }
 
-/// What stop codes and exit codes tell.
-impl<'t> Said<'t> {
+/// Explanations from stop codes and exit codes.
+impl<'t> Report<'t> {
     fn by_stop_code(&self) -> Option<Finding<'_, 't>> {
         let code = Code::of_stop_code(self.stop_code?.as_str())?;
         let statement = self.reason.as_ref().filter(|_| code == Code::StoppedByUser);
@@ -205,7 +205,7 @@ impl<'t> Said<'t> {
         is_it.then(|| Finding::new(Code::CapacityUnavailable))
     }
 
-    /// The container that ended by itself, and not well.
+    /// The container that failed by itself.
     fn failed(&self) -> Option<Finding<'_, 't>> {
         let code = |ended: &Ended| Code::of_exit_code(ended.exit_code.unwrap_or_default());
         let failed = self.containers.iter().filter(|ended| ended.has_failed());
@@ -213,7 +213,7 @@ impl<'t> Said<'t> {
         Some(Finding::new(code(ended)).about(ended))
     }
 
-    /// The container that ended by itself, and well; else one that was interrupted, which may have been a stop.
+    /// The container that finished by itself, else one that was interrupted, which may have been a stop.
     fn finished(&self) -> Option<Finding<'_, 't>> {
         self.first(Code::Finished, Ended::has_succeeded)
             .or_else(|| self.first(Code::ApplicationError, Ended::was_interrupted))
@@ -233,7 +233,7 @@ impl<'t> Said<'t> {
         self.stop_code == Some(&StopCode::ServiceSchedulerInitiated)
     }
 
-    /// Whether nothing shows that the task ran: it has no start, or the runtime's own exit codes only.
+    /// Whether nothing shows that the task ran: it has no start time, or only exit codes of the runtime itself.
     fn may_not_have_started(&self) -> bool {
         let is_of_runtime = |ended: &Ended| !ended.has_run() && ended.container.exit_code.is_some();
         !self.has_started() || self.containers.iter().all(is_of_runtime)
@@ -244,7 +244,7 @@ impl<'t> Said<'t> {
     }
 }
 
-/// How much of an image's name a text contains: all, or all but its tag and digest.
+/// The length of an image's name in a text: the whole name, or without its tag and digest.
 fn image_in(text: &str, image: &str) -> Option<usize> {
     let (text, image) = (text.to_ascii_lowercase(), image.to_ascii_lowercase());
     let is_name = |character: char| character.is_alphanumeric() || character == '-' || character == '_';

@@ -1,8 +1,8 @@
-//! Patterns of texts, all compared with a text at once.
+//! Text patterns, all searched for at once.
 //!
 //! A pattern is found in any letter case, from a word's start to a word's end. In it, `…` between words is anything,
-//! and next to a word the rest of it; after punctuation, a word that follows at once. `^` and `$` are the start and the
-//! end of the text. `‹arn›` and the like are what [`Text`] leaves of names.
+//! and next to a word the rest of it; after punctuation, a word that follows immediately. `^` and `$` are the start and
+//! the end of the text. `‹arn›` and the like are what [`Text`] replaces names with.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ pub(super) struct Patterns {
 
 struct Pattern {
     row: usize,
-    /// Its parts between `…`: the indices of literals that follow each other.
+    /// The indices of its parts between `…`.
     literals: Range<usize>,
 }
 
@@ -30,7 +30,7 @@ struct Literal {
     pattern: usize,
     begin: Begin,
     end: End,
-    /// How much of it tells it where a text is cut: two words of it, or most of it.
+    /// How much of it must be at the end of a truncated text: two words, or most of it.
     enough: usize,
 }
 
@@ -60,7 +60,7 @@ struct Hit {
 
 enum Found {
     Whole,
-    /// The text's missing end begins in it.
+    /// The text is truncated within it.
     Begun,
     No,
 }
@@ -104,8 +104,8 @@ impl Patterns {
         Self { automaton, literals, patterns }
     }
 
-    /// The rows with a pattern that is in the text. One that the text's missing end begins counts unless the end could
-    /// be of several rows.
+    /// The rows with a pattern in the text. One that begins at the end of a truncated text counts unless several rows
+    /// have one.
     pub(super) fn rows(&self, text: &Text) -> Rows {
         let hits: Vec<Hit> = self
             .automaton
@@ -119,7 +119,7 @@ impl Patterns {
             Found::Begun => begun.insert(pattern.row),
             Found::No => (),
         };
-        if text.is_cut {
+        if text.is_truncated {
             self.patterns.iter().for_each(compare);
         } else {
             hits.iter().map(|hit| &self.patterns[self.literals[hit.literal].pattern]).for_each(compare);
@@ -139,7 +139,10 @@ impl Patterns {
             let is_next = |hit: &&Hit| hit.literal == index && text.normal.get(from..hit.start).is_some_and(may_follow);
             match hits.iter().find(is_next) {
                 Some(hit) => from = hit.end,
-                None if text.is_cut && index + 1 == pattern.literals.end && literal.is_begun(&text.normal[from..]) => {
+                None if text.is_truncated
+                    && index + 1 == pattern.literals.end
+                    && literal.is_begun(&text.normal[from..]) =>
+                {
                     return Found::Begun;
                 }
                 None => return Found::No,
@@ -184,7 +187,7 @@ impl Literal {
         parts.iter().enumerate().filter(|(_, text)| !text.is_empty()).map(literal).collect()
     }
 
-    /// Whether what is found here begins and ends where it may.
+    /// Whether a hit begins and ends where it may.
     fn fits(&self, text: &str, hit: &Hit) -> bool {
         let (before, after) = (&text[..hit.start], &text[hit.end..]);
         let begins = match self.begin {
@@ -211,7 +214,7 @@ impl Literal {
     }
 }
 
-/// Of a name, too: `not-found` is one word.
+/// As in names: `not-found` is one word.
 fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '-' || character == '_'
 }

@@ -5,19 +5,19 @@ use super::causes::Cause;
 use super::codes::Code;
 use super::facts::Facts;
 use super::gate::Finding;
-use super::said::Said;
+use super::report::Report;
 
 use Actor::{Application, Aws, Caller, Iam, Network, Nobody, Platform, Release};
 
-/// Who acts, and whether a retry helps: by the cause if there is one, else by the code. `None` if that can't be told.
-pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) -> (Actor, Option<bool>) {
+/// Who acts, and whether a retry helps: by the cause if there is one, else by the code. `None` if unknown.
+pub(super) fn responsible(report: &Report, finding: &Finding, cause: Option<Cause>) -> (Actor, Option<bool>) {
     let facts = Facts::new(finding.statement.map(|statement| &statement.text));
     let code = finding.code;
     match (code, cause) {
-        (Code::RuntimeTimeout, _) => (if said.is_fargate() { Aws } else { Platform }, Some(true)),
-        // Volumes whose owner the image or the task definition sets.
+        (Code::RuntimeTimeout, _) => (if report.is_fargate() { Aws } else { Platform }, Some(true)),
+        // The image or the task definition determines the owner.
         (Code::VolumeFailed, _) if facts.says("failed to chown") => (Release, Some(false)),
-        // A file system that does not fit.
+        // The file system type does not fit.
         (Code::VolumeFailed, Some(Cause::Timeout)) if facts.says("ebs volume") => (Release, Some(false)),
         (Code::NetworkFailed, Some(Cause::AccessDenied)) if facts.says("authfailure") => (Iam, None),
         (_, Some(Cause::AccessDenied)) => (Iam, Some(false)),
@@ -26,9 +26,9 @@ pub(super) fn responsible(said: &Said, finding: &Finding, cause: Option<Cause>) 
         (_, Some(Cause::RateLimited)) => (Platform, Some(true)),
         (_, Some(Cause::Exhausted)) => (Platform, Some(code == Code::CapacityUnavailable && !facts.says("limit"))),
         (_, Some(Cause::Timeout)) => (Aws, Some(true)),
-        // Of the task definition.
+        // The task definition adds the device.
         (Code::ContainerStartFailed, None) if facts.says("device information") => (Release, Some(false)),
-        (Code::Finished, None) if said.task.service_name().is_some() => (Application, Some(false)),
+        (Code::Finished, None) if report.task.service_name().is_some() => (Application, Some(false)),
         (_, None) => by_code(code),
     }
 }
@@ -51,9 +51,9 @@ fn by_code(code: Code) -> (Actor, Option<bool>) {
 }
 
 /// How the stop counts.
-pub(super) fn kind(said: &Said, code: Code) -> Kind {
+pub(super) fn kind(report: &Report, code: Code) -> Kind {
     match code {
-        Code::Finished if said.task.service_name().is_some() => Kind::Failed,
+        Code::Finished if report.task.service_name().is_some() => Kind::Failed,
         Code::ScaledIn | Code::Terminated | Code::StoppedByUser | Code::InstanceDeregistered | Code::Finished => {
             Kind::Expected
         }

@@ -3,7 +3,7 @@
 use super::codes::Code;
 use super::facts::Facts;
 use super::gate::Finding;
-use super::said::Ended;
+use super::report::Ended;
 
 /// Phrases before the name of an image that cannot be pulled.
 const BEFORE_IMAGES: [&str; 6] = [
@@ -46,12 +46,12 @@ pub(super) struct Kind {
 const KIND: Kind = Kind {
     failure: "could not be set up",
     provider: "what it needs",
-    denied: "Allow the task's execution role to read {it}, and to decrypt with its KMS key.",
+    denied: "Allow the task's execution role to read {it} and to decrypt with its KMS key.",
     not_found: "Create what {it} refers to, or correct it in the task definition.",
     wrong_platform: "Build {it} for the processor and operating system that the task runs on, or change \
                      runtimePlatform in the task definition.",
     invalid: "Correct the configuration of {it}.",
-    rate_limited: "Start the task again, and fewer tasks at once, or have AWS raise the quota of requests for {it}.",
+    rate_limited: "Start the task again, start fewer tasks at once, or ask AWS to raise the request quota for {it}.",
     unreachable: "Check the route, NAT gateway or VPC endpoint, security groups and DNS between the task's subnet and \
                   {endpoint} (for {it}).",
     timed_out: "Start the task again; if {it} fails again, open a case with AWS Support.",
@@ -61,7 +61,8 @@ const KIND: Kind = Kind {
 const IMAGE: Kind = Kind {
     failure: "could not be pulled",
     provider: "its registry",
-    denied: "Allow the task's execution role to pull {it}, also in the repository's policy, or correct the credentials \
+    denied: "Allow the task's execution role to pull {it} (check the repository's policy, too), or correct the \
+     credentials \
              for its registry.",
     not_found: "Push {it}, or correct its name in the task definition; if it is private, add the credentials for its \
                 registry.",
@@ -95,7 +96,7 @@ const LOGGING: Kind = Kind {
 const EFS: Kind = Kind {
     failure: "could not be mounted",
     provider: "its mount target",
-    denied: "Allow the task's role to mount {it}, also in the file system's policy, and check its access point.",
+    denied: "Allow the task's role to mount {it}; check the file system's policy and its access point, too.",
     not_found: "Create the directory in {it}, or correct rootDirectory in the task definition.",
     unreachable: "Check that {it} has a mount target in the task's availability zone whose security group admits the \
                   task on port 2049.",
@@ -106,7 +107,7 @@ const S3_FILES: Kind = Kind { unreachable: KIND.unreachable, ..EFS };
 const EBS: Kind = Kind {
     failure: "could not be mounted",
     denied: "Check the trust policy and the permissions of the ECS infrastructure role for {it}.",
-    invalid: "Correct the configuration of {it}, first its KMS key and its tags.",
+    invalid: "Correct the configuration of {it}, starting with its KMS key and tags.",
     timed_out: "Check that the file system type of {it} fits its snapshot and the task's operating system.",
     ..KIND
 };
@@ -115,7 +116,8 @@ const VOLUME: Kind = Kind { failure: "could not be mounted", denied: CONTAINER.d
 
 const NETWORK_INTERFACE: Kind = Kind {
     failure: "could not be created or attached",
-    denied: "Check who may create {it} in its subnet: ECS's service-linked role, and who shares the subnet.",
+    denied: "Check the permissions of ECS's service-linked role to create {it}, and whether the subnet is shared with \
+     this account.",
     not_found: "Correct the subnets and security groups of the task or the service: one of them does not exist.",
     unexplained: "Start the task again; if {it} fails again, compare the interfaces in use with the number that the \
                   instance type allows.",

@@ -1,39 +1,39 @@
-//! A text of ECS, of its agent or of the container runtime, prepared for the search.
+//! A text of ECS, its agent or the container runtime, prepared for searching.
 //!
-//! Names contain any word (`secret:not-found-abc`), so commands, ARNs, URLs and paths are taken out first. What is left
-//! is compared in lower case, with one blank between words.
+//! A name can contain any word (`secret:not-found-abc`), so commands, ARNs, URLs and paths are removed first. The rest
+//! is compared in lower case, with one space between words.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Where texts are cut: a container's at 255 bytes by older agents, a task's and those of current agents at 1,024.
-/// People paste them without the last blank.
+/// The lengths at which texts are truncated: a container's at 255 bytes by older agents, a task's, and a container's by
+/// current agents, at 1,024. People paste them without the last space.
 ///
 /// Source: `ecsMaxContainerReasonLength` in <https://github.com/aws/amazon-ecs-agent>.
-const CUT: [usize; 4] = [254, 255, 1023, 1024];
+const TRUNCATED: [usize; 4] = [254, 255, 1023, 1024];
 
 /// Words with a slash that are not paths.
 const NO_PATHS: [&str; 2] = ["i/o", "stopped/terminated"];
 
 const ARN: &str = "arn:aws";
 
-/// What stands before a command in quotes: Linux runtimes write `exec: "…"`, Windows' `"CommandLine":"…"`.
+/// The words before a quoted command: Linux runtimes write `exec: "…"`, Windows' `"CommandLine":"…"`.
 const BEFORE_COMMANDS: [&str; 2] = ["exec", "\"commandline\""];
 
-/// A text, and what of it is compared with patterns.
+/// A text in the forms in which it is searched.
 pub(super) struct Text<'t> {
     /// The text as ECS sends it.
     pub(super) raw: &'t str,
     /// The first command in it.
     pub(super) command: Option<&'t str>,
-    /// The text without commands, and with one blank between words.
+    /// The text without commands, and with one space between words.
     pub(super) plain: String,
     /// The same in lower case, with the same offsets.
     pub(super) lower: String,
     /// In lower case, and without names.
     pub(super) normal: String,
     /// Whether its end is missing.
-    pub(super) is_cut: bool,
+    pub(super) is_truncated: bool,
 }
 
 impl<'t> Text<'t> {
@@ -47,19 +47,20 @@ impl<'t> Text<'t> {
         let plain = plain(raw, &commands);
         let lower = plain.to_ascii_lowercase();
         let normal = normal(&lower);
-        let is_cut = CUT.contains(&raw.len()) || trimmed.ends_with(['…', '\u{fffd}']) || trimmed.ends_with("...");
+        let is_truncated =
+            TRUNCATED.contains(&raw.len()) || trimmed.ends_with(['…', '\u{fffd}']) || trimmed.ends_with("...");
         Some(Self {
             raw,
             command: commands.into_iter().next().map(|command| &raw[command]),
             plain,
             lower,
             normal,
-            is_cut,
+            is_truncated,
         })
     }
 }
 
-/// Where the commands are that a text quotes.
+/// The positions of quoted commands.
 fn commands(raw: &str) -> Vec<Range<usize>> {
     if !raw.contains(['"', '“']) {
         return Vec::new();
@@ -75,8 +76,8 @@ fn commands(raw: &str) -> Vec<Range<usize>> {
     commands
 }
 
-/// The content of the quotes that begin here, but for a colon and white space. Quotes within quotes have backslashes
-/// before them. What a cut leaves open reaches to the end.
+/// The content of the quotes that begin here, after a colon or white space. Quotes within quotes have backslashes
+/// before them. Quotes that a truncated text leaves open reach to its end.
 fn quoted(raw: &str, from: usize) -> Option<Range<usize>> {
     let rest = raw[from..].trim_start_matches(|character: char| character == ':' || character.is_whitespace());
     let quote = rest.trim_start_matches('\\');

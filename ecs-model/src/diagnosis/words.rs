@@ -18,7 +18,7 @@ macro_rules! words {
             const ALL: &[Self] = &[$(Self::$variant,)*];
             const NAMES: &[&str] = &[$($word,)*];
 
-            /// All of them, in the order in which they are tried or listed.
+            /// All of them, in order of precedence.
             pub fn all() -> impl ExactSizeIterator<Item = Self> {
                 Self::ALL.iter().copied()
             }

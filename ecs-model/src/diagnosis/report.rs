@@ -1,35 +1,35 @@
-//! Everything that ECS says about a stop, prepared to be searched.
+//! Everything that ECS says about a stop, prepared for searching.
 
 use std::cmp::Reverse;
 
-use super::codes::{Aside, Code, Ending, Told};
+use super::codes::{Aside, Code, Ending, Matches};
 use super::text::Text;
 use crate::{Attachment, Container, StopCode, Task};
 
-/// Exit codes that a container has because it was stopped. Windows' is 0xC000013A.
+/// Exit codes of a container that was stopped. The second one is Windows' 0xC000013A.
 const ON_SIGTERM: [i64; 2] = [143, 3_221_225_786];
 const ON_SIGKILL: i64 = 137;
 /// With `stopSignal` SIGINT.
 const ON_SIGINT: i64 = 130;
 
-/// What `stoppedReason` says where it says no more than that the task stopped.
+/// A `stoppedReason` that gives no reason.
 const EMPTY: [&str; 2] = ["essential container in task exited", "task failed to start"];
 
 /// What ECS says about a task.
-pub(super) struct Said<'t> {
+pub(super) struct Report<'t> {
     pub(super) task: &'t Task,
     pub(super) stop_code: Option<&'t StopCode>,
     /// `stoppedReason`
     pub(super) reason: Option<Statement<'t>>,
     pub(super) attached: Vec<Attached<'t>>,
-    /// Sidecars last, and by name: the order in which ECS lists containers means nothing.
+    /// Sidecars last, each group by name, since the order in which ECS lists containers is arbitrary.
     pub(super) containers: Vec<Ended<'t>>,
 }
 
-/// A text, and what it tells.
+/// A text and the phrases in it.
 pub(super) struct Statement<'t> {
     pub(super) text: Text<'t>,
-    told: Told,
+    matches: Matches,
 }
 
 /// An attachment that failed: it has a `statusReason`.
@@ -47,7 +47,7 @@ pub(super) struct Ended<'t> {
     pub(super) exit_code: Option<i64>,
 }
 
-impl<'t> Said<'t> {
+impl<'t> Report<'t> {
     pub(super) fn new(task: &'t Task) -> Self {
         let mut containers: Vec<Ended> = task.containers.iter().map(Ended::new).collect();
         containers.sort_by_key(|ended| {
@@ -86,46 +86,46 @@ impl<'t> Said<'t> {
 impl<'t> Statement<'t> {
     fn new(text: Option<&'t str>) -> Option<Self> {
         let text = Text::new(text?)?;
-        let told = Told::by(&text);
-        Some(Self { text, told })
+        let matches = Matches::new(&text);
+        Some(Self { text, matches })
     }
 
-    /// The first of these codes that it tells.
+    /// The first of these codes whose phrases it contains.
     pub(super) fn code(&self, is: impl Fn(Code) -> bool) -> Option<Code> {
-        self.told.code(is)
+        self.matches.code(is)
     }
 
-    /// The first code that it tells of a task that never started.
+    /// The first code of a task that never started.
     pub(super) fn start_code(&self) -> Option<Code> {
         self.code(|code| code.is_of(Ending::NeverStarted))
     }
 
-    /// Whether it says no more than that the task stopped.
+    /// Whether it gives no reason.
     pub(super) fn is_empty(&self) -> bool {
         EMPTY.contains(&self.text.normal.trim_end_matches('.'))
     }
 
-    /// Whether it tells how a stop went, which is never why.
+    /// Whether it is about how the stop went, which is never its reason.
     pub(super) fn is_of_the_stop(&self) -> bool {
-        self.told.aside(Aside::Stop)
+        self.matches.aside(Aside::Stop)
     }
 
     pub(super) fn is_of_memory(&self) -> bool {
         self.code(|code| code == Code::OutOfMemory).is_some()
     }
 
-    /// Whether it tells that another container failed first.
+    /// Whether it says that another container failed first.
     pub(super) fn is_of_a_dependency(&self) -> bool {
-        self.told.aside(Aside::Dependency)
+        self.matches.aside(Aside::Dependency)
     }
 }
 
 impl<'t> Ended<'t> {
     fn new(container: &'t Container) -> Self {
         let reason = Statement::new(container.reason.as_deref());
-        // Docker gives these to a container that it can't start.
+        // Docker sets these for a container that it can't start.
         let never_ran = matches!(container.exit_code, Some(126..=128))
-            && reason.as_ref().is_some_and(|reason| reason.told.aside(Aside::Start));
+            && reason.as_ref().is_some_and(|reason| reason.matches.aside(Aside::Start));
         let exit_code = container.exit_code.filter(|_| !never_ran);
         Self { container, is_sidecar: container.is_sidecar(), reason, exit_code }
     }
@@ -157,7 +157,7 @@ impl<'t> Ended<'t> {
         self.was_terminated() || self.was_killed()
     }
 
-    /// Whether it ended by itself, and not well. An interrupt may be a stop.
+    /// Whether it failed by itself. An interrupt may be a stop.
     pub(super) fn has_failed(&self) -> bool {
         self.exit_code.is_some_and(|code| code != 0 && code != ON_SIGINT) && !self.was_stopped()
     }
