@@ -1,6 +1,6 @@
 # The targets that people and CI use. Each installs what it needs. `make` alone lists them.
 SHELL := /bin/bash
-.PHONY: help run watch invoke cli check test test-functions storm fuzz mutants bench validate \
+.PHONY: help run watch invoke cli check audit test test-functions storm fuzz mutants bench validate \
 	build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
 	invoke-remote smoke reconcile redrive replay preflight signed-in cargo debug lock
 
@@ -13,8 +13,9 @@ ARCHITECTURE ?= arm64
 PARAMETERS ?=
 # More options of `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket mine'.
 export SAM_OPTIONS ?=
-# A folder that `make package` wrote, for a deployment without Rust. It is for one architecture.
-PACKAGE ?=
+# A folder that `make package` wrote, for a deployment without Rust. It is for one architecture, and
+# this Makefile may be in it.
+PACKAGE ?= $(patsubst SHA256SUMS,.,$(wildcard SHA256SUMS))
 ifneq ($(PACKAGE),)
 ARCHITECTURE := $(shell sed -En 's/ +AllowedValues: \[(\w+)\]/\1/p' \
 	'$(PACKAGE)/template.yaml' 2>/dev/null)
@@ -60,6 +61,12 @@ check: ## Check formatting, lints and docs; warnings are errors
 	@# It adds 30 ms of CPU time to the first TLS handshake (docs/performance.md).
 	@tree=$$(cargo tree --locked --edges no-dev --prefix none) || exit 1; \
 		! grep '^aws-lc' <<< "$$tree" || $(call fail,the functions must not depend on aws-lc)
+
+# CI on GitHub checks the advisories, too. Their database is on GitHub.
+AUDITS ?= licenses bans sources
+
+audit: .tools/bin/cargo-deny ## Check the packages in Cargo.lock (AUDITS=advisories)
+	@cargo deny --workspace --locked check $(AUDITS)
 
 # More threads than cores, since most tests wait. One call for all packages, so that every call has
 # the same features and recompiles nothing.
@@ -145,11 +152,16 @@ test-package: .tools/aws/all ## Test a package (PACKAGE=target/package/arm64)
 	@$(OPS)/check_package.py '$(PACKAGE)'
 
 deploy: preflight $(if $(PACKAGE),,build) ## Deploy the stack (PARAMETERS='ArchiveDays=10')
-	@$(AWS) sam deploy --template '$(or $(PACKAGE),$(TARGET)/sam/build)/template.yaml' \
+ifneq ($(PACKAGE),)
+	@$(OPS)/deploy.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' '$(PACKAGE)' \
+		--options="$$SAM_OPTIONS"
+else
+	@$(AWS) sam deploy --template '$(TARGET)/sam/build/template.yaml' \
 		--stack-name '$(STACK)' --capabilities CAPABILITY_IAM \
 		--no-confirm-changeset --no-fail-on-empty-changeset \
 		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
 		$(if $(findstring --s3-bucket,$(SAM_OPTIONS)),,--resolve-s3) $(SAM_OPTIONS)
+endif
 	@$(OPS)/stack.py protect '$(STACK)'
 	@$(OPS)/stack.py next-step '$(STACK)'
 
@@ -167,7 +179,7 @@ deploy-cargo-lambda: signed-in .tools/aws/builds cargo ## Deploy only the functi
 		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
 	@$(AWS) $(OPS)/cargo_lambda.py deploy '$(STACK)'
 
-delete-cargo-lambda: signed-in ## Delete what deploy-cargo-lambda created except for the tables
+delete-cargo-lambda: signed-in .tools/aws/builds ## Delete what deploy-cargo-lambda created except for the tables
 	@$(OPS)/cargo_lambda.py delete '$(STACK)'
 
 # ---- Operate it ----
@@ -198,40 +210,48 @@ signed-in: .tools/aws/installed
 	@$(OPS)/stack.py
 
 venv = python3 -m venv $(1) || \
-	$(call fail,python3 must be 3.10 or newer with venv (Debian: apt install python3-venv))
+	$(call fail,python3 must be 3.11 or newer with venv (Debian: apt install python3-venv))
 PIP := pip install --quiet --disable-pip-version-check
-# Every dependency is pinned, so that a deployment in a year works like one today. A deployment
-# from a package needs less than half of them.
-PINNED := $(PIP) --constraint ops/requirements.txt
+# Every dependency is pinned with its hashes, so that a deployment in a year works like one today.
+PINNED := $(PIP) --require-hashes --requirement ops/requirements
 
-.tools/aws/installed: ops/requirements.txt
-	@echo 'Installing the AWS SAM CLI into .tools/aws/ …'
+.tools/aws/installed: ops/requirements-deploy.txt
+	@echo 'Installing boto3 into .tools/aws/ …'
 	@$(call venv,.tools/aws)
-	@.tools/aws/bin/$(PINNED) aws-sam-cli boto3
+	@.tools/aws/bin/$(PINNED)-deploy.txt
 	@touch $@
 
-.tools/aws/builds: .tools/aws/installed
-	@echo 'Installing cargo-lambda and zig into .tools/aws/ …'
-	@.tools/aws/bin/$(PINNED) cargo-lambda license-expression
+.tools/aws/builds: .tools/aws/installed ops/requirements-build.txt
+	@echo 'Installing the AWS SAM CLI, cargo-lambda and zig into .tools/aws/ …'
+	@.tools/aws/bin/$(PINNED)-build.txt
 	@touch $@
 
-.tools/aws/all: .tools/aws/builds
+.tools/aws/all: .tools/aws/builds ops/requirements.txt
 	@echo "Installing the tests' packages into .tools/aws/ …"
-	@.tools/aws/bin/$(PINNED) --requirement ops/requirements.txt
+	@.tools/aws/bin/$(PINNED).txt
 	@touch $@
 
+# One line for each package. Each file has what the one that it requires lacks.
 lock:
 	@rm -rf .tools/lock && $(call venv,.tools/lock)
-	@.tools/lock/bin/$(PIP) --requirement ops/requirements.in
-	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } \
-		> ops/requirements.txt
+	@.tools/lock/bin/$(PIP) uv
+	@cd ops && uv() { ../.tools/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-strip-extras --no-annotate --no-header "$$@" \
+			| sed -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta'; } && \
+		uv requirements.in > all && uv requirements-build.in --constraint all > build && \
+		uv requirements-deploy.in --constraint all > deploy && \
+		{ echo '# Written by `make lock`.'; cat deploy; } > requirements-deploy.txt && \
+		{ echo '--requirement requirements-deploy.txt'; grep -vxFf deploy build; } > requirements-build.txt && \
+		{ echo '--requirement requirements-build.txt'; grep -vxFf build all; } > requirements.txt && \
+		rm all build deploy
 	@rm -rf .tools/lock
 
 # Without its dependency ziglang (450 MB), which only cross-compilation needs.
 .tools/bin/cargo-lambda:
 	@echo 'Installing cargo-lambda into .tools/ …'
 	@$(call venv,.tools)
-	@.tools/bin/$(PINNED) --no-deps cargo-lambda
+	@.tools/bin/$(PIP) --no-deps --require-hashes \
+		--requirement <(grep '^cargo-lambda==' ops/requirements-build.txt)
 	@touch $@
 
 .tools/reference/installed: benches/peers/requirements.txt
@@ -242,6 +262,10 @@ lock:
 
 .tools/bin/cargo-fuzz:
 	@cargo install --quiet --locked --root .tools cargo-fuzz@0.13.2
+
+# Unoptimized, it is built in a third of the time.
+.tools/bin/cargo-deny:
+	@cargo install --quiet --locked --debug --root .tools cargo-deny@0.20.2
 
 .tools/bin/cargo-mutants:
 	@cargo install --quiet --locked --root .tools cargo-mutants@27.1.0

@@ -87,7 +87,7 @@ class Smoke:
 
     def version(self):
         """Both functions have this folder's version, and are those of the package, if one is given."""
-        version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+        version = re.search(r"^  Version: (.+)$", (PROJECT / "template.yaml").read_text(), re.MULTILINE)[1]
         for output in ("RecorderName", "ReconcilerName"):
             function = self.outputs.get(output)
             if not function:

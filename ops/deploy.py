@@ -1,0 +1,126 @@
+"""Deploys a package: uploads the functions and the template, then creates or updates the stack.
+
+Like `sam deploy`, without the SAM CLI, which is four times as large as everything else that a deployment installs."""
+
+import argparse
+import hashlib
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import boto3
+import yaml
+from botocore.exceptions import ClientError, WaiterError
+
+import preflight
+import stack
+
+POLL_SECONDS = 5
+# What CloudFormation says of a change set without changes.
+UNCHANGED = ("didn't contain changes", "No updates are to be performed")
+
+
+def bucket(account):
+    """The bucket for packages, which is created once and kept."""
+    s3, name = boto3.client("s3"), f"ecs-state-recorder-{account}-{stack.region()}"
+    try:
+        s3.head_bucket(Bucket=name, ExpectedBucketOwner=account)
+    except ClientError as error:
+        if stack.error_code(error) != "404":
+            raise
+        # us-east-1 is the default, and refused as a constraint.
+        here = stack.region()
+        more = {} if here == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": here}}
+        s3.create_bucket(Bucket=name, **more)
+        print(f"bucket {name}: created")
+    return name
+
+
+def upload(body, suffix, target):
+    """Uploads under a name that is the content's hash. Returns the key."""
+    key = f"{target['prefix']}{hashlib.sha256(body).hexdigest()}{suffix}"
+    boto3.client("s3").put_object(Bucket=target["bucket"], Key=key, Body=body, **target["owner"])
+    return key
+
+
+def upload_all(package, target):
+    """Returns the URL of the template."""
+    def code(found):
+        key = upload((package / found[1]).read_bytes(), ".zip", target)
+        return f"CodeUri: s3://{target['bucket']}/{key}"
+
+    text = re.sub(r"CodeUri: (\w+\.zip)", code, (package / "template.yaml").read_text())
+    key = upload(text.encode(), ".yaml", target)
+    return f"{boto3.client('s3').meta.endpoint_url}/{target['bucket']}/{key}"
+
+
+def change_set(name, found, given, template, url, options):
+    """Creates a change set. Returns its ARN, or None if there is nothing to change."""
+    client, exists = boto3.client("cloudformation"), bool(preflight.earlier_parameters(found))
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
+    if exists:
+        # What is not given keeps its value; a parameter that is new has its default.
+        kept = set(preflight.earlier_parameters(found)) & set(template["Parameters"]) - set(given)
+        parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
+    tags = [dict(zip(("Key", "Value"), tag.split("=", 1))) for tag in options.tags]
+    arn = client.create_change_set(
+        StackName=name, ChangeSetName=f"package-{url[-69:-5]}", ChangeSetType="UPDATE" if exists else "CREATE",
+        TemplateURL=url, Parameters=parameters, Capabilities=["CAPABILITY_IAM"],
+        **({"Tags": tags} if tags else {}), **({"RoleARN": options.role_arn} if options.role_arn else {}),
+    )["Id"]
+    try:
+        client.get_waiter("change_set_create_complete").wait(ChangeSetName=arn, WaiterConfig={"Delay": POLL_SECONDS})
+    except WaiterError as error:
+        reason = error.last_response.get("StatusReason", str(error))
+        client.delete_change_set(ChangeSetName=arn)
+        if any(text in reason for text in UNCHANGED):
+            return None
+        sys.exit(f"error: the change set of the stack {name} failed: {reason}")
+    return arn
+
+
+def main(name, overrides, package, options):
+    client, given = boto3.client("cloudformation"), preflight.read(overrides)
+    account, found = boto3.client("sts").get_caller_identity()["Account"], stack.find(name)
+    target = {
+        "bucket": options.s3_bucket or bucket(account),
+        "prefix": f"{options.s3_prefix}/" if options.s3_prefix else "",
+        # Nobody else can have created it meanwhile.
+        "owner": {} if options.s3_bucket else {"ExpectedBucketOwner": account},
+    }
+    url = upload_all(package, target)
+    template = yaml.load((package / "template.yaml").read_text(), preflight.Loader)
+    arn = change_set(name, found, given, template, url, options)
+    if not arn:
+        print(f"stack {name}: already as in {package}")
+        return
+    operation = "update" if preflight.earlier_parameters(found) else "create"
+    print(f"stack {name}: CloudFormation will {operation} it, which takes a few minutes …", flush=True)
+    client.execute_change_set(ChangeSetName=arn)
+    try:
+        waiter = client.get_waiter(f"stack_{operation}_complete")
+        waiter.wait(StackName=name, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": 720})
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted: CloudFormation continues with the stack {name}")
+    except WaiterError:
+        now = stack.find(name)
+        reasons = "".join(f"\n  {failure}" for failure in stack.failures(now))
+        sys.exit(f"error: the stack {name} could not be {operation}d ({now['StackStatus']}):{reasons}")
+    print(f"Successfully created/updated stack - {name} in {stack.region()}")
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("stack")
+    arguments.add_argument("parameters", help="the template's parameters, such as 'ArchiveDays=0 Tracing=Active'")
+    arguments.add_argument("package", type=Path, help="a folder that `make package` wrote")
+    arguments.add_argument("--options", default="", help="of `sam deploy`, those that also exist here")
+    arguments = arguments.parse_args()
+    options = argparse.ArgumentParser(prog="SAM_OPTIONS")
+    options.add_argument("--s3-bucket")
+    options.add_argument("--s3-prefix")
+    options.add_argument("--role-arn")
+    options.add_argument("--tags", nargs="+", default=[], metavar="NAME=VALUE")
+    with stack.one_line_errors():
+        main(arguments.stack, arguments.parameters, arguments.package, options.parse_args(shlex.split(arguments.options)))
