@@ -60,10 +60,11 @@ impl TerminalCondition {
         let mut absent = String::new();
         let mut alternatives = Vec::new();
         let mut names = HashMap::new();
-        for (number, &name) in attributes.iter().enumerate() {
-            alternatives.push(format!("{absent}#status{number} IN ({})", placeholders.join(", ")));
-            absent += &format!("attribute_not_exists(#status{number}) AND ");
-            names.insert(format!("#status{number}"), name.to_owned());
+        for (number, &attribute) in attributes.iter().enumerate() {
+            let name = format!("#status{number}");
+            alternatives.push(format!("{absent}{name} IN ({})", placeholders.join(", ")));
+            absent = format!("{absent}attribute_not_exists({name}) AND ");
+            names.insert(name, attribute.to_owned());
         }
         let texts = statuses.iter().map(|&status| AttributeValue::S(status.to_owned()));
         Self {
