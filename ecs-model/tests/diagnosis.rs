@@ -1,4 +1,4 @@
-//! Why a task stopped: the gates, the texts, the containers, and what holds for any task.
+//! The diagnosis: gates, texts, containers, and properties of any task.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
@@ -663,7 +663,7 @@ fn the_redacted_summary_has_the_facts_but_no_command_and_no_unknown_text() {
     assert!(!sentence.advice.contains("hunter2"), "{}", sentence.advice);
 }
 
-// What asks for it.
+// Its callers.
 
 #[test]
 fn tasks_are_read_from_an_event_from_describe_tasks_or_alone() {
@@ -711,7 +711,7 @@ fn three_short_lives_that_end_in_failures_are_a_crash_loop() {
     assert_eq!(crash_loop(stops, at(130)), Some(CrashLoop { stops: 3, since: at(100) }));
 }
 
-// What holds for any task.
+// Properties of any task.
 
 /// All texts of the stops in `stops.jsonl`.
 fn texts() -> Vec<String> {
@@ -809,7 +809,7 @@ fn with_texts(task: &Value, change: impl Fn(&str) -> String) -> Value {
     task
 }
 
-/// Words that are in no sentence of ours.
+/// Words that no sentence contains.
 fn secret() -> impl Strategy<Value = String> {
     "[а-я]{8,20}( [а-я]{8,20}){0,3}"
 }
