@@ -40,10 +40,9 @@ impl Container {
     #[must_use]
     pub fn is_sidecar(&self) -> bool {
         let name = self.name.as_deref().unwrap_or_default().to_ascii_lowercase().replace(['_', '.'], "-");
-        let is_word = |at: usize, word: &str| {
-            !name[..at].ends_with(char::is_alphanumeric) && !name[at + word.len()..].starts_with(char::is_alphanumeric)
-        };
-        self.injected_by().is_some()
-            || HELPERS.iter().any(|helper| name.match_indices(helper).any(|(at, word)| is_word(at, word)))
+        let is_word = |rest: &str| !rest.starts_with(char::is_alphanumeric);
+        let is_helper = |text: &str| HELPERS.iter().any(|helper| text.strip_prefix(helper).is_some_and(is_word));
+        let mut starts = name.char_indices().filter(|(at, _)| !name[..*at].ends_with(char::is_alphanumeric));
+        self.injected_by().is_some() || starts.any(|(at, _)| is_helper(&name[at..]))
     }
 }

@@ -1,4 +1,4 @@
-//! Stops that people have published or composed, one a line of `stops.jsonl`, each with what is to be said of it.
+//! Published and composed stops, one per line of `stops.jsonl`, each with its expected diagnosis.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ecs_model::diagnosis::{Cause, Code, Diagnosis};
@@ -6,11 +6,11 @@ use ecs_model::{Task, from_json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A line. Texts are as published; `source` says where, and `note` what of the task is not.
+/// A line. Texts are as published in `source`; `note` says which parts of the task are not.
 #[derive(Deserialize)]
 struct Stop {
     id: String,
-    /// The task but for its ARN.
+    /// The task without its ARN.
     task: Value,
     code: String,
     cause: Option<String>,
@@ -20,7 +20,7 @@ struct Stop {
     /// What the summary contains.
     #[serde(default)]
     says: Vec<String>,
-    /// The whole answer, of one stop for each sentence.
+    /// The whole sentence, at least once for each kind.
     summary: Option<String>,
     advice: Option<String>,
 }

@@ -1,9 +1,9 @@
 //! How a task ended decides which texts may explain it.
 //!
 //! Once an essential container has ended, the agent stops the others, with exit code 143, or 137 after the timeout:
-//! they are not the cause unless all containers ended so. Events don't tell which container is essential. A container's
-//! reason can be days old, of an image that could not be pulled but was cached, or about a sidecar whose failure stopped
-//! nothing.
+//! they are not the cause unless all of them ended that way. Events don't say which container is essential. A
+//! container's reason can be days old, of an image that could not be pulled but was cached, or about a sidecar whose
+//! failure stopped nothing.
 
 use super::codes::Code;
 use super::codes::Ending::{self, ByItself, FromOutside, NeverStarted};

@@ -79,8 +79,12 @@ impl Rows {
     }
 
     /// The rows, in the order of the table.
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..u64::BITS as usize).filter(move |row| self.contains(*row))
+    pub(super) fn iter(mut self) -> impl Iterator<Item = usize> {
+        std::iter::from_fn(move || {
+            let row = (self.0 != 0).then(|| self.0.trailing_zeros())?;
+            self.0 &= self.0 - 1;
+            Some(row as usize)
+        })
     }
 }
 
