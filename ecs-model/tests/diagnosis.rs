@@ -828,6 +828,50 @@ fn the_redacted_summary_has_the_facts_but_no_command_and_no_unknown_text() {
     assert!(!sentence.advice.contains("hunter2"), "{}", sentence.advice);
 }
 
+#[test]
+fn no_password_environment_or_command_is_in_an_answer() {
+    for reason in [
+        "CannotPullContainerError: Get \"https://deploy:hunter2@registry.acme/v2/\": dial tcp: i/o timeout",
+        "Odd: https://a@b:hunter2@registry.acme/v2/",
+        "CannotStartContainerError: hcsshim::CreateComputeSystem x: context deadline exceeded extra info: \
+         {\"Environment\":{\"URL\":\"postgres://db/hunter2\",\"X\":\"https://hunter2\"}}",
+        "ResourceInitializationError: failed to download env files: NoSuchKey: s3://b/a.env?X-Amz-Signature=hunter2",
+        "CannotStartContainerError: command \"curl http://hunter2.example/\": context deadline exceeded",
+        "CannotStartContainerError: error executing \"x https://hunter2.example\": connection refused",
+        "CannotStartContainerError: Cmd ['curl','https://hunter2.example']: i/o timeout",
+    ] {
+        let found = diagnose(&task("TaskFailedToStart", reason, &[("web", None, "")]));
+        assert!(!format!("{} {}", found.summary, found.redacted_summary()).contains("hunter2"), "{}", found.summary);
+        assert!(!found.advice.contains("hunter2"), "{}", found.advice);
+        assert_eq!(found.evidence.as_deref(), Some(reason));
+    }
+}
+
+#[test]
+fn of_a_long_text_the_beginning_is_searched_and_ten_names_of_at_most_256_characters_are_named() {
+    let parameters: Vec<String> = (10..30).map(|number| format!("{number}{}", "a".repeat(98))).collect();
+    let reason = format!("Fetching secret data from SSM Parameter Store: invalid parameters: {}", parameters.join(","));
+    let named: Vec<String> = parameters[..10].iter().map(|name| format!("{name:?}")).collect();
+    assert_eq!(
+        diagnose(&task("TaskFailedToStart", &reason, &[])).summary,
+        format!("the parameters {} and 10 more could not be fetched: not found", named.join(", "))
+    );
+    let long = format!("CannotPullContainerError: failed to resolve ref {}: i/o timeout", "ä".repeat(1000));
+    let found = diagnose(&task("TaskFailedToStart", &long, &[]));
+    assert_eq!(
+        found.summary,
+        format!("image \"{}\" could not be pulled: its registry could not be reached", "ä".repeat(256))
+    );
+    let late = format!("{}ä CannotPullContainerError: EOF", "x".repeat(4095));
+    assert_eq!(code(&task("TaskFailedToStart", &late, &[("web", None, "")])), Unknown);
+    // Patterns that would take minutes.
+    for slow in
+        ["Unexpected EC2 error while attempting to ", "exec \\\\\" ", "arn:aws:secretsmanager:x:1:secret:n ", "/"]
+    {
+        diagnose(&task("TaskFailedToStart", &slow.repeat(1_000_000 / slow.len()), &[]));
+    }
+}
+
 // What asks for it.
 
 #[test]

@@ -111,7 +111,7 @@ impl Clause {
                 let exit_code = exit_code.filter(|_| text.is_none());
                 let exit_code = exit_code.map_or(String::new(), |code| format!(" (exit code {code})"));
                 let redacted = format!("the command of {container} {problem}{exit_code}");
-                match text.and_then(|text| text.command) {
+                match text.and_then(|text| text.command.as_ref()) {
                     Some(command) => {
                         let summary = format!("the command {command:?} of {container} {problem}{exit_code}");
                         Self::new(summary, advice).redacted(redacted)
@@ -260,7 +260,7 @@ impl Clause {
             }
             Code::StoppedByUser => {
                 let redacted = "StopTask was called";
-                let reason = text.map_or(String::new(), |text| format!(": {:?}", text.raw));
+                let reason = text.map_or(String::new(), |text| format!(": {:?}", text.shown));
                 Self::new(
                     format!("{redacted}{reason}"),
                     "Nothing to do if this was intended; if not, check CloudTrail for who called StopTask.",
@@ -271,7 +271,7 @@ impl Clause {
                 format!("{container} did not end on SIGTERM and was killed after its stopTimeout (exit code 137)"),
                 format!("Make {} end on SIGTERM, or raise its stopTimeout in the task definition.", the_container()),
             ),
-            Code::Unknown => match text.map(|text| text.raw).or(report.stop_code.map(StopCode::as_str)) {
+            Code::Unknown => match text.map(|text| &*text.shown).or(report.stop_code.map(StopCode::as_str)) {
                 Some(text) => Self::new(
                     format!("{UNRECOGNIZED}: {text:?}"),
                     "Read the reason, then the containers' logs around that time.",

@@ -85,9 +85,9 @@ impl Failure {
             },
             Some(Cause::RateLimited) => Self::explained("too many requests", general(kind.rate_limited)),
             Some(Cause::Unreachable) => {
-                let endpoint = facts.endpoint();
+                let endpoint = facts.endpoint(code);
                 let reason = format!("{} could not be reached", quoted(endpoint, kind.provider));
-                let advice = if facts.endpoint_is_local() {
+                let advice = if facts.endpoint_is_local(code) {
                     let place = endpoint.map_or("there".to_owned(), |endpoint| format!("at {endpoint:?}"));
                     format!("Start or repair the process on the instance that should listen {place} (for {it}).")
                 } else {
@@ -120,7 +120,7 @@ impl Failure {
                 format!("Give {it} a dynamic host port (hostPort 0), or place its tasks on different instances."),
             );
         }
-        if facts.says("limit") {
+        if facts.is_quota() {
             return Self::explained(
                 "a quota of the account is reached",
                 format!(

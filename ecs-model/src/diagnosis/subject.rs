@@ -241,7 +241,7 @@ impl Subject {
                 None => Self::unnamed(&EBS, "an EBS volume", "the EBS volume"),
             };
         }
-        if facts.says("efs") {
+        if facts.says_word("efs") {
             return Self::unnamed(&EFS, "an EFS volume", "the EFS file system");
         }
         let is_created = facts.says("volumedriver") || facts.says("cannotcreatevolume");
@@ -258,9 +258,11 @@ impl Subject {
     }
 }
 
-/// `the secrets "a", "b"`.
+/// `the secrets "a", "b"`, at most ten.
 fn list(noun: &str, names: &[&str]) -> String {
     let plural = if names.len() > 1 { "s" } else { "" };
-    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-    format!("the {noun}{plural} {}", names.join(", "))
+    let more = names.len().saturating_sub(10);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names: Vec<String> = names.iter().take(10).map(|name| format!("{name:?}")).collect();
+    format!("the {noun}{plural} {}{more}", names.join(", "))
 }

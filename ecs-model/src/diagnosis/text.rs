@@ -1,7 +1,7 @@
 //! A text of ECS, its agent or the container runtime, prepared for searching.
 //!
 //! A name can contain any word (`secret:not-found-abc`), so commands, ARNs, URLs and paths are removed first. The rest
-//! is compared in lower case, with one space between words.
+//! is compared in lower case, with one space between words. Passwords in URLs are never seen.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,6 +11,12 @@ use std::ops::Range;
 ///
 /// Source: `ecsMaxContainerReasonLength` in <https://github.com/aws/amazon-ecs-agent>.
 const TRUNCATED: [usize; 4] = [254, 255, 1023, 1024];
+
+/// How much of a text is searched: much more than ECS sends, and little enough to end soon.
+const SEARCHED: usize = 4096;
+
+/// After this, Windows' runtime writes the command and the environment of a container, which can contain secrets.
+const BEFORE_SECRETS: &str = "extra info:";
 
 /// Words with a slash that are not paths.
 const NO_PATHS: [&str; 2] = ["i/o", "stopped/terminated"];
@@ -24,8 +30,10 @@ const BEFORE_COMMANDS: [&str; 2] = ["exec", "\"commandline\""];
 pub(super) struct Text<'t> {
     /// The text as ECS sends it.
     pub(super) raw: &'t str,
+    /// The same without the user names and passwords of URLs.
+    pub(super) shown: Cow<'t, str>,
     /// The first command in it.
-    pub(super) command: Option<&'t str>,
+    pub(super) command: Option<String>,
     /// The text without commands, and with one space between words.
     pub(super) plain: String,
     /// The same in lower case, with the same offsets.
@@ -43,21 +51,42 @@ impl<'t> Text<'t> {
         if trimmed.is_empty() {
             return None;
         }
-        let commands = commands(raw);
-        let plain = plain(raw, &commands);
-        let lower = plain.to_ascii_lowercase();
+        let shown = without_credentials(raw);
+        let searched = &shown[..shown.floor_char_boundary(SEARCHED)];
+        let commands = commands(searched);
+        let mut plain = plain(searched, &commands);
+        let mut lower = plain.to_ascii_lowercase();
+        let secrets = lower.find(BEFORE_SECRETS);
+        plain.truncate(secrets.unwrap_or(plain.len()));
+        lower.truncate(plain.len());
         let normal = normal(&lower);
-        let is_truncated =
+        let ends_early =
             TRUNCATED.contains(&raw.len()) || trimmed.ends_with(['…', '\u{fffd}']) || trimmed.ends_with("...");
+        let is_truncated = ends_early && secrets.is_none();
         Some(Self {
             raw,
-            command: commands.into_iter().next().map(|command| &raw[command]),
+            command: commands.into_iter().next().map(|command| searched[command].to_owned()),
+            shown,
             plain,
             lower,
             normal,
             is_truncated,
         })
     }
+}
+
+/// Removes `user:password@` from URLs.
+fn without_credentials(raw: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed("");
+    let mut rest = raw;
+    while let Some(start) = rest.find("://").map(|at| at + "://".len()) {
+        let (before, url) = rest.split_at(start);
+        let end = url.find(|end: char| end.is_whitespace() || "/?#\"".contains(end)).unwrap_or(url.len());
+        shown += before;
+        rest = url[..end].rfind('@').map_or(url, |at| &url[at + 1..]);
+    }
+    shown += rest;
+    shown
 }
 
 /// The positions of quoted commands.
@@ -140,7 +169,7 @@ fn push_word(normal: &mut String, word: &str) {
     let kind = if name.contains(ARN) {
         *normal += &name[..name.find(ARN).unwrap_or_default()];
         "‹arn›"
-    } else if name.contains(".dkr.ecr.") && !name.contains("://") {
+    } else if (name.contains(".dkr.ecr") || name.contains(".dkr-ecr.")) && !name.contains("://") {
         "‹ecr›"
     } else if !name.contains('/') && !name.contains(":\\") {
         return *normal += word;
