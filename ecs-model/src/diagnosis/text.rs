@@ -18,8 +18,15 @@ const SEARCHED: usize = 4096;
 /// After this, Windows' runtime writes the command and the environment of a container, which can contain secrets.
 const BEFORE_SECRETS: &str = "extra info:";
 
+/// The words before names that may consist of any word.
+const BEFORE_NAMES: [&str; 5] =
+    ["invalid parameters:", "invalid ssm parameters:", "denied for", "denied for repository", "daemon: create"];
+
 /// Words with a slash that are not paths.
 const NO_PATHS: [&str; 2] = ["i/o", "stopped/terminated"];
+
+/// The punctuation around names.
+const AROUND: [char; 12] = ['.', ',', ';', ':', '(', '[', '{', ')', ']', '}', '\'', '"'];
 
 const ARN: &str = "arn:aws";
 
@@ -45,8 +52,8 @@ pub(super) struct Text<'t> {
 }
 
 impl<'t> Text<'t> {
-    /// Prepares a text; `None` if it is blank.
-    pub(super) fn new(raw: &'t str) -> Option<Self> {
+    /// Prepares a text; `None` if it is blank. The names are in lower case.
+    pub(super) fn new(raw: &'t str, names: &[String]) -> Option<Self> {
         let trimmed = raw.trim_end();
         if trimmed.is_empty() {
             return None;
@@ -59,7 +66,7 @@ impl<'t> Text<'t> {
         let secrets = lower.find(BEFORE_SECRETS);
         plain.truncate(secrets.unwrap_or(plain.len()));
         lower.truncate(plain.len());
-        let normal = normal(&lower);
+        let normal = normal(&lower, names);
         let ends_early =
             TRUNCATED.contains(&raw.len()) || trimmed.ends_with(['…', '\u{fffd}']) || trimmed.ends_with("...");
         let is_truncated = ends_early && secrets.is_none();
@@ -141,7 +148,7 @@ fn push_words(plain: &mut String, text: &str) {
     }
 }
 
-fn normal(lower: &str) -> String {
+fn normal(lower: &str, names: &[String]) -> String {
     let mut lower = Cow::Borrowed(lower);
     if !lower.is_ascii() {
         let quotes = lower.replace(['’', '‘'], "'").replace(['“', '”'], "\"");
@@ -151,19 +158,33 @@ fn normal(lower: &str) -> String {
         lower = lower.replace("...", " ").into();
     }
     let mut normal = String::with_capacity(lower.len());
+    let mut found: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut is_list = false;
     for word in lower.split(' ').filter(|word| !word.is_empty()) {
+        let name = word.trim_matches(AROUND);
+        let is_first = name != "repository" && BEFORE_NAMES.iter().any(|before| normal.ends_with(before));
+        is_list = is_first || (is_list && normal.ends_with(','));
+        if is_list && !is_plain(name) {
+            found.push(name);
+        }
         if !normal.is_empty() {
             normal.push(' ');
         }
-        push_word(&mut normal, word);
+        let is_name = is_list || found.contains(&name);
+        push_word(&mut normal, word, is_name);
     }
     normal
 }
 
+/// Whether a name could be a word of a sentence.
+pub(super) fn is_plain(name: &str) -> bool {
+    name.chars().all(char::is_alphabetic)
+}
+
 /// Appends a word, or what kind of name it is, with the punctuation after it.
-fn push_word(normal: &mut String, word: &str) {
-    let name = word.trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '"']);
-    if !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'.')) {
+fn push_word(normal: &mut String, word: &str, is_name: bool) {
+    let name = word.trim_end_matches(AROUND);
+    if !is_name && !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'.')) {
         return *normal += word;
     }
     let kind = if name.contains(ARN) {
@@ -171,6 +192,8 @@ fn push_word(normal: &mut String, word: &str) {
         "‹arn›"
     } else if (name.contains(".dkr.ecr") || name.contains(".dkr-ecr.")) && !name.contains("://") {
         "‹ecr›"
+    } else if is_name {
+        "‹name›"
     } else if !name.contains('/') && !name.contains(":\\") {
         return *normal += word;
     } else if name.contains("://") {
