@@ -122,6 +122,10 @@ impl<'t> Statement<'t> {
         self.code(|code| code == Code::OutOfMemory).is_some()
     }
 
+    pub(super) fn is_of_a_vanished_container(&self) -> bool {
+        self.matches.aside(Aside::Vanished)
+    }
+
     /// Whether it says that another container failed first.
     pub(super) fn is_of_a_dependency(&self) -> bool {
         self.matches.aside(Aside::Dependency)
