@@ -233,6 +233,7 @@ fn who_acts_and_whether_a_retry_helps_goes_by_the_cause_with_these_exceptions() 
         // Of instances, of an account, of EBS, of EC2, of a command.
         ("TaskFailedToStart: RESOURCE:CPU", Cause::Exhausted, Actor::Platform, Some(true)),
         ("You've reached the limit on the number of tasks you can run", Cause::Exhausted, Actor::Platform, Some(false)),
+        ("You've reached the limit on the number of vCPUs you can run", Cause::Exhausted, Actor::Platform, Some(false)),
         ("ECS timed out while configuring the EBS volume attachment", Cause::Timeout, Actor::Release, Some(false)),
         ("failed to chown /data: operation not permitted", Cause::AccessDenied, Actor::Release, Some(false)),
         (
@@ -793,6 +794,53 @@ fn the_sentence_names_what_failed() {
     ] {
         assert_eq!(diagnose(&task("TaskFailedToStart", reason, &[("web", None, "")])).summary, summary, "{reason}");
     }
+}
+
+#[test]
+fn advice_names_what_to_act_on() {
+    let advice = |task: &Value| diagnose(task).advice;
+    let failed = [("api", Some(1), ""), ("db", Some(2), ""), ("web", Some(143), ""), ("worker", Some(3), "")];
+    assert_eq!(
+        advice(&started("EssentialContainerExited", EXITED, &failed)),
+        "Read the last log lines of containers \"api\", \"db\" and \"worker\" to find out why they ended."
+    );
+    let unreachable = "ResourceInitializationError: unable to pull secrets or registry auth: connection issue";
+    assert_eq!(
+        advice(&task("TaskFailedToStart", unreachable, &[])),
+        "Check the route, NAT gateway or VPC endpoint, security groups and DNS between the task's subnet and AWS \
+         Secrets Manager, Systems Manager and Amazon ECR."
+    );
+    let full = "CannotPullContainerError: write /var/x: no space left on device";
+    let mut on_ec2 = task("TaskFailedToStart", full, &[("web", None, "")]);
+    on_ec2["containerInstanceArn"] = json!("arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/0c5b");
+    assert_eq!(
+        advice(&on_ec2),
+        "Free up space on the disk of container instance \"0c5b\", starting with unused images, or enlarge it: the \
+         image of container \"web\" needs more."
+    );
+    let truncated = "CannotPullContainerError: pull image manifest has been retried 5 time(s): fai...";
+    let mut cut = task("TaskFailedToStart", truncated, &[("web", None, "")]);
+    cut["containers"][0]["image"] = json!("shop/web:2");
+    assert_eq!(
+        advice(&cut),
+        "ECS truncated the error: pull image \"shop/web:2\" by hand with the task's execution role from its subnet to \
+         see the whole of it."
+    );
+}
+
+#[test]
+fn a_sentence_agrees_with_what_it_is_about() {
+    let key = "unable to retrieve secrets from asm: a secret did not contain json key pw";
+    assert_eq!(
+        diagnose(&task("TaskFailedToStart", key, &[])).summary,
+        "secrets could not be fetched: they have no key \"pw\""
+    );
+    let draining = "container instance is in DRAINING state";
+    let mut leaving = started("ServiceSchedulerInitiated", draining, &[("web", None, "")]);
+    assert_eq!(diagnose(&leaving).summary, "the host that the task ran on is draining");
+    leaving["lastStatus"] = json!("RUNNING");
+    leaving["desiredStatus"] = json!("STOPPED");
+    assert_eq!(diagnose(&leaving).summary, "the task is being stopped: the host that the task runs on is draining");
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl<'t> Report<'t> {
         // Without any other container, a sidecar is the application.
         let has_application = self.containers.iter().any(|it| !it.is_sidecar);
         let others_were_stopped = |asked: &Ended<'t>| {
-            let is_other = |it: &&Ended| !ptr::eq(*it, asked) && !(it.is_sidecar && has_application);
+            let is_other = |it: &&Ended| !(ptr::eq(*it, asked) || (it.is_sidecar && has_application));
             self.containers.iter().filter(is_other).all(|it| !it.has_run() || it.was_stopped())
         };
         // A container that was killed for its memory has run, even without an exit code.

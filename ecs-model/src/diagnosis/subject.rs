@@ -83,6 +83,11 @@ const SECRETS: Kind = Kind {
 const PARAMETERS: Kind = Kind { provider: "Systems Manager Parameter Store", ..SECRETS };
 const REGISTRY_LOGIN: Kind = Kind { provider: "Amazon ECR", not_found: KIND.not_found, ..SECRETS };
 const SECRETS_OR_LOGIN: Kind = Kind { provider: "their AWS endpoint", not_found: KIND.not_found, ..SECRETS };
+const WITHOUT_ENDPOINT: Kind = Kind {
+    unreachable: "Check the route, NAT gateway or VPC endpoint, security groups and DNS between the task's subnet and \
+                  AWS Secrets Manager, Systems Manager and Amazon ECR.",
+    ..SECRETS_OR_LOGIN
+};
 
 const LOGGING: Kind = Kind {
     provider: "the log driver's endpoint",
@@ -201,6 +206,12 @@ impl Subject {
         }
     }
 
+    /// Whether it is several secrets or parameters.
+    pub(super) fn is_plural(&self) -> bool {
+        let name = self.name.trim_start_matches("the ");
+        name.starts_with("secrets") || name.starts_with("parameters")
+    }
+
     fn named(kind: &'static Kind, name: String) -> Self {
         Self { kind, resource: name.clone(), name }
     }
@@ -223,7 +234,9 @@ impl Subject {
             Self::unnamed(&SECRETS, "secrets", "the secrets")
         } else {
             let name = "the secrets or the registry login";
-            Self::unnamed(&SECRETS_OR_LOGIN, name, "the secrets and the registry login")
+            let is_known = facts.endpoint(Code::SecretsUnavailable).is_some();
+            let kind = if is_known { &SECRETS_OR_LOGIN } else { &WITHOUT_ENDPOINT };
+            Self::unnamed(kind, name, "the secrets and the registry login")
         }
     }
 
