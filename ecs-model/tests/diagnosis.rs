@@ -235,6 +235,7 @@ fn the_cause_decides_who_acts_and_whether_a_retry_helps_with_these_exceptions() 
         // Of instances, of an account, of EBS, of EC2, of a command.
         ("TaskFailedToStart: RESOURCE:CPU", Cause::Exhausted, Actor::Platform, Some(true)),
         ("You've reached the limit on the number of tasks you can run", Cause::Exhausted, Actor::Platform, Some(false)),
+        ("You've reached the limit on the number of vCPUs you can run", Cause::Exhausted, Actor::Platform, Some(false)),
         ("ECS timed out while configuring the EBS volume attachment", Cause::Timeout, Actor::Release, Some(false)),
         ("failed to chown /data: operation not permitted", Cause::AccessDenied, Actor::Release, Some(false)),
         (
@@ -631,6 +632,53 @@ fn the_cause_may_be_in_another_text_of_the_same_code() {
 }
 
 #[test]
+fn advice_names_what_to_act_on() {
+    let advice = |task: &Value| diagnose(task).advice;
+    let failed = [("api", Some(1), ""), ("db", Some(2), ""), ("web", Some(143), ""), ("worker", Some(3), "")];
+    assert_eq!(
+        advice(&started("EssentialContainerExited", EXITED, &failed)),
+        "Read the last log lines of containers \"api\", \"db\" and \"worker\" to find out why they ended."
+    );
+    let unreachable = "ResourceInitializationError: unable to pull secrets or registry auth: connection issue";
+    assert_eq!(
+        advice(&task("TaskFailedToStart", unreachable, &[])),
+        "Check the route, NAT gateway or VPC endpoint, security groups and DNS between the task's subnet and AWS \
+         Secrets Manager, Systems Manager and Amazon ECR."
+    );
+    let full = "CannotPullContainerError: write /var/x: no space left on device";
+    let mut on_ec2 = task("TaskFailedToStart", full, &[("web", None, "")]);
+    on_ec2["containerInstanceArn"] = json!("arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/0c5b");
+    assert_eq!(
+        advice(&on_ec2),
+        "Free up space on the disk of container instance \"0c5b\", starting with unused images, or enlarge it: the \
+         image of container \"web\" needs more."
+    );
+    let truncated = "CannotPullContainerError: pull image manifest has been retried 5 time(s): fai...";
+    let mut cut = task("TaskFailedToStart", truncated, &[("web", None, "")]);
+    cut["containers"][0]["image"] = json!("shop/web:2");
+    assert_eq!(
+        advice(&cut),
+        "ECS truncated the error: pull image \"shop/web:2\" by hand with the task's execution role from its subnet to \
+         see the whole of it."
+    );
+}
+
+#[test]
+fn a_sentence_agrees_with_what_it_is_about() {
+    let key = "unable to retrieve secrets from asm: a secret did not contain json key pw";
+    assert_eq!(
+        diagnose(&task("TaskFailedToStart", key, &[])).summary,
+        "secrets could not be fetched: they have no key \"pw\""
+    );
+    let draining = "container instance is in DRAINING state";
+    let mut leaving = started("ServiceSchedulerInitiated", draining, &[("web", None, "")]);
+    assert_eq!(diagnose(&leaving).summary, "the host that the task ran on is draining");
+    leaving["lastStatus"] = json!("RUNNING");
+    leaving["desiredStatus"] = json!("STOPPED");
+    assert_eq!(diagnose(&leaving).summary, "the task is being stopped: the host that the task runs on is draining");
+}
+
+#[test]
 fn memory_is_the_containers_or_else_the_tasks() {
     let mut stopped = started("EssentialContainerExited", EXITED, &[("web", Some(137), OOM)]);
     for (container, of_task, memory) in [
@@ -663,7 +711,51 @@ fn the_redacted_summary_has_the_facts_but_no_command_and_no_unknown_text() {
     assert!(!sentence.advice.contains("hunter2"), "{}", sentence.advice);
 }
 
-// Its callers.
+#[test]
+fn no_password_environment_or_command_is_in_an_answer() {
+    for reason in [
+        "CannotPullContainerError: Get \"https://deploy:hunter2@registry.acme/v2/\": dial tcp: i/o timeout",
+        "Odd: https://a@b:hunter2@registry.acme/v2/",
+        "CannotStartContainerError: hcsshim::CreateComputeSystem x: context deadline exceeded extra info: \
+         {\"Environment\":{\"URL\":\"postgres://db/hunter2\",\"X\":\"https://hunter2\"}}",
+        "ResourceInitializationError: failed to download env files: NoSuchKey: s3://b/a.env?X-Amz-Signature=hunter2",
+        "CannotStartContainerError: command \"curl http://hunter2.example/\": context deadline exceeded",
+        "CannotStartContainerError: error executing \"x https://hunter2.example\": connection refused",
+        "CannotStartContainerError: Cmd ['curl','https://hunter2.example']: i/o timeout",
+    ] {
+        let found = diagnose(&task("TaskFailedToStart", reason, &[("web", None, "")]));
+        assert!(!format!("{} {}", found.summary, found.redacted_summary()).contains("hunter2"), "{}", found.summary);
+        assert!(!found.advice.contains("hunter2"), "{}", found.advice);
+        assert_eq!(found.evidence.as_deref(), Some(reason));
+    }
+}
+
+#[test]
+fn of_a_long_text_the_beginning_is_searched_and_ten_names_of_at_most_256_characters_are_named() {
+    let parameters: Vec<String> = (10..30).map(|number| format!("{number}{}", "a".repeat(98))).collect();
+    let reason = format!("Fetching secret data from SSM Parameter Store: invalid parameters: {}", parameters.join(","));
+    let named: Vec<String> = parameters[..10].iter().map(|name| format!("{name:?}")).collect();
+    assert_eq!(
+        diagnose(&task("TaskFailedToStart", &reason, &[])).summary,
+        format!("the parameters {} and 10 more could not be fetched: not found", named.join(", "))
+    );
+    let long = format!("CannotPullContainerError: failed to resolve ref {}: i/o timeout", "ä".repeat(1000));
+    let found = diagnose(&task("TaskFailedToStart", &long, &[]));
+    assert_eq!(
+        found.summary,
+        format!("image \"{}\" could not be pulled: its registry could not be reached", "ä".repeat(256))
+    );
+    let late = format!("{}ä CannotPullContainerError: EOF", "x".repeat(4095));
+    assert_eq!(code(&task("TaskFailedToStart", &late, &[("web", None, "")])), Unknown);
+    // Patterns that would take minutes.
+    for slow in
+        ["Unexpected EC2 error while attempting to ", "exec \\\\\" ", "arn:aws:secretsmanager:x:1:secret:n ", "/"]
+    {
+        diagnose(&task("TaskFailedToStart", &slow.repeat(1_000_000 / slow.len()), &[]));
+    }
+}
+
+// What asks for it.
 
 #[test]
 fn tasks_are_read_from_an_event_from_describe_tasks_or_alone() {

@@ -51,6 +51,17 @@ impl Clause {
             }
         };
         let exited = exit_code.unwrap_or_default();
+        let failed: Vec<String> = report
+            .containers
+            .iter()
+            .filter(|it| it.has_failed())
+            .filter_map(Ended::name)
+            .map(|name| format!("{name:?}"))
+            .collect();
+        let (the_failed, they) = match failed.split_last() {
+            Some((last, others @ [_, ..])) => (format!("containers {} and {last}", others.join(", ")), "they"),
+            _ => (the_container(), "it"),
+        };
         match finding.code {
             Code::OutOfMemory => {
                 let mib = |memory: &Option<String>| memory.as_deref()?.parse().ok().filter(|mib: &u64| *mib > 0);
@@ -77,8 +88,7 @@ impl Clause {
             | Code::ContainerStartFailed
             | Code::StartupFailed => {
                 let subject = Subject::new(finding, &facts);
-                let Failure { reason, advice } =
-                    Failure::new(finding.code, cause, &subject, &facts, report.is_fargate());
+                let Failure { reason, advice } = Failure::new(finding.code, cause, &subject, &facts, report);
                 let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
                 Self::new(format!("{} {}{reason}", subject.name, subject.kind.failure), advice)
             }
@@ -111,7 +121,7 @@ impl Clause {
                 let exit_code = exit_code.filter(|_| text.is_none());
                 let exit_code = exit_code.map_or(String::new(), |code| format!(" (exit code {code})"));
                 let redacted = format!("the command of {container} {problem}{exit_code}");
-                match text.and_then(|text| text.command) {
+                match text.and_then(|text| text.command.as_ref()) {
                     Some(command) => {
                         let summary = format!("the command {command:?} of {container} {problem}{exit_code}");
                         Self::new(summary, advice).redacted(redacted)
@@ -141,7 +151,7 @@ impl Clause {
             ),
             Code::Crashed => Self::new(
                 format!("{container} crashed with exit code {exited} ({})", signal(exited)),
-                format!("Read the last log lines of {} and debug the crash.", the_container()),
+                format!("Read the last log lines of {the_failed} and debug the crash."),
             ),
             Code::Killed => Self::new(
                 format!(
@@ -164,7 +174,7 @@ impl Clause {
             ),
             Code::ApplicationError => Self::new(
                 format!("{container} ended with exit code {exited}"),
-                format!("Read the last log lines of {} to find out why it ended.", the_container()),
+                format!("Read the last log lines of {the_failed} to find out why {they} ended."),
             ),
             Code::Finished => match task.service_name() {
                 None => Self::new(
@@ -245,13 +255,14 @@ impl Clause {
                 )
             }
             Code::HostLeaving => {
+                let runs = if report.task.is_stopping() { "runs" } else { "ran" };
                 let state = match report.stop_code {
                     Some(StopCode::InfrastructureHealth) => "is unhealthy",
                     Some(StopCode::TerminationNotice) => "is about to be terminated",
                     _ => "is draining",
                 };
                 Self::new(
-                    format!("{} {state}", with_name("the host that the task ran on", host)),
+                    format!("{} {state}", with_name(&format!("the host that the task {runs} on"), host)),
                     restart(
                         "if the host was not meant to go away, check Auto Scaling's activity history for the \
                      reason",
@@ -260,7 +271,7 @@ impl Clause {
             }
             Code::StoppedByUser => {
                 let redacted = "StopTask was called";
-                let reason = text.map_or(String::new(), |text| format!(": {:?}", text.raw));
+                let reason = text.map_or(String::new(), |text| format!(": {:?}", text.shown));
                 Self::new(
                     format!("{redacted}{reason}"),
                     "Nothing to do if this was intended; if not, check CloudTrail for who called StopTask.",
@@ -271,7 +282,7 @@ impl Clause {
                 format!("{container} did not end on SIGTERM and was killed after its stopTimeout (exit code 137)"),
                 format!("Make {} end on SIGTERM, or raise its stopTimeout in the task definition.", the_container()),
             ),
-            Code::Unknown => match text.map(|text| text.raw).or(report.stop_code.map(StopCode::as_str)) {
+            Code::Unknown => match text.map(|text| &*text.shown).or(report.stop_code.map(StopCode::as_str)) {
                 Some(text) => Self::new(
                     format!("{UNRECOGNIZED}: {text:?}"),
                     "Read the reason, then the containers' logs around that time.",

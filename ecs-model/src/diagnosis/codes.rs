@@ -127,7 +127,7 @@ codes! {
             "RESOURCE:…",
             "Capacity is unavailable at this time",
             "unable to place a task",
-            "You've reached the limit on the number of tasks",
+            "You've reached the limit on the number",
         ],
         sentences: &["Capacity is unavailable at this time. Please try again later or in a different availability \
          zone"],
@@ -277,13 +277,16 @@ pub(super) enum Aside {
     Dependency,
     /// A container that the runtime did not start, whatever its exit code.
     Start,
+    /// A container that the runtime no longer knows.
+    Vanished,
 }
 
 /// In the order of [`Aside`].
-static ASIDES: [&[&str]; 3] = [
+static ASIDES: [&[&str]; 4] = [
     &["Could not transition to stopped", "CannotStopContainerError"],
     &["dependency graph"],
     &["CannotStartContainerError", "CannotCreateContainerError", "CannotInspectContainerError"],
+    &["ContainerVanishedError"],
 ];
 
 static PHRASES: LazyLock<Patterns> = LazyLock::new(|| {

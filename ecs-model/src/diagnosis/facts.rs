@@ -1,11 +1,23 @@
 //! Facts in a text: names, which the runtime, the agent and ECS each write in their own way.
 
+use std::path::Path;
+
+use super::codes::Code;
+use super::patterns::is_word;
 use super::text::Text;
+
+/// The punctuation around names.
+const PUNCTUATION: [char; 18] =
+    ['"', '\'', '‘', '’', '“', '”', '`', '.', ',', ';', ':', '(', ')', '{', '}', '<', '>', '\\'];
+
+/// The characters of a name that are shown.
+const LONGEST: usize = 256;
 
 /// A text in which facts are looked up, in any letter case, and without commands: what a person wrote is not a fact.
 pub(super) struct Facts<'x> {
     plain: &'x str,
     lower: &'x str,
+    pub(super) is_truncated: bool,
 }
 
 /// An ARN's service, and what follows the account.
@@ -24,11 +36,25 @@ pub(super) struct Denial<'x> {
 
 impl<'x> Facts<'x> {
     pub(super) fn new(text: Option<&'x Text>) -> Self {
-        text.map_or(Self { plain: "", lower: "" }, |text| Self { plain: &text.plain, lower: &text.lower })
+        match text {
+            Some(text) => Self { plain: &text.plain, lower: &text.lower, is_truncated: text.is_truncated },
+            None => Self { plain: "", lower: "", is_truncated: false },
+        }
     }
 
     pub(super) fn says(&self, phrase: &str) -> bool {
         self.lower.contains(phrase)
+    }
+
+    /// Whether a quota is reached. A full disk's text names a file, which can contain any word.
+    pub(super) fn is_quota(&self) -> bool {
+        let is_disk = ["no space left on", "not enough space on", "thin pool has"].iter().any(|disk| self.says(disk));
+        !is_disk && (self.says("limitexceeded") || self.says("reached the limit"))
+    }
+
+    pub(super) fn says_word(&self, word: &str) -> bool {
+        self.places(word)
+            .any(|at| !self.lower[..at].ends_with(is_word) && !self.lower[at + word.len()..].starts_with(is_word))
     }
 
     /// Where a phrase is. Most texts do not contain it, which is cheaper to find out first.
@@ -61,14 +87,14 @@ impl<'x> Facts<'x> {
             let length = rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
             let begins_word = !self.plain[..at].ends_with(|before: char| before.is_alphanumeric() || before == '-');
             let is_id = begins_word && rest[..length].contains(|character: char| character.is_ascii_digit());
-            is_id.then(|| &self.plain[at..at + prefix.len() + length])
+            is_id.then(|| &self.plain[at..at + prefix.len() + length.min(LONGEST)])
         })
     }
 
     fn arns(&self) -> impl Iterator<Item = Arn<'x>> {
         self.places("arn:aws").filter_map(|at| {
-            let arn = name(self.plain[at..].split(|end: char| end.is_whitespace() || "'\"’”,".contains(end)).next()?)?;
-            let mut parts = arn.splitn(6, ':').skip(2);
+            let arn = self.plain[at..].split(|end: char| end.is_whitespace() || "'\"’”,".contains(end)).next()?;
+            let mut parts = without_punctuation(arn).splitn(6, ':').skip(2);
             Some(Arn { service: parts.next()?, resource: parts.nth(2)? })
         })
     }
@@ -117,8 +143,10 @@ impl<'x> Facts<'x> {
 
     /// The address of an object or a bucket.
     pub(super) fn s3_object(&self) -> Option<&'x str> {
-        let url = self.places("s3://").next().and_then(|at| name(self.plain[at..].split_whitespace().next()?));
-        url.or_else(|| self.arns().find(|arn| arn.service.eq_ignore_ascii_case("s3")).map(|arn| arn.resource))
+        let url = self.places("s3://").next().and_then(|at| name(self.plain[at..].split([' ', '?']).next()?));
+        url.or_else(|| {
+            self.arns().find(|arn| arn.service.eq_ignore_ascii_case("s3")).and_then(|arn| name(arn.resource))
+        })
     }
 
     /// The directory of a file system, after its address.
@@ -135,33 +163,37 @@ impl<'x> Facts<'x> {
                 let is_role = ["assumed-role", "role"].iter().any(|role| kind.eq_ignore_ascii_case(role));
                 is_role.then(|| if kind.len() > 4 { rest.split('/').next() } else { rest.rsplit('/').next() })?
             })
-            .filter(|role| !role.is_empty())?;
+            .and_then(name)?;
         let is_action = |action: &&str| {
             action.contains(':') && action.chars().all(|c| c.is_ascii_alphanumeric() || ":-*".contains(c))
         };
         Some(Denial { role, action: self.name_after("to perform:").filter(is_action) })
     }
 
-    /// What the host could not reach.
-    pub(super) fn endpoint(&self) -> Option<&'x str> {
-        let url = || name(self.after("://")?.split(['/', '"', '\'', ' ', '?']).next()?);
-        let looked_up = || self.name_after("lookup ").or_else(|| self.name_after("could not resolve host: "));
-        let dialed = || self.name_after("dial tcp ").or_else(|| self.name_after("dial unix "));
+    /// What the host could not reach. A URL in the text of a container that could not be started may be in its command.
+    pub(super) fn endpoint(&self, code: Code) -> Option<&'x str> {
+        if matches!(code, Code::ContainerStartFailed | Code::CommandNotFound) {
+            return None;
+        }
+        let address = |phrase: &str| host(self.after(phrase)?.split(' ').next()?);
+        let file_system = || address("failed to resolve ").filter(|name| name.to_ascii_lowercase().starts_with("fs-"));
+        let urls =
+            self.places("://").filter_map(|at| host(self.plain[at + 3..].split(['/', '"', '\'', ' ', '?']).next()?));
+        let url = || urls.into_iter().find(|url| !url.eq_ignore_ascii_case("docs.aws.amazon.com"));
+        let looked_up = || address("lookup ").or_else(|| address("could not resolve host: "));
+        let dialed = || address("dial tcp ").or_else(|| address("dial unix "));
         let service = || name(self.after("between the task and ")?.split(['.', ':']).next()?);
-        let resolved = || self.name_after("failed to resolve ");
-        url().or_else(looked_up).or_else(dialed).or_else(service).or_else(resolved)
+        let resolved = || address("failed to resolve ").filter(|name| name.contains('.'));
+        file_system().or_else(url).or_else(looked_up).or_else(dialed).or_else(service).or_else(resolved)
     }
 
     /// Whether it is on the host itself.
-    pub(super) fn endpoint_is_local(&self) -> bool {
-        let is_number = |next: char| next.is_ascii_digit();
-        let address =
-            |address: &str| self.places(address).any(|at| !self.lower[at + address.len()..].starts_with(is_number));
-        address("127.0.0.1")
-            || address("169.254.170.2")
-            || self.says("localhost")
-            || self.says("[::1]")
-            || self.says(".sock")
+    pub(super) fn endpoint_is_local(&self, code: Code) -> bool {
+        let endpoint = self.endpoint(code).unwrap_or_default().to_ascii_lowercase();
+        let goes_on = |next: char| is_word(next) || next == '.';
+        let is = |local: &str| endpoint.strip_prefix(local).is_some_and(|rest| !rest.starts_with(goes_on));
+        let is_socket = Path::new(&endpoint).extension().is_some_and(|ending| ending == "sock");
+        is_socket || ["127.0.0.1", "169.254.170.2", "localhost", "[::1]"].into_iter().any(is)
     }
 
     /// What an instance lacks, such as `GPU`.
@@ -169,7 +201,8 @@ impl<'x> Facts<'x> {
         self.places("resource:").find_map(|at| {
             let rest = &self.plain[at + "resource:".len()..];
             let length = rest.find(|end: char| !end.is_ascii_alphanumeric() && end != '_').unwrap_or(rest.len());
-            Some(&rest[..length]).filter(|resource| !resource.is_empty() && !resource.eq_ignore_ascii_case("arn"))
+            Some(&rest[..length.min(LONGEST)])
+                .filter(|resource| !resource.is_empty() && !resource.eq_ignore_ascii_case("arn"))
         })
     }
 
@@ -188,6 +221,19 @@ impl<'x> Facts<'x> {
 
 /// A name without the punctuation around it.
 fn name(word: &str) -> Option<&str> {
-    let is_around = |character: char| "\"'‘’“”`.,;:()[]{}<>\\".contains(character);
-    Some(word.trim_matches(is_around)).filter(|name| !name.is_empty())
+    shortened(without_punctuation(word))
+}
+
+/// A name that may begin or end with an IPv6 address between brackets.
+fn host(word: &str) -> Option<&str> {
+    shortened(word.trim_matches(PUNCTUATION))
+}
+
+fn without_punctuation(word: &str) -> &str {
+    word.trim_matches(|character| PUNCTUATION.contains(&character) || "[]".contains(character))
+}
+
+fn shortened(name: &str) -> Option<&str> {
+    let end = name.char_indices().nth(LONGEST).map_or(name.len(), |(end, _)| end);
+    Some(&name[..end]).filter(|name| !name.is_empty())
 }

@@ -3,7 +3,9 @@
 use super::causes::Cause;
 use super::codes::Code;
 use super::facts::{Denial, Facts};
+use super::report::Report;
 use super::subject::Subject;
+use crate::arn::last_part;
 
 /// A reason as it follows the sentence, and advice.
 pub(super) struct Failure {
@@ -13,7 +15,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(code: Code, cause: Option<Cause>, subject: &Subject, facts: &Facts, is_fargate: bool) -> Self {
+    pub(super) fn new(code: Code, cause: Option<Cause>, subject: &Subject, facts: &Facts, report: &Report) -> Self {
         let (kind, it) = (subject.kind, &*subject.resource);
         let general = |advice: &str| advice.replace("{it}", it);
         match cause {
@@ -58,7 +60,7 @@ impl Failure {
                     )
                 } else if let Some(key) = key {
                     Self::explained(
-                        format!("it has no key {key:?}"),
+                        format!("{} no key {key:?}", if subject.is_plural() { "they have" } else { "it has" }),
                         format!("Add the key {key:?} to {it}, or correct the key in the task definition."),
                     )
                 } else {
@@ -85,9 +87,9 @@ impl Failure {
             },
             Some(Cause::RateLimited) => Self::explained("too many requests", general(kind.rate_limited)),
             Some(Cause::Unreachable) => {
-                let endpoint = facts.endpoint();
+                let endpoint = facts.endpoint(code);
                 let reason = format!("{} could not be reached", quoted(endpoint, kind.provider));
-                let advice = if facts.endpoint_is_local() {
+                let advice = if facts.endpoint_is_local(code) {
                     let place = endpoint.map_or("there".to_owned(), |endpoint| format!("at {endpoint:?}"));
                     format!("Start or repair the process on the instance that should listen {place} (for {it}).")
                 } else {
@@ -95,9 +97,9 @@ impl Failure {
                 };
                 Self::explained(reason, advice)
             }
-            Some(Cause::Exhausted) => Self::exhausted(facts, it, is_fargate),
+            Some(Cause::Exhausted) => Self::exhausted(facts, it, report),
             Some(Cause::Timeout) => Self::explained("it took too long", general(kind.timed_out)),
-            None => Self::without_cause(code, facts, it, is_fargate)
+            None => Self::without_cause(code, facts, it, report.is_fargate())
                 .unwrap_or_else(|| Self { reason: None, advice: general(kind.unexplained) }),
         }
     }
@@ -106,7 +108,7 @@ impl Failure {
         Self { reason: Some(reason.into()), advice: advice.into() }
     }
 
-    fn exhausted(facts: &Facts, it: &str, is_fargate: bool) -> Self {
+    fn exhausted(facts: &Facts, it: &str, report: &Report) -> Self {
         if facts.says("freeaddresses") {
             let subnet = facts.id("subnet-");
             return Self::explained(
@@ -120,7 +122,7 @@ impl Failure {
                 format!("Give {it} a dynamic host port (hostPort 0), or place its tasks on different instances."),
             );
         }
-        if facts.says("limit") {
+        if facts.is_quota() {
             return Self::explained(
                 "a quota of the account is reached",
                 format!(
@@ -130,12 +132,15 @@ impl Failure {
             );
         }
         let Some(resource) = facts.resource() else {
-            let advice = if is_fargate {
+            let host = report.task.container_instance_arn.as_deref().map(last_part);
+            let advice = if report.is_fargate() {
                 format!("Raise ephemeralStorage in the task definition, or make {it} smaller.")
             } else {
                 format!(
-                    "Free up space on the instance's disk, starting with unused images, or enlarge it: {it} needs \
-                 more."
+                    "Free up space on {}, starting with unused images, or enlarge it: {it} needs more.",
+                    host.map_or("the instance's disk".to_owned(), |host| format!(
+                        "the disk of container instance {host:?}"
+                    ))
                 )
             };
             return Self::explained("no space is left on the disk", advice);
@@ -165,6 +170,10 @@ impl Failure {
 
     fn without_cause(code: Code, facts: &Facts, it: &str, is_fargate: bool) -> Option<Self> {
         let (reason, advice) = match code {
+            Code::ImagePullFailed if facts.is_truncated => {
+                let how = "by hand with the task's execution role from its subnet to see the whole of it.";
+                return Some(Self { reason: None, advice: format!("ECS truncated the error: pull {it} {how}") });
+            }
             Code::PlacementFailed if facts.says("constraint") => (
                 "no instance satisfies its placement constraint",
                 "Add an instance that satisfies the placement constraint, or relax the constraint.",

@@ -5,6 +5,8 @@
 //! container's reason can be days old, of an image that could not be pulled but was cached, or about a sidecar whose
 //! failure stopped nothing.
 
+use std::ptr;
+
 use super::codes::Code;
 use super::codes::Ending::{self, ByItself, FromOutside, NeverStarted};
 use super::report::{Attached, Ended, Report, Statement};
@@ -48,7 +50,9 @@ pub(super) fn explain<'s, 't>(report: &'s Report<'t>) -> Finding<'s, 't> {
         NeverStarted => report.never_started(),
     });
     finding.unwrap_or_else(|| {
-        let statement = report.statements().find(|statement| !statement.is_empty()).or(report.reason.as_ref());
+        // A known text that explains nothing follows the sentence.
+        let is_unknown = |statement: &&Statement| !statement.is_empty() && statement.code(|_| true).is_none();
+        let statement = report.statements().find(is_unknown).or(report.reason.as_ref());
         Finding { statement, ..Finding::new(Code::Unknown) }
     })
 }
@@ -94,8 +98,8 @@ impl<'t> Report<'t> {
         self.by_start()
             .or_else(|| self.never_placed())
             .or_else(|| self.failed())
-            .or_else(|| self.finished())
             .or_else(|| self.dependency_failed())
+            .or_else(|| self.finished())
             .or_else(|| self.stop_failed())
             .or_else(|| self.first(Code::Killed, Ended::was_killed))
     }
@@ -133,11 +137,16 @@ impl<'t> Report<'t> {
     /// Containers' reasons: the first code, the application's before its sidecars'. If a sidecar stopped the task, all
     /// others have 143 or 137.
     fn by_containers(&self, ending: Ending, is_asked: impl Fn(&Ended<'t>) -> bool) -> Option<Finding<'_, 't>> {
-        let others_were_stopped = self.containers.iter().all(|it| it.is_sidecar || !it.has_run() || it.was_stopped());
+        // Without any other container, a sidecar is the application.
+        let has_application = self.containers.iter().any(|it| !it.is_sidecar);
+        let others_were_stopped = |asked: &Ended<'t>| {
+            let is_other = |it: &&Ended| !(ptr::eq(*it, asked) || (it.is_sidecar && has_application));
+            self.containers.iter().filter(is_other).all(|it| !it.has_run() || it.was_stopped())
+        };
         // A container that was killed for its memory has run, even without an exit code.
         let is_asked =
             |ended: &Ended<'t>| is_asked(ended) || ended.reason.as_ref().is_some_and(Statement::is_of_memory);
-        let asked = self.containers.iter().filter(|it| is_asked(it) && (!it.is_sidecar || others_were_stopped));
+        let asked = self.containers.iter().filter(|it| is_asked(it) && (!it.is_sidecar || others_were_stopped(it)));
         let found = asked.filter_map(|ended| {
             let is_why = |reason: &&Statement| !reason.is_of_the_stop() && !reason.is_of_a_dependency();
             let code = ended.reason.as_ref().filter(is_why)?.code(|code| code.is_of(ending))?;
@@ -156,6 +165,13 @@ impl<'t> Report<'t> {
     fn dependency_failed(&self) -> Option<Finding<'_, 't>> {
         self.first(Code::ContainerStartFailed, |ended| ended.reason.as_ref().is_some_and(Statement::is_of_a_dependency))
             .and_then(|finding| Some(Finding::of_container(finding.code, finding.ended?)))
+    }
+
+    /// The runtime lost a container, so how it ended is unknown.
+    fn vanished(&self) -> Option<Finding<'_, 't>> {
+        let mut reasons = self.containers.iter().filter_map(|ended| ended.reason.as_ref());
+        let statement = reasons.find(|reason| reason.is_of_a_vanished_container())?;
+        Some(Finding { statement: Some(statement), ..Finding::new(Code::Unknown) })
     }
 
     /// How the stop went, if nothing explains it.
@@ -195,7 +211,11 @@ impl<'t> Report<'t> {
 impl<'t> Report<'t> {
     fn by_stop_code(&self) -> Option<Finding<'_, 't>> {
         let code = Code::of_stop_code(self.stop_code?.as_str())?;
-        let statement = self.reason.as_ref().filter(|_| code == Code::StoppedByUser);
+        let has_instance = |reason: &Statement| reason.code(|code| code == Code::InstanceTerminated).is_some();
+        let statement = self.reason.as_ref().filter(|reason| match code {
+            Code::SpotInterruption => has_instance(reason),
+            code => code == Code::StoppedByUser,
+        });
         Some(Finding { statement, ..Finding::new(code) })
     }
 
@@ -215,7 +235,8 @@ impl<'t> Report<'t> {
 
     /// The container that finished by itself, else one that was interrupted, which may have been a stop.
     fn finished(&self) -> Option<Finding<'_, 't>> {
-        self.first(Code::Finished, Ended::has_succeeded)
+        self.vanished()
+            .or_else(|| self.first(Code::Finished, Ended::has_succeeded))
             .or_else(|| self.first(Code::ApplicationError, Ended::was_interrupted))
     }
 
@@ -233,10 +254,10 @@ impl<'t> Report<'t> {
         self.stop_code == Some(&StopCode::ServiceSchedulerInitiated)
     }
 
-    /// Whether nothing shows that the task ran: it has no start time, or only exit codes of the runtime itself.
+    /// Whether something of the task did not run: it has no start time, or an exit code of the runtime itself.
     fn may_not_have_started(&self) -> bool {
         let is_of_runtime = |ended: &Ended| !ended.has_run() && ended.container.exit_code.is_some();
-        !self.has_started() || self.containers.iter().all(is_of_runtime)
+        !self.has_started() || self.containers.is_empty() || self.containers.iter().any(is_of_runtime)
     }
 
     fn first(&self, code: Code, is: impl Fn(&Ended<'t>) -> bool) -> Option<Finding<'_, 't>> {

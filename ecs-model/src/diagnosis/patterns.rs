@@ -219,7 +219,7 @@ impl Literal {
 }
 
 /// As in names: `not-found` is one word.
-fn is_word(character: char) -> bool {
+pub(super) fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '-' || character == '_'
 }
 

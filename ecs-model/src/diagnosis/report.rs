@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::codes::{Aside, Code, Ending, Matches};
-use super::text::Text;
+use super::text::{Text, is_plain};
 use crate::{Attachment, Container, StopCode, Task};
 
 /// Exit codes of a container that was stopped. The second one is Windows' 0xC000013A.
@@ -49,19 +49,21 @@ pub(super) struct Ended<'t> {
 
 impl<'t> Report<'t> {
     pub(super) fn new(task: &'t Task) -> Self {
-        let mut containers: Vec<Ended> = task.containers.iter().map(Ended::new).collect();
+        let names = names(task);
+        let mut containers: Vec<Ended> =
+            task.containers.iter().map(|container| Ended::new(container, &names)).collect();
         containers.sort_by_key(|ended| {
             let container = ended.container;
             (ended.is_sidecar, &container.name, Reverse(container.exit_code), &container.reason)
         });
         let attached = |attachment: &'t Attachment| {
-            let reason = Statement::new(attachment.status_reason())?;
+            let reason = Statement::new(attachment.status_reason(), &names)?;
             Some(Attached { attachment, reason })
         };
         Self {
             task,
             stop_code: task.stop_code.as_ref().filter(|code| !code.as_str().trim().is_empty()),
-            reason: Statement::new(task.stopped_reason.as_deref()),
+            reason: Statement::new(task.stopped_reason.as_deref(), &names),
             attached: task.attachments.iter().filter_map(attached).collect(),
             containers,
         }
@@ -83,9 +85,15 @@ impl<'t> Report<'t> {
     }
 }
 
+/// The names of a task's containers and images, in lower case, except those that could be words of a sentence.
+fn names(task: &Task) -> Vec<String> {
+    let names = task.containers.iter().flat_map(|container| [&container.name, &container.image]);
+    names.flatten().filter(|name| !is_plain(name)).map(|name| name.to_ascii_lowercase()).collect()
+}
+
 impl<'t> Statement<'t> {
-    fn new(text: Option<&'t str>) -> Option<Self> {
-        let text = Text::new(text?)?;
+    fn new(text: Option<&'t str>, names: &[String]) -> Option<Self> {
+        let text = Text::new(text?, names)?;
         let matches = Matches::new(&text);
         Some(Self { text, matches })
     }
@@ -114,6 +122,10 @@ impl<'t> Statement<'t> {
         self.code(|code| code == Code::OutOfMemory).is_some()
     }
 
+    pub(super) fn is_of_a_vanished_container(&self) -> bool {
+        self.matches.aside(Aside::Vanished)
+    }
+
     /// Whether it says that another container failed first.
     pub(super) fn is_of_a_dependency(&self) -> bool {
         self.matches.aside(Aside::Dependency)
@@ -121,8 +133,8 @@ impl<'t> Statement<'t> {
 }
 
 impl<'t> Ended<'t> {
-    fn new(container: &'t Container) -> Self {
-        let reason = Statement::new(container.reason.as_deref());
+    fn new(container: &'t Container, names: &[String]) -> Self {
+        let reason = Statement::new(container.reason.as_deref(), names);
         // Docker sets these for a container that it can't start.
         let never_ran = matches!(container.exit_code, Some(126..=128))
             && reason.as_ref().is_some_and(|reason| reason.matches.aside(Aside::Start));

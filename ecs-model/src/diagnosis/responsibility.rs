@@ -22,9 +22,9 @@ pub(super) fn responsible(report: &Report, finding: &Finding, cause: Option<Caus
         (Code::NetworkFailed, Some(Cause::AccessDenied)) if facts.says("authfailure") => (Iam, None),
         (_, Some(Cause::AccessDenied)) => (Iam, Some(false)),
         (_, Some(Cause::NotFound | Cause::WrongPlatform | Cause::Invalid)) => (Release, Some(false)),
-        (_, Some(Cause::Unreachable)) => (if facts.endpoint_is_local() { Platform } else { Network }, None),
+        (_, Some(Cause::Unreachable)) => (if facts.endpoint_is_local(code) { Platform } else { Network }, None),
         (_, Some(Cause::RateLimited)) => (Platform, Some(true)),
-        (_, Some(Cause::Exhausted)) => (Platform, Some(code == Code::CapacityUnavailable && !facts.says("limit"))),
+        (_, Some(Cause::Exhausted)) => (Platform, Some(code == Code::CapacityUnavailable && !facts.is_quota())),
         (_, Some(Cause::Timeout)) => (Aws, Some(true)),
         // The task definition adds the device.
         (Code::ContainerStartFailed, None) if facts.says("device information") => (Release, Some(false)),

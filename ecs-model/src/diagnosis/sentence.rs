@@ -107,7 +107,7 @@ impl Remark {
 
     fn quote(container: Option<&str>, statement: &Statement) -> Self {
         let about = container.map_or(String::new(), |name| format!(" of container {name:?}"));
-        Self { text: format!("ECS says{about}: {:?}", statement.text.raw), redacted: None }
+        Self { text: format!("ECS says{about}: {:?}", statement.text.shown), redacted: None }
     }
 
     fn explain(report: &Report, finding: &Finding, reason: &Statement) -> Self {

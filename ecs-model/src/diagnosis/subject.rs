@@ -83,6 +83,11 @@ const SECRETS: Kind = Kind {
 const PARAMETERS: Kind = Kind { provider: "Systems Manager Parameter Store", ..SECRETS };
 const REGISTRY_LOGIN: Kind = Kind { provider: "Amazon ECR", not_found: KIND.not_found, ..SECRETS };
 const SECRETS_OR_LOGIN: Kind = Kind { provider: "their AWS endpoint", not_found: KIND.not_found, ..SECRETS };
+const WITHOUT_ENDPOINT: Kind = Kind {
+    unreachable: "Check the route, NAT gateway or VPC endpoint, security groups and DNS between the task's subnet and \
+                  AWS Secrets Manager, Systems Manager and Amazon ECR.",
+    ..SECRETS_OR_LOGIN
+};
 
 const LOGGING: Kind = Kind {
     provider: "the log driver's endpoint",
@@ -201,6 +206,12 @@ impl Subject {
         }
     }
 
+    /// Whether it is several secrets or parameters.
+    pub(super) fn is_plural(&self) -> bool {
+        let name = self.name.trim_start_matches("the ");
+        name.starts_with("secrets") || name.starts_with("parameters")
+    }
+
     fn named(kind: &'static Kind, name: String) -> Self {
         Self { kind, resource: name.clone(), name }
     }
@@ -223,7 +234,9 @@ impl Subject {
             Self::unnamed(&SECRETS, "secrets", "the secrets")
         } else {
             let name = "the secrets or the registry login";
-            Self::unnamed(&SECRETS_OR_LOGIN, name, "the secrets and the registry login")
+            let is_known = facts.endpoint(Code::SecretsUnavailable).is_some();
+            let kind = if is_known { &SECRETS_OR_LOGIN } else { &WITHOUT_ENDPOINT };
+            Self::unnamed(kind, name, "the secrets and the registry login")
         }
     }
 
@@ -241,7 +254,7 @@ impl Subject {
                 None => Self::unnamed(&EBS, "an EBS volume", "the EBS volume"),
             };
         }
-        if facts.says("efs") {
+        if facts.says_word("efs") {
             return Self::unnamed(&EFS, "an EFS volume", "the EFS file system");
         }
         let is_created = facts.says("volumedriver") || facts.says("cannotcreatevolume");
@@ -258,9 +271,11 @@ impl Subject {
     }
 }
 
-/// `the secrets "a", "b"`.
+/// `the secrets "a", "b"`, at most ten.
 fn list(noun: &str, names: &[&str]) -> String {
     let plural = if names.len() > 1 { "s" } else { "" };
-    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-    format!("the {noun}{plural} {}", names.join(", "))
+    let more = names.len().saturating_sub(10);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names: Vec<String> = names.iter().take(10).map(|name| format!("{name:?}")).collect();
+    format!("the {noun}{plural} {}{more}", names.join(", "))
 }

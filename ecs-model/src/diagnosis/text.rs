@@ -1,7 +1,7 @@
 //! A text of ECS, its agent or the container runtime, prepared for searching.
 //!
 //! A name can contain any word (`secret:not-found-abc`), so commands, ARNs, URLs and paths are removed first. The rest
-//! is compared in lower case, with one space between words.
+//! is compared in lower case, with one space between words. Passwords in URLs are never seen.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,8 +12,21 @@ use std::ops::Range;
 /// Source: `ecsMaxContainerReasonLength` in <https://github.com/aws/amazon-ecs-agent>.
 const TRUNCATED: [usize; 4] = [254, 255, 1023, 1024];
 
+/// How much of a text is searched: much more than ECS sends, and little enough to end soon.
+const SEARCHED: usize = 4096;
+
+/// After this, Windows' runtime writes the command and the environment of a container, which can contain secrets.
+const BEFORE_SECRETS: &str = "extra info:";
+
+/// The words before names that may consist of any word.
+const BEFORE_NAMES: [&str; 5] =
+    ["invalid parameters:", "invalid ssm parameters:", "denied for", "denied for repository", "daemon: create"];
+
 /// Words with a slash that are not paths.
 const NO_PATHS: [&str; 2] = ["i/o", "stopped/terminated"];
+
+/// The punctuation around names.
+const AROUND: [char; 12] = ['.', ',', ';', ':', '(', '[', '{', ')', ']', '}', '\'', '"'];
 
 const ARN: &str = "arn:aws";
 
@@ -24,8 +37,10 @@ const BEFORE_COMMANDS: [&str; 2] = ["exec", "\"commandline\""];
 pub(super) struct Text<'t> {
     /// The text as ECS sends it.
     pub(super) raw: &'t str,
+    /// The same without the user names and passwords of URLs.
+    pub(super) shown: Cow<'t, str>,
     /// The first command in it.
-    pub(super) command: Option<&'t str>,
+    pub(super) command: Option<String>,
     /// The text without commands, and with one space between words.
     pub(super) plain: String,
     /// The same in lower case, with the same offsets.
@@ -37,27 +52,48 @@ pub(super) struct Text<'t> {
 }
 
 impl<'t> Text<'t> {
-    /// Prepares a text; `None` if it is blank.
-    pub(super) fn new(raw: &'t str) -> Option<Self> {
+    /// Prepares a text; `None` if it is blank. The names are in lower case.
+    pub(super) fn new(raw: &'t str, names: &[String]) -> Option<Self> {
         let trimmed = raw.trim_end();
         if trimmed.is_empty() {
             return None;
         }
-        let commands = commands(raw);
-        let plain = plain(raw, &commands);
-        let lower = plain.to_ascii_lowercase();
-        let normal = normal(&lower);
-        let is_truncated =
+        let shown = without_credentials(raw);
+        let searched = &shown[..shown.floor_char_boundary(SEARCHED)];
+        let commands = commands(searched);
+        let mut plain = plain(searched, &commands);
+        let mut lower = plain.to_ascii_lowercase();
+        let secrets = lower.find(BEFORE_SECRETS);
+        plain.truncate(secrets.unwrap_or(plain.len()));
+        lower.truncate(plain.len());
+        let normal = normal(&lower, names);
+        let ends_early =
             TRUNCATED.contains(&raw.len()) || trimmed.ends_with(['…', '\u{fffd}']) || trimmed.ends_with("...");
+        let is_truncated = ends_early && secrets.is_none();
         Some(Self {
             raw,
-            command: commands.into_iter().next().map(|command| &raw[command]),
+            command: commands.into_iter().next().map(|command| searched[command].to_owned()),
+            shown,
             plain,
             lower,
             normal,
             is_truncated,
         })
     }
+}
+
+/// Removes `user:password@` from URLs.
+fn without_credentials(raw: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed("");
+    let mut rest = raw;
+    while let Some(start) = rest.find("://").map(|at| at + "://".len()) {
+        let (before, url) = rest.split_at(start);
+        let end = url.find(|end: char| end.is_whitespace() || "/?#\"".contains(end)).unwrap_or(url.len());
+        shown += before;
+        rest = url[..end].rfind('@').map_or(url, |at| &url[at + 1..]);
+    }
+    shown += rest;
+    shown
 }
 
 /// The positions of quoted commands.
@@ -112,7 +148,7 @@ fn push_words(plain: &mut String, text: &str) {
     }
 }
 
-fn normal(lower: &str) -> String {
+fn normal(lower: &str, names: &[String]) -> String {
     let mut lower = Cow::Borrowed(lower);
     if !lower.is_ascii() {
         let quotes = lower.replace(['’', '‘'], "'").replace(['“', '”'], "\"");
@@ -122,26 +158,42 @@ fn normal(lower: &str) -> String {
         lower = lower.replace("...", " ").into();
     }
     let mut normal = String::with_capacity(lower.len());
+    let mut found: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut is_list = false;
     for word in lower.split(' ').filter(|word| !word.is_empty()) {
+        let name = word.trim_matches(AROUND);
+        let is_first = name != "repository" && BEFORE_NAMES.iter().any(|before| normal.ends_with(before));
+        is_list = is_first || (is_list && normal.ends_with(','));
+        if is_list && !is_plain(name) {
+            found.push(name);
+        }
         if !normal.is_empty() {
             normal.push(' ');
         }
-        push_word(&mut normal, word);
+        let is_name = is_list || found.contains(&name);
+        push_word(&mut normal, word, is_name);
     }
     normal
 }
 
+/// Whether a name could be a word of a sentence.
+pub(super) fn is_plain(name: &str) -> bool {
+    name.chars().all(char::is_alphabetic)
+}
+
 /// Appends a word, or what kind of name it is, with the punctuation after it.
-fn push_word(normal: &mut String, word: &str) {
-    let name = word.trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '"']);
-    if !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'.')) {
+fn push_word(normal: &mut String, word: &str, is_name: bool) {
+    let name = word.trim_end_matches(AROUND);
+    if !is_name && !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'.')) {
         return *normal += word;
     }
     let kind = if name.contains(ARN) {
         *normal += &name[..name.find(ARN).unwrap_or_default()];
         "‹arn›"
-    } else if name.contains(".dkr.ecr.") && !name.contains("://") {
+    } else if (name.contains(".dkr.ecr") || name.contains(".dkr-ecr.")) && !name.contains("://") {
         "‹ecr›"
+    } else if is_name {
+        "‹name›"
     } else if !name.contains('/') && !name.contains(":\\") {
         return *normal += word;
     } else if name.contains("://") {
