@@ -715,6 +715,7 @@ fn the_redacted_summary_has_the_facts_but_no_command_and_no_unknown_text() {
 fn no_password_environment_or_command_is_in_an_answer() {
     for reason in [
         "CannotPullContainerError: Get \"https://deploy:hunter2@registry.acme/v2/\": dial tcp: i/o timeout",
+        "CannotPullContainerError: Get \"https://deploy:hunter2/x@registry.acme/v2/\": i/o timeout",
         "Odd: https://a@b:hunter2@registry.acme/v2/",
         "CannotStartContainerError: hcsshim::CreateComputeSystem x: context deadline exceeded extra info: \
          {\"Environment\":{\"URL\":\"postgres://db/hunter2\",\"X\":\"https://hunter2\"}}",

@@ -163,7 +163,7 @@ impl<'x> Facts<'x> {
                 let is_role = ["assumed-role", "role"].iter().any(|role| kind.eq_ignore_ascii_case(role));
                 is_role.then(|| if kind.len() > 4 { rest.split('/').next() } else { rest.rsplit('/').next() })?
             })
-            .and_then(name)?;
+            .and_then(shortened)?;
         let is_action = |action: &&str| {
             action.contains(':') && action.chars().all(|c| c.is_ascii_alphanumeric() || ":-*".contains(c))
         };
@@ -179,6 +179,10 @@ impl<'x> Facts<'x> {
         let file_system = || address("failed to resolve ").filter(|name| name.to_ascii_lowercase().starts_with("fs-"));
         let urls =
             self.places("://").filter_map(|at| host(self.plain[at + 3..].split(['/', '"', '\'', ' ', '?']).next()?));
+        // A password with a slash in it looks like a port.
+        let is_port = |end: &str| end.ends_with(']') || end.bytes().all(|byte| byte.is_ascii_digit());
+        let is_host = |url: &&str| url.rsplit_once(':').is_none_or(|(_, end)| is_port(end));
+        let urls = urls.filter(is_host);
         let url = || urls.into_iter().find(|url| !url.eq_ignore_ascii_case("docs.aws.amazon.com"));
         let looked_up = || address("lookup ").or_else(|| address("could not resolve host: "));
         let dialed = || address("dial tcp ").or_else(|| address("dial unix "));
