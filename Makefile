@@ -1,7 +1,7 @@
 # The targets that people and CI use. Each installs what it needs. `make` alone lists them.
 SHELL := /bin/bash
-.PHONY: help run watch invoke cli check audit test test-functions storm fuzz mutants bench validate \
-	build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
+.PHONY: help run watch invoke emulator cli check audit test test-functions storm fuzz mutants bench \
+	validate build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
 	invoke-remote smoke reconcile redrive replay preflight signed-in cargo debug lock
 
 help: ## List the targets
@@ -41,6 +41,9 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch` (EVENT=event
 	@cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port "$$(cat target/local/port)" \
 		--data-file '$(EVENT)' ecs-state-recorder
 
+emulator: .tools/aws/builds .tools/emulator/installed debug ## Run it all in an AWS emulator
+	@.tools/aws/bin/python emulator/main.py $(TARGET)/debug
+
 cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.cargo/bin
 	@cargo install --locked --path ecs-state
 
@@ -73,17 +76,18 @@ audit: .tools/bin/cargo-deny ## Check the packages in Cargo.lock (AUDITS=advisor
 TEST_THREADS ?= 8
 TEST := RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --package ecs-model \
 	--package ecs-state-recorder --package harness --package ecs-state --
-test_in = RECORDER_BINARY=$(1)/ecs-state-recorder \
-	RECONCILER_BINARY=$(1)/ecs-state-reconciler $(TEST)
+functions = RECORDER_BINARY=$(1)/ecs-state-recorder RECONCILER_BINARY=$(1)/ecs-state-reconciler
+test_in = $(functions) $(TEST)
 TEST_DEPLOYMENT := .tools/aws/bin/python -B -m pytest -q -p no:cacheprovider --numprocesses 4
 
-test: .tools/aws/all ## Run every test
+test: .tools/aws/all .tools/emulator/installed ## Run every test
 	@# The shipped binaries, without the features that the tests enable in shared dependencies.
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped
 	@cp $(TARGET)/debug/ecs-state-{recorder,reconciler} $(TARGET)/shipped
 	$(call test_in,$(TARGET)/shipped)
-	@$(TEST_DEPLOYMENT) tests/deploy tests/docs
+	@cargo build --locked --package ecs-state
+	@$(call functions,$(TARGET)/shipped) $(TEST_DEPLOYMENT) tests/deploy tests/docs tests/emulator
 
 # The Rust tests TESTS with the functions RECORDER_BINARY and RECONCILER_BINARY.
 test-functions:
@@ -229,6 +233,13 @@ PINNED := $(PIP) --require-hashes --requirement ops/requirements
 .tools/aws/all: .tools/aws/builds ops/requirements.txt
 	@echo "Installing the tests' packages into .tools/aws/ …"
 	@.tools/aws/bin/$(PINNED).txt
+	@touch $@
+
+# Apart from the SAM CLI, which needs another botocore.
+.tools/emulator/installed: emulator/requirements.txt
+	@echo 'Installing MiniStack into .tools/emulator/ …'
+	@$(call venv,.tools/emulator)
+	@.tools/emulator/bin/$(PIP) --require-hashes --requirement $<
 	@touch $@
 
 # One line for each package. Each file has what the one that it requires lacks.
