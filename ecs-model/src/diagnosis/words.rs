@@ -37,12 +37,12 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = crate::diagnosis::UnknownName;
+            type Err = crate::diagnosis::words::UnknownName;
 
             /// Parses a name in any letter case.
             fn from_str(name: &str) -> Result<Self, Self::Err> {
                 Self::all().find(|found| found.as_str().eq_ignore_ascii_case(name)).ok_or_else(|| {
-                    crate::diagnosis::UnknownName { noun: $noun, name: name.to_owned(), known: Self::NAMES }
+                    crate::diagnosis::words::UnknownName { noun: $noun, name: name.to_owned(), known: Self::NAMES }
                 })
             }
         }
