@@ -1,7 +1,7 @@
 # The targets that people and CI use. Each installs what it needs. `make` alone lists them.
 SHELL := /bin/bash
-.PHONY: help run watch invoke cli check test test-functions storm fuzz mutants bench validate \
-	build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
+.PHONY: help run watch invoke emulator cli check test test-functions storm fuzz mutants bench \
+	validate build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
 	invoke-remote smoke reconcile redrive preflight signed-in cargo debug lock
 
 help: ## List the targets
@@ -40,6 +40,9 @@ invoke: $(CARGO_LAMBDA) ## Send one event to a running `make watch` (EVENT=event
 	@cargo lambda invoke --invoke-address 127.0.0.1 --invoke-port "$$(cat target/local/port)" \
 		--data-file '$(EVENT)' ecs-state-recorder
 
+emulator: .tools/aws/installed .tools/emulator/installed debug ## Run it all in an AWS emulator
+	@.tools/aws/bin/python emulator/main.py $(TARGET)/debug
+
 cli: cargo ## Install ecs-state, which reads the tables in a terminal, into ~/.cargo/bin
 	@cargo install --locked --path ecs-state
 
@@ -66,17 +69,17 @@ check: ## Check formatting, lints and docs; warnings are errors
 TEST_THREADS ?= 8
 TEST := RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --package ecs-model \
 	--package ecs-state-recorder --package harness --package ecs-state --
-test_in = RECORDER_BINARY=$(1)/ecs-state-recorder \
-	RECONCILER_BINARY=$(1)/ecs-state-reconciler $(TEST)
+functions = RECORDER_BINARY=$(1)/ecs-state-recorder RECONCILER_BINARY=$(1)/ecs-state-reconciler
+test_in = $(functions) $(TEST)
 TEST_DEPLOYMENT := .tools/aws/bin/python -B -m pytest -q -p no:cacheprovider --numprocesses 4
 
-test: .tools/aws/all ## Run every test
+test: .tools/aws/all .tools/emulator/installed ## Run every test
 	@# The shipped binaries, without the features that the tests enable in shared dependencies.
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped
 	@cp $(TARGET)/debug/ecs-state-{recorder,reconciler} $(TARGET)/shipped
 	$(call test_in,$(TARGET)/shipped)
-	@$(TEST_DEPLOYMENT) tests/deploy tests/docs
+	@$(call functions,$(TARGET)/shipped) $(TEST_DEPLOYMENT) tests/deploy tests/docs tests/emulator
 
 # The Rust tests TESTS with the functions RECORDER_BINARY and RECONCILER_BINARY.
 test-functions:
@@ -141,7 +144,7 @@ ARCHITECTURES ?= arm64 x86_64
 package: .tools/aws/builds cargo ## Build what deploys without Rust, into target/package
 	@$(AWS) python ops/package.py $(TARGET)/package $(ARCHITECTURES)
 
-test-package: .tools/aws/all ## Test a package (PACKAGE=target/package/arm64)
+test-package: .tools/aws/all .tools/emulator/installed ## Test a package (PACKAGE=target/package/arm64)
 	@$(OPS)/check_package.py '$(PACKAGE)'
 
 deploy: preflight $(if $(PACKAGE),,build) ## Deploy the stack (PARAMETERS='ArchiveDays=10')
@@ -216,11 +219,23 @@ PINNED := $(PIP) --constraint ops/requirements.txt
 	@.tools/aws/bin/$(PINNED) --requirement ops/requirements.txt
 	@touch $@
 
+# Apart from the SAM CLI, which needs another botocore.
+.tools/emulator/installed: emulator/requirements.txt
+	@echo 'Installing MiniStack into .tools/emulator/ …'
+	@$(call venv,.tools/emulator)
+	@.tools/emulator/bin/$(PIP) --require-hashes --requirement $<
+	@touch $@
+
 lock:
 	@rm -rf .tools/lock && $(call venv,.tools/lock)
 	@.tools/lock/bin/$(PIP) --requirement ops/requirements.in
 	@{ echo '# Written by `make lock` from requirements.in.'; .tools/lock/bin/pip freeze; } \
 		> ops/requirements.txt
+	@.tools/lock/bin/$(PIP) uv
+	@{ echo '# Written by `make lock` from requirements.in.'; \
+		.tools/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+			--no-annotate --no-header emulator/requirements.in \
+		| sed -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta'; } > emulator/requirements.txt
 	@rm -rf .tools/lock
 
 # Without its dependency ziglang (450 MB), which only cross-compilation needs.

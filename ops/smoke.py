@@ -281,7 +281,7 @@ class Smoke:
     def expect_destination(self, queue):
         function, lambda_ = self.outputs["RecorderName"], self.client("lambda")
         try:
-            found = lambda_.get_function_event_invoke_config(FunctionName=function)
+            found = lambda_.get_function_event_invoke_config(FunctionName=function, Qualifier="$LATEST")
         except lambda_.exceptions.ResourceNotFoundException:
             found = {}
         if found.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination") != queue:

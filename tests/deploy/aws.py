@@ -11,10 +11,7 @@ from urllib.request import Request, urlopen
 import boto3
 from moto.awslambda.models import LambdaFunction
 from moto.cloudformation import parsing
-from moto.cloudformation.models import CloudFormationBackend, Event
-from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
-from moto.core.responses import ActionResult
 from moto.dynamodb.models.table import Table
 from moto.events.models import EventBus
 from moto.server import ThreadedMotoServer
@@ -63,14 +60,6 @@ class Aws:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": os.environ["HOME"], **ENVIRONMENT, "AWS_ENDPOINT_URL": self.url, **more}
 
-    def sams_environment(self, folder, **more):
-        """The environment of `sam deploy`. moto finds a template that SAM put into its S3 only under the name localhost,
-        where the SDK needs path-style buckets."""
-        configuration = folder / "config"
-        configuration.write_text("[default]\ns3 =\n    addressing_style = path\n")
-        url = self.url.replace("127.0.0.1", "localhost")
-        return self.environment(AWS_ENDPOINT_URL=url, AWS_CONFIG_FILE=str(configuration), **more)
-
 
 @contextmanager
 def account(account, region):
@@ -103,12 +92,11 @@ class Stack:
 
     def __init__(self, name, parameters, template=None):
         self.template = template or yaml_parse((PROJECT / "template.yaml").read_text())
-        template = template or with_code(self.template)
         resolved.clear()
         client = boto3.client("cloudformation")
         client.create_stack(
             StackName=name,
-            TemplateBody=json.dumps(template),
+            TemplateBody=transformed(self.template, parameters),
             Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
         )
@@ -126,128 +114,12 @@ class Stack:
 
 
 def transformed(template, parameters):
-    """The template after SAM's macro, as CloudFormation runs it. moto does not support the template's rules."""
-    template = yaml_parse(template)
-    if "Transform" not in template:
-        return json.dumps(template)
-    values = {key: parameter.get("Default") for key, parameter in template.get("Parameters", {}).items()} | parameters
-    return json.dumps(transform(template, values, ManagedPolicyLoader(None)))
+    """The template after SAM's macro, as CloudFormation runs it, with a deletion policy that moto supports."""
+    if "Transform" in template:
+        values = {key: parameter.get("Default") for key, parameter in template["Parameters"].items()} | parameters
+        template = transform(with_code(template), values, ManagedPolicyLoader(None))
+    return json.dumps(template).replace("RetainExceptOnCreate", "Retain")
 
-
-def with_macro(create):
-    def created(self, **given):
-        return create(self, **given | {"template": transformed(given["template"], given["parameters"])})
-
-    return created
-
-
-delete_resources = parsing.ResourceMap.delete
-
-
-def delete_or_keep_resources(self):
-    """moto does not support RetainExceptOnCreate, which equals Retain except when a creation is rolled back."""
-    for resource in self._resource_json_map.values():
-        if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
-            resource["DeletionPolicy"] = "Retain"
-    delete_resources(self)
-
-
-parsing.ResourceMap.delete = delete_or_keep_resources
-
-
-def report(stack, logical, status, reason):
-    kind = stack.template_dict["Resources"][logical]["Type"]
-    physical = getattr(stack.resource_map._parsed_resources.get(logical), "physical_resource_id", "")
-    stack.events.append(Event(stack.stack_id, stack.name, logical, physical, kind, status, reason, None))
-
-
-def forget_missing_resources(stack):
-    """A failed stack has no outputs; and moto would create a missing resource when it is looked up."""
-    resources, created = stack.resource_map._resource_json_map, stack.resource_map._parsed_resources
-    stack.resource_map._resource_json_map = {name: json for name, json in resources.items() if created.get(name)}
-    stack.output_map._output_json_map = {}
-
-
-create, delete = CloudFormationBackend.create_stack, CloudFormationBackend.delete_stack
-
-
-def create_or_roll_back(self, **given):
-    """moto stops midway if a resource can't be created, without a rollback."""
-    if given["name"] in [stack.name for stack in self.stacks.values()]:
-        return create(self, **given)
-    try:
-        return create(self, **given)
-    except Exception as error:
-        [stack] = [stack for stack in self.stacks.values() if stack.name == given["name"]]
-        report(stack, list(resolved)[-1], "CREATE_FAILED", str(error))
-        stack._add_stack_event("ROLLBACK_IN_PROGRESS")
-        forget_missing_resources(stack)
-        for resource in stack.resource_map._resource_json_map.values():
-            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
-                resource["DeletionPolicy"] = "Delete"
-        delete_or_fail(stack, stack.resource_map.delete, "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
-        stack._add_stack_event(stack.status)
-        return stack
-
-
-def delete_or_fail(stack, delete, complete, failed):
-    try:
-        delete()
-        stack.status = complete
-    except Exception as error:
-        stack.status = failed
-        forget_missing_resources(stack)
-        for logical, resource in stack.resource_map._resource_json_map.items():
-            if resource.get("DeletionPolicy") != "Retain":
-                report(stack, logical, "DELETE_FAILED", str(error))
-    forget_missing_resources(stack)
-
-
-def delete_stack(self, name_or_stack_id):
-    """moto forgets a stack that can't be deleted."""
-    stack = self.get_stack(name_or_stack_id)
-    delete_or_fail(stack, lambda: delete(self, stack.stack_id), "DELETE_COMPLETE", "DELETE_FAILED")
-    if stack.status == "DELETE_FAILED":
-        stack._add_stack_event("DELETE_FAILED")
-        self.stacks[stack.stack_id] = stack
-
-
-CloudFormationBackend.create_stack, CloudFormationBackend.delete_stack = create_or_roll_back, delete_stack
-
-for name in ("create_stack", "create_change_set"):
-    setattr(CloudFormationBackend, name, with_macro(getattr(CloudFormationBackend, name)))
-
-get_template = CloudFormationResponse.get_template
-
-
-def get_template_of_stack_or_change_set(self):
-    name = self._get_param("ChangeSetName")
-    if name:
-        return ActionResult({"TemplateBody": self.cloudformation_backend.describe_change_set(name).template})
-    return get_template(self)
-
-
-CloudFormationResponse.get_template = get_template_of_stack_or_change_set
-
-update = CloudFormationBackend.execute_change_set
-
-
-def execute_change_set(self, change_set_name, stack_name=None):
-    """moto executes a change set without creating outputs and tags. Here, one that creates a stack does both."""
-    change_set = self.describe_change_set(change_set_name)
-    if change_set.change_set_type != "CREATE":
-        return update(self, change_set_name, stack_name)
-    del self.stacks[change_set.stack_id]
-    stack = self.create_stack(
-        name=change_set.stack_name, template=change_set.template, parameters=change_set.parameters, tags=change_set.tags
-    )
-    del self.stacks[stack.stack_id]
-    stack.stack_id = change_set.stack_id
-    self.stacks[stack.stack_id] = stack
-    change_set.execution_status = "EXECUTE_COMPLETE"
-
-
-CloudFormationBackend.execute_change_set = execute_change_set
 
 # The properties that CloudFormation passed to each resource's service.
 resolved = {}
@@ -327,11 +199,6 @@ def queue_policy(name, properties):
     for queue in properties["Queues"]:
         policy = json.dumps(properties["PolicyDocument"])
         boto3.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
-
-
-@creates("AWS::S3::BucketPolicy")
-def bucket_policy(name, properties):
-    """The policy of the bucket that `sam deploy` creates for the code. It requires TLS, which is not used here."""
 
 
 # In moto, !Ref of an event bus is no name.

@@ -4,21 +4,21 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import boto3
 import pytest
 from moto.cloudformation.models import cloudformation_backends
-from moto.cloudwatch.models import CloudWatchBackend
 from moto.scheduler.exceptions import ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend
-from moto.sqs.models import SQSBackend
 from samcli.yamlhelper import yaml_parse
 
 from .aws import ACCOUNT, PROJECT, REGION
-from .function import binary
 from .ops import ops
 
 TASKS, CONTAINER_INSTANCES = "ECSTaskState", "ECSCtrInstanceState"
+# Any program for this machine, since nothing runs it here.
+BINARY = sys.executable
 KEYS = {TASKS: "taskArn", CONTAINER_INSTANCES: "containerInstanceArn"}
 
 
@@ -51,27 +51,6 @@ def model(name):
 def status(name="recorder"):
     stacks = [stack for stack in boto3.client("cloudformation").describe_stacks()["Stacks"] if stack["StackName"] == name]
     return stacks[0]["StackStatus"] if stacks else None
-
-
-@pytest.fixture
-def make(aws, tmp_path):
-    """Runs make with the real SAM CLI. The output of `make build` is already in place."""
-    built = tmp_path / "target/sam/build"
-    template = (PROJECT / "template.yaml").read_text()
-    assert template.count("CodeUri: .\n") == 2
-    for function in ("Recorder", "Reconciler"):
-        (built / function).mkdir(parents=True)
-        (built / function / "bootstrap").write_text(f"the built {function}")
-        template = template.replace("CodeUri: .\n", f"CodeUri: {function}\n", 1)
-    (built / "template.yaml").write_text(template)
-    environment = aws.sams_environment(tmp_path, CARGO_TARGET_DIR=str(tmp_path / "target"), SAM_CLI_POLL_DELAY="1")
-
-    def run(*words, **more):
-        command = ["make", "--old-file=build", "STACK=recorder", *words]
-        ended = subprocess.run(command, cwd=PROJECT, env=environment | more, capture_output=True, text=True, timeout=120)
-        return ended.returncode, ended.stdout, ended.stderr
-
-    return run
 
 
 # The checks before a deployment.
@@ -185,68 +164,27 @@ def test_a_state_that_accepts_a_deployment_is_left_unchanged(aws, state):
     assert status() == state
 
 
-# A failed creation.
-
-
-def test_a_failed_creation_does_not_block_the_next_one(aws, make, monkeypatch):
-    def refuse(*_, **__):
-        raise RuntimeError("no more dashboards in this account")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(CloudWatchBackend, "put_dashboard", refuse)
-        code, output, errors = make("deploy")
-        assert code == 2 and "Failed to create/update the stack: recorder" in errors, output + errors
-    assert (status(), tables()) == ("ROLLBACK_COMPLETE", {})
-    assert ops("redrive.py", "recorder", **aws.environment()) == (
-        1, [], ["error: the stack recorder is ROLLBACK_COMPLETE and has no output RecorderName: run `make deploy`"],
-    )
-
-    code, output, errors = make("deploy")
-    assert code == 0, output + errors
-    assert output.splitlines()[:3] == [
-        "stack recorder: its earlier creation failed: Dashboard is CREATE_FAILED: no more dashboards in this account",
-        "stack recorder (ROLLBACK_COMPLETE): deleting it …",
-        "  recorder: DELETE_COMPLETE",
-    ]
-    assert output.endswith(
-        f"table {TASKS}: protected from deletion\ntable {CONTAINER_INSTANCES}: protected from deletion\n"
-        "To record what is already running: make reconcile SCOPE=fleet STACK=recorder\n"
-    )
-    assert (status(), tables()) == ("CREATE_COMPLETE", {TASKS: True, CONTAINER_INSTANCES: True})
-
-    # If they are already protected, nothing is done or printed.
-    assert ops("stack.py", "protect", "recorder", **aws.environment()) == (0, [], [])
-
-    # After an update, nothing is suggested: the earlier runs have recorded everything.
+def test_after_an_update_nothing_is_suggested(aws):
+    aws.deploy("recorder")
     model("recorder").status = "UPDATE_COMPLETE"
     assert ops("stack.py", "next-step", "recorder", **aws.environment()) == (0, [], [])
 
 
-def test_a_conflict_stops_make_before_sam_starts_and_leaves_a_failed_stack_unchanged(aws, make):
+def test_a_conflict_leaves_a_failed_stack_unchanged(aws):
     aws.deploy("recorder", TaskTableName="Older")
     model("recorder").status = "ROLLBACK_COMPLETE"
-    code, output, errors = make("deploy")
     # The table for container instances is a remnant of the failed creation, as earlier versions left it.
-    assert (code, output) == (2, "") and errors.startswith("error: ECSCtrInstanceState can't be created in eu-west-1")
+    code, output, [error] = preflight(aws)
+    assert (code, output) == (1, []) and error.startswith("error: ECSCtrInstanceState can't be created in eu-west-1")
     assert status() == "ROLLBACK_COMPLETE"
 
 
-def test_sam_options_are_passed_to_sam_and_a_given_bucket_replaces_sams(aws, make):
-    boto3.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
-    options = "--s3-bucket mine --s3-prefix recorder --tags team=platform 'cost center=4 2'"
-    code, output, errors = make("deploy", f"SAM_OPTIONS={options}")
-    assert code == 0, output + errors
-    [stack] = boto3.client("cloudformation").describe_stacks(StackName="recorder")["Stacks"]
-    assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == {"team": "platform", "cost center": "4 2"}
-    assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["mine"]
-    objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
-    # Both functions and the template.
-    assert len(objects) == 3 and all(each["Key"].startswith("recorder/") for each in objects)
-
-    # The other programs would use another account or region.
+def test_options_of_sam_that_would_mean_another_account_or_region_are_refused(aws):
     for option in ("--profile work", "--region=us-east-1"):
-        code, output, errors = make("deploy", f"SAM_OPTIONS={option}")
-        assert (code, output) == (2, "") and errors.startswith(
+        ended = subprocess.run(
+            ["make", "--no-print-directory", "deploy", "STACK=recorder", f"SAM_OPTIONS={option}"], cwd=PROJECT,
+            env=aws.environment(), capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stdout) == (2, "") and ended.stderr.startswith(
             "error: SAM_OPTIONS must not contain --profile or --region: export AWS_PROFILE or AWS_DEFAULT_REGION instead\n"
         )
 
@@ -281,74 +219,18 @@ def test_a_stack_is_deleted_in_any_state_and_its_tables_are_kept(aws, state):
     assert boto3.client("lambda").list_functions()["Functions"] == []
 
 
-def review(template):
-    """Creates a change set and does not execute it: the stack has a name and nothing else."""
-    boto3.client("cloudformation").create_change_set(
-        StackName="recorder", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=template,
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    assert status() == "REVIEW_IN_PROGRESS"
-
-
-def test_a_stack_in_review_does_not_block_a_deployment_and_can_be_deleted(aws):
-    review(json.dumps({"Description": "ecs-state-recorder: all of it", "Resources": {
-        "Queue": {"Type": "AWS::SQS::Queue"}}}))
-    assert preflight(aws) == (0, [], [])
-    assert status() == "REVIEW_IN_PROGRESS"
-    assert ops("stack.py", "protect", "recorder", **aws.environment()) == (0, [], [])
-    assert ops("stack.py", "delete", "recorder", **aws.environment()) == (0, [
-        "stack recorder (REVIEW_IN_PROGRESS): deleting it …",
-        "  recorder: DELETE_COMPLETE",
-        "stack recorder: deleted",
-    ], [])
-    assert status() is None
-
-
 OTHER = json.dumps({"Description": "Another project's", "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
 
 
-@pytest.mark.parametrize("state", ["CREATE_COMPLETE", "ROLLBACK_COMPLETE", "DELETE_FAILED", "REVIEW_IN_PROGRESS"])
+@pytest.mark.parametrize("state", ["CREATE_COMPLETE", "ROLLBACK_COMPLETE", "DELETE_FAILED"])
 def test_another_projects_stack_is_refused_in_any_state(aws, state):
-    if state == "REVIEW_IN_PROGRESS":
-        review(OTHER)
-    else:
-        boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=OTHER)
-        model("recorder").status = state
+    boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=OTHER)
+    model("recorder").status = state
     refusal = [f"error: the stack recorder ({state}) was not created from this project's template.yaml"]
     assert ops("stack.py", "delete", "recorder", **aws.environment()) == (1, [], refusal)
     assert ops("stack.py", "protect", "recorder", **aws.environment()) == (1, [], refusal)
     assert preflight(aws) == (1, [], refusal)
     assert status() == state
-
-
-def test_a_failed_deletion_says_what_failed_and_why_and_can_be_repeated(aws, monkeypatch):
-    stack = aws.deploy("recorder")
-
-    def refuse(*_, **__):
-        raise RuntimeError("not authorized to perform: sqs:DeleteQueue")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(SQSBackend, "delete_queue", refuse)
-        for state in ("CREATE_COMPLETE", "DELETE_FAILED"):
-            code, lines, errors = ops("stack.py", "delete", "recorder", **aws.environment())
-            assert (code, lines[0]) == (1, f"stack recorder ({state}): deleting it …")
-            assert lines[-1] == "  recorder: DELETE_FAILED"
-            assert errors == [
-                "error: the stack recorder could not be deleted:",
-                "  FailureQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
-                "  DeadLetterQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
-                "Fix the cause, then run `make delete` again",
-            ]
-            assert status() == "DELETE_FAILED"
-    code, lines, errors = preflight(aws)
-    assert code == 1 and errors[:2] == [
-        "error: the stack recorder is DELETE_FAILED: it can't be updated: run `make delete`, then deploy again",
-        "  FailureQueue is DELETE_FAILED: not authorized to perform: sqs:DeleteQueue",
-    ]
-    code, lines, errors = ops("stack.py", "delete", "recorder", **aws.environment())
-    assert (code, errors, status()) == (0, [], None)
-    assert boto3.client("sqs").list_queues().get("QueueUrls", []) == []
-    assert stack.names["TaskTable"] in tables()
 
 
 # With cargo-lambda.
@@ -382,7 +264,7 @@ ALONE = {
 
 def test_deploy_cargo_lambda_creates_what_the_template_does_except_for_its_queues(aws):
     stack = aws.deploy("recorder", TaskTableName="TheTasks", ContainerInstanceTableName="TheContainerInstances")
-    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **aws.environment(RECORDER_BINARY=binary()))
+    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **aws.environment(RECORDER_BINARY=BINARY))
     assert code == 0, (lines, errors)
 
     def wanted(resource):
@@ -435,7 +317,7 @@ def test_deploy_cargo_lambda_creates_what_the_template_does_except_for_its_queue
 
 
 def test_deploy_cargo_lambda_can_be_repeated_and_delete_removes_all_but_the_tables(aws, tmp_path, monkeypatch):
-    environment = aws.environment(RECORDER_BINARY=binary())
+    environment = aws.environment(RECORDER_BINARY=BINARY)
     # Lambda and Scheduler refuse a new role for a few seconds. moto does not, so a fake cargo and this do, once each.
     refused = tmp_path / "refused"
     cargo(tmp_path, f"[ -f {refused} ] && exec REAL \"$@\"\ntouch {refused}\n"
@@ -477,7 +359,7 @@ def test_deploy_cargo_lambda_deploys_each_function_with_its_own_binary(aws, tmp_
     environment, deployed = aws.environment(), tmp_path / "deployed"
     # The functions are not built here, so this fake cargo notes the binary that was asked for, and deploys another file.
     cargo(tmp_path, f"echo \"$*\" >> {deployed}\n"
-          f"exec REAL $(echo \"$*\" | sed 's|--binary-name [a-z-]*|--binary-path {binary()}|')")
+          f"exec REAL $(echo \"$*\" | sed 's|--binary-name [a-z-]*|--binary-path {BINARY}|')")
     code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment | {
         "PATH": f"{tmp_path}:{environment['PATH']}",
     })
@@ -488,7 +370,7 @@ def test_deploy_cargo_lambda_deploys_each_function_with_its_own_binary(aws, tmp_
 
 def test_cargo_lambda_deploys_to_two_regions_that_share_nothing(aws):
     regions = {
-        region: aws.environment(RECORDER_BINARY=binary(), AWS_REGION=region, AWS_DEFAULT_REGION=region)
+        region: aws.environment(RECORDER_BINARY=BINARY, AWS_REGION=region, AWS_DEFAULT_REGION=region)
         for region in (REGION, "us-east-1")
     }
     for environment in regions.values():
@@ -540,7 +422,7 @@ def test_a_role_of_an_earlier_version_is_no_longer_used_but_kept_for_other_regio
         "role alone: left by an earlier version of this command. Once no region's function uses it, delete it: "
         "aws iam delete-role-policy --role-name alone --policy-name record && aws iam delete-role --role-name alone"
     )
-    environment = aws.environment(RECORDER_BINARY=binary())
+    environment = aws.environment(RECORDER_BINARY=BINARY)
     code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **environment)
     assert (code, lines[-1]) == (0, left), (lines, errors)
     function = boto3.client("lambda").get_function_configuration(FunctionName="alone")

@@ -2,8 +2,8 @@
 
 moto itself matches the events with the patterns of both rules, carries them from the spoke's bus to the hub's in the
 other account and region, and archives them there. It evaluates no policies, has no Lambda targets and no dead-letter
-queues, and drops most of the envelope. So this file evaluates the policies, sends what moto matched to the built
-recorder, and puts what EventBridge could not deliver into the queue."""
+queues, and drops most of the envelope. So this file evaluates the policies, notes what moto matched for the recorder,
+and puts what EventBridge could not deliver into the queue."""
 
 import json
 import re
@@ -15,7 +15,6 @@ import boto3
 import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.exceptions import JsonRESTError
-from moto.ecs.models import Task
 from moto.events.models import Rule, events_backends
 from moto.iam.models import iam_backends
 from moto.sqs.models import sqs_backends
@@ -23,9 +22,9 @@ from moto.sqs.responses import SQSResponse
 from samcli.yamlhelper import yaml_parse
 
 from .aws import ACCOUNT, PROJECT, REGION, account
-from .function import Function, reconciler
 from .iam import allows, as_list
-from .ops import TASKS, ops, rows
+from .ops import TASKS, ops
+from .test_redrive import front  # noqa: F401, a fixture
 
 assert ACCOUNT == DEFAULT_ACCOUNT_ID
 ORGANIZATION = "o-a1b2c3d4e5"
@@ -76,9 +75,9 @@ def spoke(aws, hub, stack):
 
 
 @pytest.fixture
-def delivered(monkeypatch, stack, function):
-    """The function's answers, in the order of delivery."""
-    answers, send = [], Rule.send_to_targets
+def delivered(monkeypatch, stack):
+    """The details of the events that the recorder gets, in the order of delivery."""
+    details, send = [], Rule.send_to_targets
 
     def send_to_targets(rule, event, **more):
         if not rule.event_pattern.matches_event(event):
@@ -88,7 +87,7 @@ def delivered(monkeypatch, stack, function):
         whole = json.dumps(event | {"time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"})
         if ":lambda:" in target["Arn"]:
             assert stack.properties["RecorderStateChangesPermission"]["SourceArn"] == rule.arn
-            answers.append(function.invoke(whole.encode()))
+            details.append(event["detail"])
         elif ":event-bus/" in target["Arn"] and not may_put(rule, target, event):
             *_, region, owner, name = target["DeadLetterConfig"]["Arn"].split(":")
             with account(owner, region):
@@ -107,7 +106,7 @@ def delivered(monkeypatch, stack, function):
             send(rule, event, **more)
 
     monkeypatch.setattr(Rule, "send_to_targets", send_to_targets)
-    return answers
+    return details
 
 
 def sample(path, place):
@@ -129,23 +128,11 @@ def archived():
 
 
 @pytest.mark.parametrize("place", [OTHER, (ACCOUNT, REGION)], ids=["another account and region", "the hub's own"])
-def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, delivered, function, place):
+def test_an_event_in_a_spokes_account_reaches_the_hubs_recorder_and_archive(spoke, delivered, place):
     spoke(place)
     text = sample(PROJECT / "events/fargate-task-stopped.json", place)
     happens(text, place)
-    assert [answer["outcome"] for answer in delivered] == ["stored"]
-    assert archived() == [json.loads(text)["detail"]]
-    [forwarded] = rows().values()
-
-    # The same row as without the detour, except for the envelope.
-    boto3.client("dynamodb").delete_item(TableName=TASKS, Key={"taskArn": forwarded["taskArn"]})
-    function.invoke(text.encode())
-    [direct] = rows().values()
-    envelope = {"event_id", "event_time", "expires_at"}
-    assert set(forwarded) == set(direct)
-    assert {name: forwarded[name] for name in set(forwarded) - envelope} == {
-        name: direct[name] for name in set(direct) - envelope
-    }
+    assert delivered == archived() == [json.loads(text)["detail"]]
 
 
 def test_every_state_change_reaches_the_recorder_and_nothing_else_does(spoke, delivered):
@@ -153,9 +140,9 @@ def test_every_state_change_reaches_the_recorder_and_nothing_else_does(spoke, de
     for path in [*EVENTS, *REFUSED]:
         happens(sample(path, OTHER), OTHER)
     assert len(EVENTS) >= 9 and len(REFUSED) >= 3
-    assert {answer["outcome"] for answer in delivered[: len(EVENTS)]} == {"stored", "stale"}
     # By its envelope, the last one is a task state change.
-    assert [answer["errorType"] for answer in delivered[len(EVENTS):]] == ["InvalidEvent"]
+    expected = [*EVENTS, PROJECT / "events/refused/missing-version.json"]
+    assert delivered == [json.loads(sample(path, OTHER))["detail"] for path in expected]
 
 
 def test_the_patterns_of_the_spoke_the_recorder_and_its_archive_and_the_hubs_policy_are_the_same(spoke, stack, hub):
@@ -277,27 +264,26 @@ def waiting(place):
 
 
 def test_a_redrive_sends_what_waits_in_a_spokes_queue_to_the_recorder(
-    spoke, delivered, function, environment, across_accounts
+    aws, spoke, delivered, front, across_accounts
 ):
     # An account outside the organization, whose spoke the hub's policy refuses.
     spoke(OUTSIDER)
     happens(sample(PROJECT / "events/fargate-task-running.json", OUTSIDER), OUTSIDER)
-    assert (delivered, rows(), waiting(OUTSIDER)) == ([], {}, 1)
+    assert (delivered, waiting(OUTSIDER)) == ([], 1)
     spokes = "/".join(OUTSIDER)
-    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, "--dry-run", **environment)
+    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, "--dry-run", **aws.environment())
     assert (code, errors) == (0, []) and lines[-1] == f"spoke {spokes}: 1 to send, 0 left"
-    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **environment)
+    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **aws.environment())
     assert (code, lines, errors) == (0, [
         "dead-letter queue: 0 sent, 0 left", "failure queue: 0 sent, 0 left",
         f"spoke {spokes}: 1 sent: NO_PERMISSIONS", f"spoke {spokes}: 1 sent, 0 left",
     ], [])
-    assert function.answers.get(timeout=30)["outcome"] == "stored"
-    [row] = rows().values()
-    assert row["version"] == {"N": "3"} and waiting(OUTSIDER) == 0
+    [payload] = front.payloads
+    assert json.loads(payload)["detail"]["version"] == 3 and waiting(OUTSIDER) == 0
 
 
 def test_a_redrive_leaves_what_is_not_about_the_spokes_own_account_and_region(
-    spoke, delivered, function, environment, across_accounts
+    aws, spoke, delivered, front, across_accounts
 ):
     spoke(OUTSIDER)
     running = PROJECT / "events/fargate-task-running.json"
@@ -313,13 +299,13 @@ def test_a_redrive_leaves_what_is_not_about_the_spokes_own_account_and_region(
     for event in forged:
         happens(json.dumps(event), OUTSIDER)
     spokes = "/".join(OUTSIDER)
-    code, lines, _ = ops("redrive.py", "recorder", "--force", "--spokes", spokes, **environment)
+    code, lines, _ = ops("redrive.py", "recorder", "--force", "--spokes", spokes, **aws.environment())
     assert (code, lines[-1]) == (1, f"spoke {spokes}: 0 sent, 5 left")
     assert any("5 left: NO_PERMISSIONS: not about the spoke's own account and region" in line for line in lines), lines
-    assert (delivered, rows()) == ([], {})
+    assert (delivered, front.payloads) == ([], [])
 
 
-def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, spoke, environment, across_accounts):
+def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, spoke, across_accounts):
     spoke(OTHER)
     for spokes, error in [
         ("111122223333", "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"),
@@ -327,7 +313,7 @@ def test_a_spoke_that_cannot_be_redriven_is_named_before_anything_is_sent(aws, s
          f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
          "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"),
     ]:
-        assert ops("redrive.py", "recorder", "--spokes", spokes, **environment) == (1, [], [error])
+        assert ops("redrive.py", "recorder", "--spokes", spokes, **aws.environment()) == (1, [], [error])
 
 
 def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill_it(spoke):
@@ -364,37 +350,14 @@ def deployed_reconciler(aws, hub):
         )
 
 
-def test_a_spokes_reconciler_writes_into_the_hubs_table_by_the_role(aws, stack, deployed_reconciler, monkeypatch):
-    # moto's tasks have none.
-    monkeypatch.setattr(Task, "version", 3, raising=False)
+def test_a_spokes_reconciler_is_given_the_hubs_role_and_tables_and_its_own_account(hub, deployed_reconciler):
+    # tests/reconciler/table_role.rs shows what it does with them.
     variables = deployed_reconciler.properties["Reconciler"]["Environment"]["Variables"]
-    with account(*OTHER):
-        ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
-        ecs.create_cluster(clusterName="demo")
-        ecs.register_task_definition(
-            family="web", networkMode="awsvpc", containerDefinitions=[{"name": "web", "image": "web", "memory": 128}])
-        [subnet, *_] = ec2.describe_subnets()["Subnets"]
-        [group, *_] = ec2.describe_security_groups()["SecurityGroups"]
-        [task] = ecs.run_task(
-            cluster="demo", taskDefinition="web", launchType="FARGATE", networkConfiguration={"awsvpcConfiguration": {
-                "subnets": [subnet["SubnetId"]], "securityGroups": [group["GroupId"]]}},
-        )["tasks"]
-        keys = boto3.DEFAULT_SESSION.get_credentials()
-        variables |= {
-            "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-            "AWS_SESSION_TOKEN": keys.token, "AWS_REGION": OTHER[1], "AWS_DEFAULT_REGION": OTHER[1],
-        }
-    variables = {name: str(value) for name, value in variables.items()}
-    function = Function({"AWS_ENDPOINT_URL": aws.url, **variables}, reconciler())
-    try:
-        answer = function.invoke(b'{"scope": "fleet"}')
-    finally:
-        function.stop()
-    assert (answer["listed"], answer["stored"], answer["failures"]) == (1, 1, 0), answer
-    [(arn, row)] = rows().items()
-    assert arn == task["taskArn"] and arn.startswith(f"arn:aws:ecs:{OTHER[1]}:{OTHER[0]}:task/demo/")
-    assert (row["version"], row["clusterArn"]) == ({"N": "3"}, {"S": task["clusterArn"]})
-    assert row["reconciled_at"]["S"] > "2026" and row["index_cluster"] == row["clusterArn"]
+    wanted = {
+        "TABLE_ROLE_ARN": hub.outputs["TableRoleArn"], "TABLE_REGION": REGION, "ACCOUNT_ID": OTHER[0],
+        "TASK_TABLE_NAME": TASKS, "CONTAINER_INSTANCE_TABLE_NAME": "ECSCtrInstanceState",
+    }
+    assert {name: variables[name] for name in wanted} == wanted
 
 
 def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_its_own_rows(hub, deployed_reconciler):

@@ -993,36 +993,3 @@ def test_tables_and_index_are_warm_on_request_only(aws, stack):
     without = aws.deploy("without", WarmWriteUnits=14000, TaskIndex="false", TaskTableName="",
                          ContainerInstanceTableName="")
     assert "GlobalSecondaryIndexes" not in without.properties["TaskTable"]
-
-
-# The built recorder in the stack.
-
-
-def test_the_built_recorder_writes_rows_to_the_tables_of_the_template(function, stack):
-    sent = {}
-    for path in EVENTS:
-        event = json.loads(path.read_text())
-        answer = function.invoke(path.read_bytes())
-        assert answer["outcome"] in ("stored", "stale"), answer
-        key = "taskArn" if event["detail-type"] == "ECS Task State Change" else "containerInstanceArn"
-        known = sent.get(event["detail"][key])
-        if known is None or known["version"] < event["detail"]["version"]:
-            sent[event["detail"][key]] = {**event["detail"], "event_id": event["id"]}
-    rows = {}
-    for table, key in [(TASKS, "taskArn"), (CONTAINER_INSTANCES, "containerInstanceArn")]:
-        for row in boto3.resource("dynamodb").Table(table).scan()["Items"]:
-            rows[row[key]] = row
-    # tests/recorder.rs tests the attributes' values; this checks that the right row is in the right table.
-    assert {arn: (row["version"], row["event_id"]) for arn, row in rows.items()} == {
-        arn: (detail["version"], detail["event_id"]) for arn, detail in sent.items()
-    }
-    for row in rows.values():
-        assert ("expires_at" in row) == (row.get("lastStatus") == "STOPPED")
-
-
-def test_the_metric_filters_read_fields_that_the_log_line_has(function, stack):
-    function.invoke(EVENTS[0].read_bytes())
-    function.invoke(REFUSED[0].read_bytes())
-    lines = [line for line in function.log() if line.get("message") == "invocation"]
-    assert [line["outcome"] for line in lines] == ["stored", "InvalidEvent"]
-    assert all(isinstance(line["lag_ms"], int) and line["lag_ms"] >= 0 and "replay_name" not in line for line in lines)
