@@ -86,7 +86,6 @@ test: .tools/aws/all .tools/emulator/installed ## Run every test
 	@mkdir -p $(TARGET)/shipped
 	@cp $(TARGET)/debug/ecs-state-{recorder,reconciler} $(TARGET)/shipped
 	$(call test_in,$(TARGET)/shipped)
-	@cargo build --locked --package ecs-state
 	@$(call functions,$(TARGET)/shipped) $(TEST_DEPLOYMENT) tests/deploy tests/docs tests/emulator
 
 # The Rust tests TESTS with the functions RECORDER_BINARY and RECONCILER_BINARY.
