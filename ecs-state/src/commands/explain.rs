@@ -8,24 +8,12 @@ use ecs_model::{Task, tasks_from_json};
 use ecs_state_recorder::state::stored::{Recorded, Stored};
 use serde_json::{Deserializer, Value};
 
-use super::stopped::cells;
+use super::stopped::{COLUMNS, cells};
 use crate::arguments::ExplainArguments;
-use crate::column_widths::{Column, Fit};
 use crate::columns::Table;
 use crate::failure::Failure;
 use crate::terminal::{BOLD, clean, note, width};
 use crate::{json, reason};
-
-const COLUMNS: &[Column] = &[
-    Column { title: "TASK", fit: Fit::Id },
-    Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
-    Column { title: "GROUP", fit: Fit::AtLeast(12) },
-    Column { title: "DEFINITION", fit: Fit::Optional },
-    Column { title: "RAN", fit: Fit::Whole },
-    Column { title: "CODE", fit: Fit::Whole },
-    Column { title: "CAUSE", fit: Fit::Optional },
-    Column { title: "WHY", fit: Fit::Below },
-];
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
     let tasks = read(arguments)?;
@@ -46,7 +34,8 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
             reason::write(&mut stdout, task, diagnosis, width())?;
         }
         _ => {
-            let mut table = Table::new(COLUMNS, width(), &mut stdout);
+            // How long ago a task stopped says nothing about a file.
+            let mut table = Table::new(&COLUMNS[1..], width(), &mut stdout);
             for (task, diagnosis) in explained {
                 let mut row = Stored { state: task, recorded: Recorded::default() };
                 if arguments.json {

@@ -17,7 +17,8 @@ use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::{age, duration, instant};
 
-const COLUMNS: &[Column] = &[
+/// The first is how long ago the task stopped; [`cells`] has the others.
+pub(super) const COLUMNS: &[Column] = &[
     Column { title: "AGO", fit: Fit::Whole },
     Column { title: "TASK", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
