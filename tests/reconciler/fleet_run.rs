@@ -1,14 +1,21 @@
 //! Fleet runs: is everything in ECS in the tables?
 
 use chrono::Utc;
+use ecs_state_recorder::config::Config;
+use ecs_state_recorder::reconciler::described;
+use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::conditional_write;
+use ecs_state_recorder::state::row::Row;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use harness::dynamodb::CONTAINER_INSTANCES;
+use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
 use harness::ecs::{cluster, container_instance, task};
 use harness::events;
 use harness::events::reconciled_row;
 use harness::runtime_api::Lambda;
 
+use super::index_keys::dynamodb_client;
 use super::{LONG_AGO, World, arn, event, put_row, stopped};
 use crate::RECORDER;
 
@@ -94,6 +101,25 @@ async fn a_task_that_changed_within_five_minutes_is_not_drift_nor_is_a_container
     changed["version"] = json!(6);
     world.ecs.put_task(&changed);
     assert_eq!(world.run("fleet").await["drift"], 1);
+}
+
+/// Between the read of a row and its write, an event may store the same version or a newer one.
+#[tokio::test]
+async fn a_write_from_the_api_is_refused_if_an_event_came_first() {
+    let world = World::new().await;
+    let client = dynamodb_client(&world.dynamodb.url).await;
+    let demo = cluster("demo");
+    let put = async |version: u64| {
+        let json = to_raw_value(&task(&demo, 1, version)).unwrap();
+        let state = described::state(Resource::Task, &demo, &json, Utc::now()).unwrap();
+        let row = Row::new(state, &Config::read(|_| None).unwrap()).unwrap();
+        conditional_write::put(&client, TASKS, row).await.unwrap().name()
+    };
+    let event = event(&task(&demo, 1, 5), LONG_AGO);
+    world.dynamodb.put(TASKS, &events::row(&event));
+    assert_eq!([put(5).await, put(4).await], ["duplicate", "stale"]);
+    assert_eq!(world.row(arn(&event["detail"])), events::row(&event));
+    assert_eq!(put(6).await, "stored");
 }
 
 #[tokio::test]

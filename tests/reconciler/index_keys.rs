@@ -129,7 +129,7 @@ async fn the_keys_of_the_index_are_added_only_to_the_state_that_was_read_and_at_
 }
 
 /// A client with the reconciler's settings.
-async fn dynamodb_client(url: &str) -> aws_sdk_dynamodb::Client {
+pub(super) async fn dynamodb_client(url: &str) -> aws_sdk_dynamodb::Client {
     let aws = aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
