@@ -447,7 +447,9 @@ def test_only_a_reconciler_of_the_organization_may_assume_the_role_and_only_for_
         for action in ("BatchGetItem", "PutItem", "UpdateItem"):
             asked = ("", f"dynamodb:{action}", arn)
             assert allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours]})
-            assert not allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours, theirs]})
+            # A key of its own that begins like another account's ARN is not its own.
+            for foreign in (theirs, f"{theirs}:{OTHER[0]}:task/demo/1", f"arn:aws:ecs:{theirs}:{OTHER[0]}:x"):
+                assert not allows(policy, *asked, **session, **{"dynamodb:LeadingKeys": [ours, foreign]}), foreign
             assert not allows(policy, *asked, **session) and not allows(policy, *asked, **{"dynamodb:LeadingKeys": [ours]})
         for action in ("Scan", "DeleteItem", "Query"):
             assert not allows(policy, "", f"dynamodb:{action}", arn, **session)
