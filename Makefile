@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .PHONY: help run watch invoke emulator cli check audit test test-functions storm fuzz mutants bench \
 	validate build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
-	invoke-remote smoke reconcile redrive replay preflight signed-in cargo debug lock
+	invoke-remote smoke reconcile redrive replay spokes preflight signed-in cargo debug lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -203,6 +203,9 @@ redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them
 
 replay: signed-in ## Replay archived events (FROM=2026-03-01T00:00Z TO=…; DRY_RUN=1 only counts them)
 	@$(OPS)/replay.py '$(STACK)' --from '$(FROM)' --to '$(TO)' $(if $(DRY_RUN),--dry-run)
+
+spokes: signed-in ## Show the version of each stack of the organization's StackSets
+	@$(OPS)/spokes.py $(if $(CALL_AS),--call-as '$(CALL_AS)')
 
 # ---- Tools ----
 
