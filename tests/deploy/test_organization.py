@@ -53,12 +53,15 @@ def may_put(rule, target, event):
         "events:source": [event["source"]], "events:detail-type": [event["detail-type"]],
     }
     asked = (target["RoleArn"], "events:PutEvents", target["Arn"])
-    return allows(own, *asked, **context) and allows(json.loads(described["Policy"]), *asked, **context)
+    # The account's own roles need no policy of the bus.
+    admits = rule.account_id == owner or allows(json.loads(described["Policy"]), *asked, **context)
+    return allows(own, *asked, **context) and admits
 
 
 @pytest.fixture
-def hub(aws):
-    return aws.create("hub", "organization/hub.yaml", OrganizationId=ORGANIZATION, SpokesReconcile="true")
+def hub(aws, request):
+    parameters = getattr(request, "param", {"OrganizationId": ORGANIZATION})
+    return aws.create("hub", "organization/hub.yaml", SpokesReconcile="true", **parameters)
 
 
 @pytest.fixture
@@ -150,6 +153,24 @@ def test_an_event_in_a_spokes_account_ends_in_the_hubs_table_and_archive(spoke, 
     assert {name: forwarded[name] for name in set(forwarded) - envelope} == {
         name: direct[name] for name in set(direct) - envelope
     }
+
+
+@pytest.mark.parametrize("hub", [{}], indirect=True)
+def test_without_an_organization_the_accounts_other_regions_can_be_spokes_and_other_accounts_cannot(
+    hub, spoke, delivered
+):
+    place = (ACCOUNT, OTHER[1])
+    spoke(place)
+    happens(sample(PROJECT / "events/fargate-task-stopped.json", place), place)
+    assert [answer["outcome"] for answer in delivered] == ["stored"] and "BusPolicy" not in hub.names
+
+    [trust] = hub.properties["TableRole"]["AssumeRolePolicyDocument"]["Statement"]
+    for account_id in (ACCOUNT, OTHER[0]):
+        caller = f"arn:aws:iam::{account_id}:role/ecs-state-reconciler-{OTHER[1]}"
+        asked = {"Statement": [trust | {"Resource": "*"}]}, caller, "sts:AssumeRole", hub.outputs["TableRoleArn"]
+        for tag in (account_id, ACCOUNT):
+            assert allows(*asked, **{"aws:PrincipalArn": caller, "aws:PrincipalAccount": account_id,
+                                     "aws:RequestTag/account": tag}) == (account_id == ACCOUNT)
 
 
 def test_every_state_change_reaches_the_recorder_and_nothing_else_does(spoke, delivered):
