@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ecs_state_recorder::state::timeouts::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
+use ecs_state_recorder::state::timeouts::{
+    ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT, RECONNECT_MILLISECONDS,
+};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -158,6 +160,32 @@ async fn retries_and_pauses_ignore_the_environment_and_the_responses() {
         }
     }
     running.join_all().await;
+}
+
+/// As after a freeze during which the connection was reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_broken_connection_the_pause_is_short_and_after_throttling_it_is_not() {
+    let shortest = Duration::from_millis(*RECONNECT_MILLISECONDS.start());
+    for fault in [Fault::ResetBefore, Fault::Refused(400, "ThrottlingException")] {
+        let (_dynamodb, proxy, lambda) = start(1).await;
+        lambda.invoke(task(1).to_string()).await;
+        let mut took = Vec::new();
+        for version in 2..13 {
+            proxy.fail_next(1, fault);
+            let answer = lambda.invoke(task(version).to_string()).await;
+            assert_eq!(answer.outcome(), "stored", "{answer:?}");
+            took.push(answer.slowest);
+        }
+        took.sort();
+        println!("{fault:?}: {took:.0?}");
+        // The median, since the machine may be busy; the longest of random pauses of up to a second.
+        let is_right = if fault == Fault::ResetBefore {
+            (shortest..shortest * 6).contains(&took[5])
+        } else {
+            took[10] > shortest * 6
+        };
+        assert!(is_right, "{fault:?}: {took:?}");
+    }
 }
 
 #[tokio::test]

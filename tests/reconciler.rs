@@ -1,5 +1,6 @@
 //! The reconciler: the real binary with the harness's Runtime API and ECS, and a real DynamoDB engine.
 
+mod describe;
 mod described;
 mod faults;
 mod fleet_run;
@@ -53,16 +54,17 @@ impl World {
         Self { ecs, dynamodb, lambda }
     }
 
-    /// The report of a successful run, without `calls` and fields that are 0.
+    /// The report of a successful run, without `calls`, fields that are 0, and `scanned`, which must be as requested.
     async fn run(&self, scope: &str) -> Value {
-        let answer = self.lambda.invoke(json!({"scope": scope}).to_string()).await;
+        let answer = self.lambda.invoke(request(scope)).await;
         assert!(!answer.failed, "{}", answer.body);
+        assert_eq!(answer.body["scanned"], scope == "table");
         counts(answer.body)
     }
 
     /// The error type and the message of a run that fails.
     async fn fail(&self, scope: &str) -> (String, String) {
-        let answer = self.lambda.invoke(json!({"scope": scope}).to_string()).await;
+        let answer = self.lambda.invoke(request(scope)).await;
         assert!(answer.failed, "{}", answer.body);
         let text = |name: &str| answer.body[name].as_str().unwrap().to_owned();
         (text("errorType"), text("errorMessage"))
@@ -103,9 +105,20 @@ fn arn(object: &Value) -> &str {
     object["taskArn"].as_str().or(object["containerInstanceArn"].as_str()).unwrap()
 }
 
+/// A fleet run, a table run with a scan, or, as `index`, a table run by the index.
+fn request(scope: &str) -> String {
+    match scope {
+        "table" => json!({"scope": "table", "scan": true}),
+        "index" => json!({"scope": "table", "scan": false}),
+        scope => json!({"scope": scope}),
+    }
+    .to_string()
+}
+
 fn counts(mut report: Value) -> Value {
     let fields = report.as_object_mut().unwrap();
     assert!(fields.remove("calls").unwrap().as_u64().is_some_and(|calls| calls > 0));
+    fields.remove("scanned");
     fields.retain(|_, value| *value != 0);
     report
 }
@@ -156,7 +169,7 @@ async fn a_run_answers_and_logs_the_same_fields() {
     let answer = world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
     let expected = json!({
         "scope": "fleet", "clusters": 1, "listed": 1, "stored": 1, "unchanged": 0, "stale": 0, "marked": 0,
-        "cleared": 0, "indexed": 0, "drift": 0, "calls": 5, "failures": 0, "complete": true,
+        "cleared": 0, "indexed": 0, "unchecked": 0, "drift": 0, "calls": 5, "failures": 0, "scanned": false, "complete": true,
     });
     assert_eq!(answer.body, expected);
     let log = world.lambda.log();
@@ -183,6 +196,8 @@ async fn both_scopes_are_limited_to_the_configured_clusters() {
     let expected = json!({"scope": "fleet", "clusters": 1, "listed": 1, "stored": 1, "complete": true});
     assert_eq!(world.run("fleet").await, expected);
     let expected = json!({"scope": "table", "clusters": 1, "listed": 1, "marked": 1, "complete": true});
+    assert_eq!(world.run("index").await, expected);
+    let expected = json!({"scope": "table", "clusters": 1, "listed": 1, "complete": true});
     assert_eq!(world.run("table").await, expected);
     assert!(world.ecs.calls().iter().all(|call| call.cluster.as_deref() != Some(&*theirs)));
 }
@@ -217,6 +232,10 @@ async fn anything_but_a_scope_is_refused() {
         r#"{"scope": ["fleet"]}"#,
         r#"{"scope": "fleet", "clusters": []}"#,
         r#"{"scope": "fleet", "scope": "table"}"#,
+        r#"{"scope": "fleet", "scan": true}"#,
+        r#"{"scope": "table", "scan": 1}"#,
+        r#"{"scope": "table", "scan": true, "scan": true}"#,
+        r#"{"scan": true}"#,
         r#"{"Scope": "fleet"}"#,
         "not JSON",
         "",
@@ -224,8 +243,8 @@ async fn anything_but_a_scope_is_refused() {
         let answer = world.lambda.invoke(payload).await;
         let expected = json!({
             "errorType": "InvalidRequest",
-            "errorMessage": "the request must be {\"scope\": \"fleet\"} or {\"scope\": \"table\"}: check what invokes \
-                             this function",
+            "errorMessage": "the request must be {\"scope\": \"fleet\"} or {\"scope\": \"table\"}, which may also \
+                             have \"scan\", true or false: check what invokes this function",
         });
         assert_eq!((answer.failed, answer.body), (true, expected), "{payload}");
     }

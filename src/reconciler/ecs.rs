@@ -100,7 +100,21 @@ fn advice(code: Option<&str>) -> &'static str {
 impl CallError {
     /// Whether ECS says that there is no such cluster.
     pub fn is_cluster_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code: Some(code), .. } if code == "ClusterNotFoundException")
+        self.has_code("ClusterNotFoundException")
+    }
+
+    /// Whether ECS does not accept a parameter, such as one of the ARNs.
+    pub fn is_invalid_parameter(&self) -> bool {
+        self.has_code("InvalidParameterException")
+    }
+
+    /// Whether the role lacks a permission.
+    pub fn is_access_denied(&self) -> bool {
+        self.has_code("AccessDeniedException")
+    }
+
+    fn has_code(&self, expected: &str) -> bool {
+        matches!(self, Self::Refused { code: Some(code), .. } if code == expected)
     }
 }
 
