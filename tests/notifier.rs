@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use harness::bus::Bus;
 use harness::dynamodb::{DynamoDb, TASKS};
-use harness::events::sample;
+use harness::events::{self, sample};
 use harness::recorder::Recorder;
 use harness::runtime_api::Lambda;
 use harness::stream;
@@ -63,7 +63,9 @@ impl World {
         let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
         let without_frame = |mut line: Value| {
             let fields = line.as_object_mut().unwrap();
-            ["timestamp", "level", "message", "span"].map(|name| fields.remove(name));
+            for name in ["timestamp", "level", "message", "span"] {
+                fields.remove(name);
+            }
             line
         };
         lines.filter(|line| line["message"] == "stop").map(without_frame).collect()
@@ -126,4 +128,34 @@ pub(crate) fn running(stop: &Value) -> Value {
 /// Both events.
 fn life(stop: Value) -> [Value; 2] {
     [running(&stop), stop]
+}
+
+/// A record of the stream, as the recorder's or the reconciler's write causes it.
+fn record(number: u32, before: Option<&Value>, after: Option<&Value>) -> Value {
+    let name = if after.is_none() {
+        "REMOVE"
+    } else if before.is_none() {
+        "INSERT"
+    } else {
+        "MODIFY"
+    };
+    let mut record = json!({
+        "eventName": name,
+        "dynamodb": {
+            "ApproximateCreationDateTime": Utc::now().timestamp(),
+            "Keys": {"taskArn": {"S": arn(number)}},
+            "SequenceNumber": format!("{number:021}"),
+        },
+    });
+    for (name, row) in [("OldImage", before), ("NewImage", after)] {
+        if let Some(row) = row {
+            record["dynamodb"][name] = row.clone();
+        }
+    }
+    record
+}
+
+/// The record of a stop whose task was running before.
+fn stopped(number: u32, stop: &Value) -> Value {
+    record(number, Some(&events::row(&running(stop))), Some(&events::row(stop)))
 }

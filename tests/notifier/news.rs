@@ -4,32 +4,15 @@ use chrono::{TimeDelta, Utc};
 use harness::events;
 use serde_json::{Value, json};
 
-use super::{World, arn, life, recently, running, stop, text};
-
-/// A record of the stream, as the recorder's or the reconciler's write causes it.
-fn record(number: u32, before: Option<&Value>, after: Option<&Value>) -> Value {
-    let name = if after.is_none() { "REMOVE" } else if before.is_none() { "INSERT" } else { "MODIFY" };
-    let mut record = json!({
-        "eventName": name,
-        "dynamodb": {
-            "ApproximateCreationDateTime": Utc::now().timestamp(),
-            "Keys": {"taskArn": {"S": arn(number)}},
-            "SequenceNumber": format!("{number:021}"),
-        },
-    });
-    for (name, row) in [("OldImage", before), ("NewImage", after)] {
-        if let Some(row) = row {
-            record["dynamodb"][name] = row.clone();
-        }
-    }
-    record
-}
+use super::{World, arn, life, recently, record, running, stop, text};
 
 /// The same row from the API.
 fn reconciled(row: &Value) -> Value {
     let mut row = row.clone();
     let fields = row.as_object_mut().unwrap();
-    ["event_id", "event_time", "cw_version"].map(|name| fields.remove(name));
+    for name in ["event_id", "event_time", "cw_version"] {
+        fields.remove(name);
+    }
     row["reconciled_at"] = json!({"S": text(Utc::now())});
     row
 }
@@ -113,8 +96,7 @@ async fn a_stop_is_announced_when_its_row_first_becomes_terminal_and_is_news() {
     let lines: Vec<Value> = world.lines().iter().map(line).collect();
     assert_eq!(lines, expected);
     let announced: Vec<Value> = expected.into_iter().filter(|case| case[1] == "announced").collect();
-    let sent: Vec<Value> =
-        world.bus.details().iter().map(|detail| json!([detail["taskArn"], "announced"])).collect();
+    let sent: Vec<Value> = world.bus.details().iter().map(|detail| json!([detail["taskArn"], "announced"])).collect();
     assert_eq!(sent, announced);
 }
 
@@ -163,8 +145,16 @@ async fn a_record_that_cannot_be_read_is_logged_by_its_key_and_blocks_no_other()
             "stoppedAt must be a time, in RFC 3339 or in seconds since 1970, found a string",
         ),
         (with("/dynamodb/SequenceNumber", json!(null)), json!(arn(2)), "it has no SequenceNumber"),
-        (with("/dynamodb/ApproximateCreationDateTime", json!(null)), json!(arn(2)), "it has no ApproximateCreationDateTime"),
-        (with("/dynamodb/ApproximateCreationDateTime", json!(1e300)), json!(arn(2)), "it is not a record of a DynamoDB stream"),
+        (
+            with("/dynamodb/ApproximateCreationDateTime", json!(null)),
+            json!(arn(2)),
+            "it has no ApproximateCreationDateTime",
+        ),
+        (
+            with("/dynamodb/ApproximateCreationDateTime", json!(1e300)),
+            json!(arn(2)),
+            "it is not a record of a DynamoDB stream",
+        ),
         (without_old, json!(arn(2)), "it has no OldImage: the stream's view type must be NEW_AND_OLD_IMAGES"),
     ];
     let records: Vec<Value> =
@@ -180,7 +170,10 @@ async fn a_record_that_cannot_be_read_is_logged_by_its_key_and_blocks_no_other()
         assert_eq!(*line, expected, "{record}");
     }
     assert_eq!(lines.len(), bad.len() + 2);
-    assert_eq!(world.bus.details().iter().map(|detail| detail["taskArn"].clone()).collect::<Vec<_>>(), [arn(1), arn(3)]);
+    assert_eq!(
+        world.bus.details().iter().map(|detail| detail["taskArn"].clone()).collect::<Vec<_>>(),
+        [arn(1), arn(3)]
+    );
     assert!(!world.lambda.log().contains(secret));
 }
 

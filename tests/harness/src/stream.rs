@@ -13,8 +13,9 @@ pub fn batch(records: &[Value]) -> String {
 /// in order, again from the first one that is reported as failed, and in halves if the function fails. Gives up after
 /// this many deliveries, and returns how many records are left.
 pub async fn deliver(lambda: &Lambda, records: &[Value], size: usize, deliveries: usize) -> usize {
-    let is_terminal =
-        |record: &&Value| ["STOPPED", "DELETED"].map(Value::from).contains(&record["dynamodb"]["NewImage"]["lastStatus"]["S"]);
+    let is_terminal = |record: &&Value| {
+        ["STOPPED", "DELETED"].map(Value::from).contains(&record["dynamodb"]["NewImage"]["lastStatus"]["S"])
+    };
     let mut left: Vec<Value> = records.iter().filter(is_terminal).cloned().collect();
     let mut next = size;
     for _ in 0..deliveries {
