@@ -93,7 +93,7 @@ def with_code(template):
         s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
     s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
     template = deepcopy(template)
-    for function in ("Recorder", "Reconciler"):
+    for function in ("Recorder", "Reconciler", "Notifier"):
         template["Resources"][function]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
     return template
 

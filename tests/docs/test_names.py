@@ -25,7 +25,7 @@ EVERY_LINES_FIELDS = {"timestamp", "level", "message", "span.requestId"}
 # Their names in the table of permissions.
 ROLES = {
     "RecorderRole": "the recorder's role", "ReconcilerRole": "the reconciler's role",
-    "ScheduleRole": "the schedules' role",
+    "ScheduleRole": "the schedules' role", "NotifierRole": "the notifier's role, only with Notify=true",
 }
 
 
