@@ -76,7 +76,8 @@ audit: .tools/bin/cargo-deny ## Check the packages in Cargo.lock (AUDITS=advisor
 TEST_THREADS ?= 8
 TEST := RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --package ecs-model \
 	--package ecs-state-recorder --package harness --package ecs-state --
-functions = RECORDER_BINARY=$(1)/ecs-state-recorder RECONCILER_BINARY=$(1)/ecs-state-reconciler
+functions = RECORDER_BINARY=$(1)/ecs-state-recorder RECONCILER_BINARY=$(1)/ecs-state-reconciler \
+	NOTIFIER_BINARY=$(1)/ecs-state-notifier
 test_in = $(functions) $(TEST)
 TEST_DEPLOYMENT := .tools/aws/bin/python -B -m pytest -q -p no:cacheprovider --numprocesses 4
 
@@ -84,11 +85,11 @@ test: .tools/aws/all .tools/emulator/installed ## Run every test
 	@# The shipped binaries, without the features that the tests enable in shared dependencies.
 	cargo build --locked
 	@mkdir -p $(TARGET)/shipped
-	@cp $(TARGET)/debug/ecs-state-{recorder,reconciler} $(TARGET)/shipped
+	@cp $(TARGET)/debug/ecs-state-{recorder,reconciler,notifier} $(TARGET)/shipped
 	$(call test_in,$(TARGET)/shipped)
 	@$(call functions,$(TARGET)/shipped) $(TEST_DEPLOYMENT) tests/deploy tests/docs tests/emulator
 
-# The Rust tests TESTS with the functions RECORDER_BINARY and RECONCILER_BINARY.
+# The Rust tests TESTS with the functions RECORDER_BINARY, RECONCILER_BINARY and NOTIFIER_BINARY.
 test-functions:
 	$(TEST) $(TESTS)
 
@@ -142,7 +143,7 @@ validate: .tools/aws/all ## Check the templates and GitHub's workflows
 
 # ---- Deploy it ----
 
-build: .tools/aws/builds cargo ## Build both functions for Lambda (ARCHITECTURE=arm64 or x86_64)
+build: .tools/aws/builds cargo ## Build the functions for Lambda (ARCHITECTURE=arm64 or x86_64)
 	@$(AWS) sam build --build-dir $(TARGET)/sam/build \
 		--parameter-overrides Architecture=$(ARCHITECTURE)
 

@@ -155,6 +155,18 @@ def delete_or_keep_resources(self):
 parsing.ResourceMap.delete = delete_or_keep_resources
 
 
+build_resource_diff = parsing.ResourceMap.build_resource_diff
+
+
+def build_resource_diff_of_what_is_there(self, *given):
+    """moto also updates resources that a condition omits."""
+    found = build_resource_diff(self, *given)
+    return found | {"Modify": [name for name in found["Modify"] if name in self._parsed_resources]}
+
+
+parsing.ResourceMap.build_resource_diff = build_resource_diff_of_what_is_there
+
+
 def report(stack, logical, status, reason):
     kind = stack.template_dict["Resources"][logical]["Type"]
     physical = getattr(stack.resource_map._parsed_resources.get(logical), "physical_resource_id", "")

@@ -47,7 +47,8 @@ def role_statements(stack, role="RecorderRole"):
 def test_every_resource_is_created(stack):
     assert stack.status == "CREATE_COMPLETE"
     assert set(stack.names) == set(stack.cloudformation["Resources"]) - {"SilenceAlarm"} - NOTIFIER
-    assert set(stack.outputs) == set(stack.template["Outputs"]) - {"NotifierName", "NotifierLogGroupName"}
+    assert set(stack.outputs) == set(stack.template["Outputs"]) - {
+        "NotificationRuleArn", "NotifierLogGroupName", "NotifierName"}
 
 
 def references(value):
