@@ -9,9 +9,11 @@
 //!
 //! - [`resource`] and [`attributes`]: the resources that have rows, and the names of the rows' attributes.
 //! - [`config`], [`aws`] and [`lambda`]: settings from the environment, AWS clients, and the startup of a function.
+//! - [`aws_json`] and [`safe_text`]: calls of AWS services without an SDK crate, and text that can be shown anywhere.
 //! - [`state`]: what a state is, how it is written as a row, and how rows are read back, wherever states come from.
 //! - [`recorder`]: from an event to a state. A Lambda function invoked by EventBridge.
 //! - [`reconciler`]: from the ECS API to states that no event reported. A Lambda function on a schedule.
+//! - [`notifier`]: from the table of tasks to one event for each stop. A Lambda function invoked by the table's stream.
 //!
 //! `ecs-model` contains typed tasks and container instances, and the diagnosis of stopped tasks; `ecs-state` is the
 //! command line that reads the tables.
@@ -27,9 +29,12 @@
 
 pub mod attributes;
 pub mod aws;
+pub mod aws_json;
 pub mod config;
 pub mod lambda;
+pub mod notifier;
 pub mod reconciler;
 pub mod recorder;
 pub mod resource;
+pub mod safe_text;
 pub mod state;

@@ -1,6 +1,5 @@
 //! The terminal: safe text, its size, notes on standard error, and progress.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -8,35 +7,14 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr as _;
 
+pub(crate) use ecs_state_recorder::safe_text::{clean, is_unsafe};
+
 pub(crate) const PLAIN: Style = Style::new();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub(crate) const RED: Style = AnsiColor::Red.on_default();
-
-/// Escapes control sequences, and characters that change the direction of text.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
-        return text.into();
-    }
-    text.chars()
-        .fold(String::new(), |mut clean, character| {
-            if is_unsafe(character) {
-                clean.extend(character.escape_default());
-            } else {
-                clean.push(character);
-            }
-            clean
-        })
-        .into()
-}
-
-/// C0, DEL, C1, line separators, and the characters of the Unicode bidirectional algorithm.
-pub(crate) fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 /// The width of a text in columns.
 pub(crate) fn columns(text: &str) -> usize {

@@ -1,0 +1,200 @@
+//! The notifier: announces each stop of a task once, as an event on an EventBridge bus, and tells people only of those
+//! that matter.
+//!
+//! It is invoked with the records of the stream of the table of tasks. The path of a record through the modules:
+//!
+//! 1. [`record`] reads it, by itself.
+//! 2. [`news`] decides whether a task has stopped, and whether that is news.
+//! 3. [`history`] reads the earlier stops of its group, and [`noise`] decides whether to tell people.
+//! 4. [`announcement`] is the event, and [`event_bus`] sends it.
+//!
+//! What could not be sent is reported to Lambda, which repeats the records from there on. So a stop is announced at
+//! least once, always with the same identity: the task's ARN. [`settings`] reads the configuration.
+
+pub mod announcement;
+pub mod event_bus;
+pub mod history;
+pub mod news;
+pub mod noise;
+pub mod record;
+pub mod settings;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
+use lambda_runtime::Diagnostic;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use self::announcement::Announcement;
+use self::event_bus::{Delivery, EventBus};
+use self::history::History;
+use self::news::{News, Stop};
+use self::noise::{Standing, is_actionable};
+use self::record::{Change, UnreadableRecord};
+use crate::lambda::Payload;
+
+/// An invocation ends this long before Lambda's timeout.
+const RESERVE: Duration = Duration::from_secs(5);
+/// An invocation's time if there is no deadline.
+const NO_DEADLINE: Duration = Duration::from_secs(55);
+/// The histories may take this part of the time. The rest is for sending.
+const HISTORY_SHARE: u32 = 3;
+/// How many groups' histories are read at once.
+const CONCURRENCY: usize = 4;
+
+/// Announces stops. Built once and used by all invocations.
+pub struct Notifier {
+    table: String,
+    dynamodb: Client,
+    bus: EventBus,
+}
+
+/// The payload is not a batch of records.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("the payload must be records of a DynamoDB stream: check what invokes this function")]
+pub struct InvalidBatch;
+
+impl From<InvalidBatch> for Diagnostic {
+    fn from(error: InvalidBatch) -> Self {
+        Self { error_type: "InvalidBatch".to_owned(), error_message: error.to_string() }
+    }
+}
+
+/// What Lambda is told: where to repeat the batch from, or nothing.
+///
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
+#[derive(Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    batch_item_failures: Vec<Failure>,
+}
+
+#[derive(Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    item_identifier: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Batch<'b> {
+    #[serde(borrow)]
+    records: Vec<&'b RawValue>,
+}
+
+/// A cluster's ARN, and a group in it.
+type Group<'s> = (&'s str, Option<&'s str>);
+
+impl Notifier {
+    /// A notifier for this table of tasks and this bus.
+    pub fn new(table: String, dynamodb: Client, bus: EventBus) -> Self {
+        Self { table, dynamodb, bus }
+    }
+
+    /// Handles one invocation, and logs each stop.
+    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Answer, InvalidBatch> {
+        let json = payload.json().ok_or(InvalidBatch)?.get();
+        let Batch { records } = serde_json::from_str(json).map_err(|_| InvalidBatch)?;
+        let now = Utc::now();
+        // `cargo lambda watch` sends a deadline in 1970.
+        let left = (deadline - now).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
+        let start = Instant::now();
+        let parsed = records.into_iter().map(|json| Stop::parse(Change::parse(json)?, now));
+        let stops: Vec<Result<Stop, UnreadableRecord>> = parsed.filter_map(Result::transpose).collect();
+
+        let fresh: Vec<&Stop> = stops.iter().flatten().filter(|stop| stop.news == News::Fresh).collect();
+        let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
+        let standing = |stop: &&Stop| Standing::new(stop, group(stop).and_then(|group| histories.get(&group)));
+        let standings: Vec<Standing> = fresh.iter().map(standing).collect();
+        let announcements: Vec<Announcement> =
+            fresh.iter().zip(&standings).map(|(stop, standing)| Announcement::new(stop, standing)).collect();
+        let deliveries = self.bus.send(&announcements, start + left).await;
+
+        let mut sent = standings.iter().zip(&deliveries);
+        let mut answer = Answer::default();
+        for stop in &stops {
+            let announced = stop.as_ref().ok().filter(|stop| stop.news == News::Fresh).and_then(|_| sent.next());
+            log(stop, announced);
+            if let (Ok(stop), Some((_, Delivery::Failed(_)))) = (stop, announced)
+                && answer.batch_item_failures.is_empty()
+            {
+                let item_identifier = stop.sequence_number.clone();
+                answer.batch_item_failures.push(Failure { item_identifier });
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Reads the histories of the groups in which somebody may have to act. Those that can't be read are absent.
+    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> HashMap<Group<'s>, History> {
+        let mut groups: HashMap<Group, Vec<&Stop>> = HashMap::new();
+        for stop in stops.iter().filter(|stop| is_actionable(&stop.task, &stop.diagnosis)) {
+            if let Some(group) = group(stop) {
+                groups.entry(group).or_default().push(stop);
+            }
+        }
+        let read = iter(groups).map(|((cluster, group), stops)| async move {
+            let history = History::read(&self.dynamodb, &self.table, cluster, group, &stops);
+            ((cluster, group), timeout_at(deadline, history).await)
+        });
+        let read: Vec<_> = read.buffer_unordered(CONCURRENCY).collect().await;
+        let mut histories = HashMap::new();
+        let mut failure = None;
+        for (group, history) in read {
+            match history {
+                Ok(Ok(history)) => drop(histories.insert(group, history)),
+                Ok(Err(error)) => failure = Some(error.to_string()),
+                Err(_) => failure = Some("the table did not respond in time".to_owned()),
+            }
+        }
+        if let Some(error) = failure {
+            warn!("earlier stops could not be read, so people are told of every stop that may matter: {error}");
+        }
+        histories
+    }
+}
+
+fn group(stop: &Stop) -> Option<Group<'_>> {
+    Some((stop.task.cluster_arn.as_deref()?, stop.task.group.as_deref()))
+}
+
+/// Writes a stop's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read them.
+fn log(stop: &Result<Stop, UnreadableRecord>, announced: Option<(&Standing, &Delivery)>) {
+    let stop = match stop {
+        Ok(stop) => stop,
+        Err(error) => {
+            info!(outcome = "unreadable", arn = error.arn, error = error.problem, "stop");
+            return;
+        }
+    };
+    let (outcome, error) = match (announced, stop.news) {
+        (Some((_, Delivery::Sent)), _) => ("announced", None),
+        (Some((_, Delivery::Rejected(code))), _) => ("rejected", Some(code.as_str())),
+        (Some((_, Delivery::Failed(error))), _) => ("retried", Some(error.as_str())),
+        (None, News::Old) => ("old", None),
+        (None, News::Late) => ("late", None),
+        (None, News::Unseen) => ("unseen", None),
+        // Every fresh stop was sent or failed.
+        (None, News::Fresh) => ("retried", None),
+    };
+    let standing = announced.map(|(standing, _)| standing);
+    info!(
+        outcome,
+        arn = stop.task.task_arn,
+        version = stop.task.version,
+        code = stop.diagnosis.code.as_str(),
+        kind = stop.diagnosis.kind().as_str(),
+        notify = standing.map(|standing| standing.notify),
+        count = standing.and_then(|standing| standing.count),
+        error,
+        "stop"
+    );
+}

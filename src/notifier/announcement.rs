@@ -1,0 +1,216 @@
+//! The event that announces a stop. Its form is an interface: docs/task-stopped.schema.json.
+//!
+//! Only the fields below are in it, so nothing that a person or a program wrote into an environment variable, a command
+//! or a reason is. Each text has a limit, so an event is never too large.
+
+use std::fmt::Write as _;
+
+use ecs_model::arn::last_part;
+use ecs_model::diagnosis::{Actor, Cause, Code, Kind};
+use ecs_model::{StopCode, Task};
+use serde::Serialize;
+
+use super::history::{WINDOW, window};
+use super::news::Stop;
+use super::noise::Standing;
+use crate::attributes::timestamp;
+use crate::safe_text::clean;
+
+/// The `source` of the event.
+pub const SOURCE: &str = "ecs-state-recorder";
+/// The `detail-type` of the event.
+pub const DETAIL_TYPE: &str = "ECS Task Stopped";
+/// A higher version breaks consumers of this one.
+const SCHEMA_VERSION: &str = "1";
+
+/// The limits of texts, in bytes. ARNs of ECS have at most 500; the task's is the identity, and never shortened.
+const MAX_ARN: usize = 1024;
+const MAX_NAME: usize = 256;
+const MAX_SENTENCE: usize = 2048;
+
+/// The `detail` of the event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Announcement<'s> {
+    schema_version: &'static str,
+    task_arn: &'s str,
+    task_version: Option<u64>,
+    cluster_arn: Option<String>,
+    cluster: Option<String>,
+    group: Option<String>,
+    task_definition_arn: Option<String>,
+    started_by: Option<String>,
+    started_at: Option<String>,
+    stopped_at: String,
+    stop_code: Option<String>,
+    exit_code: Option<i64>,
+    code: Code,
+    cause: Option<Cause>,
+    summary: String,
+    actor: Actor,
+    advice: String,
+    transient: Option<bool>,
+    container: Option<String>,
+    kind: Kind,
+    notify: bool,
+    count: Option<u64>,
+    previous_stopped_at: Option<String>,
+    is_crash_loop: bool,
+    chat: Chat<'s>,
+}
+
+/// A [custom notification] of Amazon Q Developer in chat applications.
+///
+/// [custom notification]: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
+#[derive(Debug, Serialize)]
+struct Chat<'s> {
+    version: &'static str,
+    source: &'static str,
+    content: Content,
+    metadata: Metadata<'s>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    text_type: &'static str,
+    title: String,
+    description: String,
+    next_steps: [String; 1],
+    keywords: [&'static str; 2],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'s> {
+    thread_id: String,
+    summary: String,
+    event_type: &'static str,
+    related_resources: [&'s str; 1],
+}
+
+impl<'s> Announcement<'s> {
+    /// Describes a stop.
+    pub fn new(stop: &'s Stop, standing: &Standing) -> Self {
+        let Stop { task, diagnosis, .. } = stop;
+        let arn = |arn: &Option<String>| arn.as_deref().map(|arn| short(arn, MAX_ARN));
+        let name = |name: Option<&str>| name.map(|name| short(name, MAX_NAME));
+        let container = diagnosis.container.as_deref();
+        let ended = task.containers.iter().find(|ended| container.is_some() && ended.name.as_deref() == container);
+        Self {
+            schema_version: SCHEMA_VERSION,
+            task_arn: &task.task_arn,
+            task_version: task.version,
+            cluster_arn: arn(&task.cluster_arn),
+            cluster: name(task.cluster_name()),
+            group: name(task.group.as_deref()),
+            task_definition_arn: arn(&task.task_definition_arn),
+            started_by: name(task.started_by.as_deref()),
+            started_at: task.started_at.map(timestamp),
+            stopped_at: timestamp(stop.stopped_at),
+            stop_code: name(task.stop_code.as_ref().map(StopCode::as_str)),
+            exit_code: ended.and_then(|container| container.exit_code),
+            code: diagnosis.code,
+            cause: diagnosis.cause,
+            summary: short(diagnosis.redacted_summary(), MAX_SENTENCE),
+            actor: diagnosis.actor,
+            advice: short(&diagnosis.advice, MAX_SENTENCE),
+            transient: diagnosis.transient,
+            container: name(container),
+            kind: diagnosis.kind(),
+            notify: standing.notify,
+            count: standing.count,
+            previous_stopped_at: standing.previous_stopped_at.map(timestamp),
+            is_crash_loop: standing.is_crash_loop,
+            chat: Chat::new(stop, standing),
+        }
+    }
+}
+
+impl<'s> Chat<'s> {
+    fn new(stop: &'s Stop, standing: &Standing) -> Self {
+        let Stop { task, diagnosis, stopped_at, .. } = stop;
+        let cluster = short(task.cluster_name().unwrap_or("an unknown cluster"), MAX_NAME);
+        let group = short(task.service_name().or(task.group.as_deref()).unwrap_or("a task"), MAX_NAME);
+        let what = if standing.is_crash_loop {
+            format!("crash loop: {}", diagnosis.code)
+        } else if standing.is_still {
+            format!("still {}", diagnosis.code)
+        } else {
+            diagnosis.code.to_string()
+        };
+        let mut description = sentence(&short(diagnosis.redacted_summary(), MAX_SENTENCE));
+        // Writing to a string never fails.
+        let _ = write!(description, "\nTask {}", markdown(&short(last_part(&task.task_arn), MAX_NAME)));
+        if let Some(count) = standing.count {
+            let since = window(*stopped_at);
+            let _ = write!(description, ", number {count} of its kind since {} UTC", since.format("%H:%M"));
+            if standing.is_still {
+                let _ = write!(description, ", after several in the {} hours before", WINDOW.num_hours());
+            }
+        }
+        description.push('.');
+        Self {
+            version: "1.0",
+            source: "custom",
+            content: Content {
+                text_type: "client-markdown",
+                title: markdown(&format!("{group} in {cluster}: {what}")),
+                description,
+                next_steps: [markdown(&short(&diagnosis.advice, MAX_SENTENCE))],
+                keywords: [diagnosis.code.as_str(), diagnosis.actor.as_str()],
+            },
+            metadata: Metadata {
+                thread_id: thread(task),
+                summary: markdown(&format!("{group} in {cluster}: {what}")),
+                event_type: DETAIL_TYPE,
+                related_resources: [&task.task_arn],
+            },
+        }
+    }
+}
+
+/// The thread of a group's messages.
+fn thread(task: &Task) -> String {
+    let cluster = task.cluster_arn.as_deref().unwrap_or_default();
+    format!("{}/{}", short(cluster, MAX_ARN), short(task.group.as_deref().unwrap_or_default(), MAX_NAME))
+}
+
+/// Starts a clause with a capital letter.
+fn sentence(clause: &str) -> String {
+    let mut rest = clause.chars();
+    let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", markdown(rest.as_str()))
+}
+
+/// A text without control characters, and at most this long.
+fn short(text: &str, bytes: usize) -> String {
+    const ELLIPSIS: &str = "…";
+    match clean(text) {
+        text if text.len() <= bytes => text.into_owned(),
+        text => format!("{}{ELLIPSIS}", &text[..text.floor_char_boundary(bytes - ELLIPSIS.len())]),
+    }
+}
+
+/// Escapes what Slack's or Teams' Markdown would interpret: `<!channel>`, links, emphasis, code. An underscore within a
+/// word is harmless, and Slack would show its backslash.
+///
+/// Source: <https://docs.slack.dev/messaging/formatting-message-text>
+fn markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut is_word = false;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let in_word = is_word && characters.peek().is_some_and(|next| next.is_alphanumeric());
+        is_word = character.is_alphanumeric();
+        match character {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '_' if in_word => escaped.push('_'),
+            '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '|' | '#' => escaped.extend(['\\', character]),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,136 @@
+//! The stops of a group before a stop, from the index of tasks.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::Client;
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use ecs_model::Task;
+use ecs_model::diagnosis::{Code, Diagnosis, Kind};
+
+use super::news::Stop;
+use crate::attributes::{EVENT_TIME, Item, RECONCILED_AT, take_string};
+use crate::resource::Resource;
+use crate::state::batch_get::{self, Projection};
+use crate::state::index::sort_key_of_stopped;
+use crate::state::index_query::{self, Range};
+use crate::state::read_error::ReadError;
+use crate::state::stored::Stored;
+
+/// Stops are counted in windows of this length, which start at 0, 6, 12 and 18 o'clock UTC. ECS backs off to 27 minutes
+/// between attempts, so a shorter window would forget a slow loop between two of them.
+pub const WINDOW: TimeDelta = TimeDelta::hours(6);
+/// How many pages of the index are read. It is not sorted by group, so they hold all stops of the cluster.
+const PAGES: usize = 3;
+/// How many rows are read, besides those in the batch itself.
+const ROWS: usize = 100;
+
+/// The attributes that a [`PastStop`] depends on.
+const ATTRIBUTES: [&str; 14] = [
+    "taskArn",
+    "lastStatus",
+    "desiredStatus",
+    "startedAt",
+    "stoppedAt",
+    "stopCode",
+    "stoppedReason",
+    "containers",
+    "attachments",
+    "group",
+    "launchType",
+    "capacityProviderName",
+    EVENT_TIME,
+    RECONCILED_AT,
+];
+
+/// The known stops of a group.
+pub struct History {
+    /// The stops, in no order.
+    pub stops: Vec<PastStop>,
+    /// Whether these are all since the start of the window before.
+    pub is_complete: bool,
+}
+
+/// A stop, as far as it matters for others.
+#[derive(Clone, Debug)]
+pub struct PastStop {
+    /// The task's ARN.
+    pub arn: String,
+    /// What failed, or what ended it.
+    pub code: Code,
+    /// How it counts.
+    pub kind: Kind,
+    /// When the task started; `None` if it never did.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the task stopped.
+    pub stopped_at: DateTime<Utc>,
+}
+
+impl PastStop {
+    /// The part of a stop that matters for others.
+    pub fn new(task: &Task, diagnosis: &Diagnosis, stopped_at: DateTime<Utc>) -> Self {
+        Self {
+            arn: task.task_arn.clone(),
+            code: diagnosis.code,
+            kind: diagnosis.kind(),
+            started_at: task.started_at,
+            stopped_at,
+        }
+    }
+
+    fn from_row(row: Item) -> Option<Self> {
+        let Stored::<Task> { state: task, recorded } = Stored::from_item(row).ok()?;
+        // The row can be older than its key in the index.
+        let diagnosis = Diagnosis::new(&task).filter(|_| task.is_stopped())?;
+        let stopped_at = task.stopped_at.or(recorded.as_of())?;
+        Some(Self::new(&task, &diagnosis, stopped_at))
+    }
+}
+
+/// The start of the window of a time.
+pub fn window(time: DateTime<Utc>) -> DateTime<Utc> {
+    // It fails only for times too far away for nanoseconds.
+    time.duration_trunc(WINDOW).unwrap_or(time)
+}
+
+impl History {
+    /// Reads the newest stops of a group of a cluster since the start of the window before these, and adds these.
+    pub async fn read(
+        client: &Client,
+        table: &str,
+        cluster: &str,
+        group: Option<&str>,
+        stops: &[&Stop],
+    ) -> Result<Self, ReadError> {
+        let own: HashSet<&str> = stops.iter().map(|stop| stop.task.task_arn.as_str()).collect();
+        let times = || stops.iter().map(|stop| stop.stopped_at);
+        let range = Range {
+            cluster: cluster.to_owned(),
+            from: sort_key_of_stopped(times().min().map(|first| window(first) - WINDOW)),
+            to: sort_key_of_stopped(times().max()),
+            descending: true,
+        };
+        let mut arns = Vec::new();
+        let mut start = None;
+        for _ in 0..PAGES {
+            let page = index_query::page(client, table, &range, usize::MAX, start).await?;
+            for mut item in page.items {
+                if take_string(&mut item, "group").as_deref() == group
+                    && let Some(arn) = take_string(&mut item, Resource::Task.key())
+                    && !own.contains(arn.as_str())
+                {
+                    arns.push(arn);
+                }
+            }
+            start = page.next;
+            if start.is_none() || arns.len() > ROWS {
+                break;
+            }
+        }
+        let is_complete = start.is_none() && arns.len() <= ROWS;
+        arns.truncate(ROWS);
+        let projection = Projection::new(ATTRIBUTES);
+        let rows = batch_get::rows(client, table, Resource::Task, &arns, Some(&projection)).await?;
+        let own = stops.iter().map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at));
+        Ok(Self { stops: rows.into_iter().filter_map(PastStop::from_row).chain(own).collect(), is_complete })
+    }
+}
