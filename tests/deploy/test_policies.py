@@ -292,9 +292,9 @@ COMMANDS = {
     "cloudformation deploy": "cloudformation:ExecuteChangeSet", "cloudformation package": "s3:PutObject",
     "dynamodb execute-statement": "dynamodb:PartiQLSelect", "s3 cp": "s3:PutObject",
 }
-# Commands without a policy here: those of the organization's management account and of cargo-lambda's deployment, and
-# what the README suggests instead of this project.
-OTHERS = ("docs/organization.md", "ops/cargo_lambda.py", "README.md")
+# Commands without a policy here: those of the organization's management account, of cargo-lambda's deployment and of
+# whoever owns topics and rules, and what the README suggests instead of this project.
+OTHERS = ("docs/organization.md", "docs/notifications.md", "ops/cargo_lambda.py", "README.md")
 
 
 def texts(path):
