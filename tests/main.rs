@@ -5,6 +5,7 @@ mod bad_input;
 mod death;
 mod faults;
 mod lossless;
+mod notifier;
 mod process;
 mod reconciler;
 mod recorder;
@@ -12,6 +13,7 @@ mod secrets;
 mod stored;
 /// Many events at once, in random order and repeated, to several instances that are killed.
 mod storms {
+    mod notifiers;
     mod overload;
     mod reconcilers;
     mod recorders;
@@ -24,6 +26,8 @@ static RECORDER: LazyLock<String> =
     LazyLock::new(|| binary("RECORDER_BINARY", env!("CARGO_BIN_EXE_ecs-state-recorder")));
 static RECONCILER: LazyLock<String> =
     LazyLock::new(|| binary("RECONCILER_BINARY", env!("CARGO_BIN_EXE_ecs-state-reconciler")));
+static NOTIFIER: LazyLock<String> =
+    LazyLock::new(|| binary("NOTIFIER_BINARY", env!("CARGO_BIN_EXE_ecs-state-notifier")));
 
 /// The binary in an environment variable, or else the one that was built with the tests.
 fn binary(variable: &str, built: &str) -> String {

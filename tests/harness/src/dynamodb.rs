@@ -62,11 +62,17 @@ impl DynamoDb {
 
     /// Every write to a table, in order, from its stream: the row before the write (null if there was none) and after.
     pub fn writes(&self, table: &str) -> Vec<(Value, Value)> {
+        let images = |mut record: Value| (record["dynamodb"]["OldImage"].take(), record["dynamodb"]["NewImage"].take());
+        self.records(table).into_iter().map(images).collect()
+    }
+
+    /// The records of a table's stream, in order, as Lambda receives them.
+    pub fn records(&self, table: &str) -> Vec<Value> {
         let streams = self.database.list_streams(request(json!({"TableName": table}))).expect("streams");
         let stream = json!(streams.streams[0].stream_arn);
         let description =
             self.database.describe_stream(request(json!({"StreamArn": stream}))).expect("a stream").stream_description;
-        let mut writes = Vec::new();
+        let mut records = Vec::new();
         for shard in description.shards {
             let first = json!({
                 "StreamArn": stream, "ShardId": shard.shard_id, "ShardIteratorType": "TRIM_HORIZON",
@@ -75,13 +81,11 @@ impl DynamoDb {
             while let Some(iterator) = next {
                 let found = self.database.get_records(request(json!({"ShardIterator": iterator}))).expect("records");
                 next = found.next_shard_iterator.filter(|_| !found.records.is_empty());
-                for record in found.records {
-                    let mut record = serde_json::to_value(record.dynamodb).expect("a record is JSON");
-                    writes.push((record["OldImage"].take(), record["NewImage"].take()));
-                }
+                let found = found.records.iter().map(|record| serde_json::to_value(record).expect("a record is JSON"));
+                records.extend(found);
             }
         }
-        writes
+        records
     }
 
     /// The only row of a table.

@@ -1,10 +1,11 @@
 //! The functions' environment in the tests, the local run and the benchmark: events, a real DynamoDB engine, the ECS
-//! API, Lambda's Runtime API, and the faults in between.
+//! API, an event bus, Lambda's Runtime API, and the faults in between.
 #![allow(clippy::expect_used, clippy::panic, reason = "a harness that can't go on fails the test by panicking")]
 #![allow(clippy::missing_panics_doc, reason = "panicking is how a harness fails, everywhere")]
 #![allow(missing_docs, reason = "comments say what names do not")]
 
 pub mod any_bytes;
+pub mod bus;
 pub mod documented;
 pub mod dynamodb;
 pub mod ecs;
@@ -13,6 +14,7 @@ pub mod proxy;
 pub mod recorder;
 pub mod runtime_api;
 pub mod storm;
+pub mod stream;
 pub mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
