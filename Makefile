@@ -143,7 +143,7 @@ validate: .tools/aws/all ## Check the templates and GitHub's workflows
 
 # ---- Deploy it ----
 
-build: .tools/aws/builds cargo ## Build both functions for Lambda (ARCHITECTURE=arm64 or x86_64)
+build: .tools/aws/builds cargo ## Build the functions for Lambda (ARCHITECTURE=arm64 or x86_64)
 	@$(AWS) sam build --build-dir $(TARGET)/sam/build \
 		--parameter-overrides Architecture=$(ARCHITECTURE)
 

@@ -1,4 +1,4 @@
-"""Tests a package that `make package` wrote: its files, and both functions.
+"""Tests a package that `make package` wrote: its files, and the functions.
 
 On x86_64, the functions of an arm64 package run under qemu-user (Debian: apt install qemu-user libc6-arm64-cross)."""
 
@@ -59,7 +59,8 @@ def main(folder):
     with TemporaryDirectory() as unpacked:
         functions = {
             variable: str(unpack(folder / f"{name}.zip", Path(unpacked) / name, emulated))
-            for variable, name in (("RECORDER_BINARY", "recorder"), ("RECONCILER_BINARY", "reconciler"))
+            for variable, name in (
+                ("RECORDER_BINARY", "recorder"), ("RECONCILER_BINARY", "reconciler"), ("NOTIFIER_BINARY", "notifier"))
         }
         run("make", "--no-print-directory", "test-functions", f"TESTS={TESTS}", **functions)
         # Of the deployment's tests, those that run a function; and one that builds with SAM, for this machine.

@@ -1,4 +1,4 @@
-"""Builds what can be deployed and operated without Rust: for each architecture, a folder with both functions, the
+"""Builds what can be deployed and operated without Rust: for each architecture, a folder with the functions, the
 template that points at them, the command line, the programs of `make`, the pages, what is in the binaries, and
 checksums."""
 
@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-FUNCTIONS = ("recorder", "reconciler")
+FUNCTIONS = ("recorder", "reconciler", "notifier")
 COMMAND = "ecs-state"
 # The binaries of each package.
 BINARIES = {"ecs-state-recorder": [f"ecs-state-{name}" for name in FUNCTIONS], "ecs-state": [COMMAND]}
@@ -32,7 +32,7 @@ def can_build(architecture):
 
 
 def build(architecture):
-    """Returns the three binaries."""
+    """Returns the binaries."""
     # Linked by zig, as SAM does it: they run with the old C library of Amazon Linux, and with any later one.
     command = ["cargo", "lambda", "build", "--locked", "--release", "--target", TARGETS[architecture]]
     binaries = {}
@@ -47,7 +47,7 @@ def build(architecture):
 
 
 def assemble(folder, architecture, binaries):
-    """Writes a folder from the three binaries, the same for the same binaries."""
+    """Writes a folder from the binaries, the same for the same binaries."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FUNCTIONS:
         bootstrap = zipfile.ZipInfo("bootstrap")

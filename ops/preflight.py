@@ -1,5 +1,5 @@
 """Reports what would make a deployment fail, before a build of several minutes: the stack's state, its parameters, its
-key's policy, the tables, AWS's quotas, and a changed package.
+key's policy, the tables and their stream, AWS's quotas, and a changed package.
 
 A stack whose creation failed and was rolled back is deleted, so that it can be created again."""
 
@@ -96,7 +96,7 @@ def unknown(template, given):
 
 def alarm_topic(values):
     here = stack.region()
-    for name in ("AlarmTopicArn", "TicketTopicArn"):
+    for name in ("AlarmTopicArn", "TicketTopicArn", "NotificationTopicArn"):
         if values[name].count(":") == 5 and values[name].split(":")[3] != here:
             yield f"{name} must be a topic in the stack's region, {here}, found {values[name]}"
 
@@ -171,6 +171,29 @@ def warm_throughput(values, given, earlier, owned):
             f"WarmWriteUnits must be changed alone, found {', '.join(others)}, too: if that fails, the rollback must lower "
             "WarmWriteUnits, which DynamoDB refuses"
         )
+
+
+def stream(values):
+    """What keeps the notifier from reading the changes of the table for tasks."""
+    if values["Notify"] != "true":
+        return
+    given = values["TaskStreamArn"]
+    if not given:
+        if values["CreateTables"] == "false":
+            yield "Notify=true with CreateTables=false needs TaskStreamArn, the stream of the table for tasks"
+        elif values["TableStreams"] == "false":
+            yield "Notify=true needs TableStreams=true, or TaskStreamArn"
+        return
+    # Without TaskTableName, CloudFormation has chosen the name.
+    name = values["TaskTableName"] or given.partition("/")[2].partition("/")[0]
+    table = describe(name) or {}
+    # A stream that was switched off is still described for a day.
+    specified = table.get("StreamSpecification", {})
+    found = table["LatestStreamArn"] if specified.get("StreamEnabled") else "which has none"
+    if given != found:
+        yield f"TaskStreamArn must be the stream of the table {name}, {found}, found {given}"
+    elif (images := specified["StreamViewType"]) != "NEW_AND_OLD_IMAGES":
+        yield f"TaskStreamArn must be a stream with NEW_AND_OLD_IMAGES, found {images}"
 
 
 def owned(found):
@@ -256,6 +279,7 @@ def check(name, overrides, folder):
         problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
         problems += [*clusters(template, values), *concurrency(values, earlier)]
         problems += [*warm_throughput(values, given, earlier, its_tables), *tables(values, its_tables)]
+        problems += stream(values)
     expect_no(problems)
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
         for failure in stack.failures(found):

@@ -18,10 +18,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import boto3
+import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
 import stack
 from key_policy import allowing, as_list
+from preflight import Loader
 from reconcile import progress
 from replay import ARCHIVE_DELAY, described_rule, replay
 
@@ -76,6 +78,7 @@ class Smoke:
         self.name, self.outputs, self.patience, self.package = name, outputs, patience, package
         _, self.partition, _, self.region, self.account, _ = outputs["RuleArn"].split(":")
         self.task = f"arn:{self.partition}:ecs:{self.region}:{self.account}:task/{CLUSTER}/{uuid4().hex}"
+        self.notifies = outputs.get("Notify") == "true"
         self.began = datetime.now(timezone.utc)
         # What the checks so far have found.
         self.events, self.outcome, self.stored, self.archived = [], None, False, False
@@ -86,9 +89,9 @@ class Smoke:
     # ---- What is deployed ----
 
     def version(self):
-        """Both functions have this folder's version, and are those of the package, if one is given."""
+        """The functions have this folder's version, and are those of the package, if one is given."""
         version = re.search(r"^  Version: (.+)$", (PROJECT / "template.yaml").read_text(), re.MULTILINE)[1]
-        for output in ("RecorderName", "ReconcilerName"):
+        for output in ("RecorderName", "ReconcilerName", *(["NotifierName"] if self.notifies else [])):
             function = self.outputs.get(output)
             if not function:
                 raise Broken(f"the stack has no output {output}, so an earlier version deployed it: run `make deploy`")
@@ -101,7 +104,7 @@ class Smoke:
                 digest = base64.b64encode(hashlib.sha256(zipped.read_bytes()).digest()).decode()
                 if configuration["CodeSha256"] != digest:
                     raise Broken(f"{function} is not {zipped}: run `make deploy PACKAGE={self.package}`")
-        return version + (f", both functions as in {self.package}" if self.package else "")
+        return version + (f", the functions as in {self.package}" if self.package else "")
 
     def tables(self):
         for output, key in stack.KEYS.items():
@@ -228,10 +231,10 @@ class Smoke:
 
     # ---- Observability ----
 
-    def lines(self, text):
-        """The recorder's log lines since the start with this text."""
+    def lines(self, text, log="RecorderLogGroupName"):
+        """A function's log lines since the start with this text."""
         pages = self.client("logs").get_paginator("filter_log_events").paginate(
-            logGroupName=self.outputs["RecorderLogGroupName"], filterPattern=f'"{text}"',
+            logGroupName=self.outputs[log], filterPattern=f'"{text}"',
             startTime=int((self.began - timedelta(minutes=1)).timestamp() * 1000),
         )
         return [event["message"] for page in pages for event in page["events"]]
@@ -265,6 +268,49 @@ class Smoke:
             raise Broken(f"the metric Invocations did not count {self.outcome} within {self.patience} s: compare the "
                          "log group's metric filters with the template")
         return "the log's line is counted"
+
+    # ---- From the row to the announcement ----
+
+    def notifier(self):
+        """The fictional task stopped long ago, so the notifier counts it and announces nothing."""
+        if not self.notifies:
+            raise NotThere("Notify is false")
+        self.expect_mapping()
+        if topic := self.outputs.get("NotificationTopicArn"):
+            policy = self.topic_policy(topic, "NotificationTopicArn", "announcements may reach nobody")
+            if not allows(policy, "events.amazonaws.com", "sns:Publish", self.outputs["NotificationRuleArn"]):
+                raise Broken(f"EventBridge may not publish to {topic}, so announcements reach nobody: allow "
+                             "events.amazonaws.com to sns:Publish in its policy (docs/notifications.md)")
+        if not self.stored:
+            raise NotThere("no row was stored")
+        found = poll(lambda: self.lines(self.task, "NotifierLogGroupName"), self.patience, "waiting for the notifier")
+        if not found:
+            raise Broken(f"the notifier counted no stop of the fictional task within {self.patience} s: look for errors in "
+                         f"{self.outputs['NotifierLogGroupName']}, and compare its role with the template")
+        outcome = json.loads(found[0]).get("outcome")
+        if outcome != "old":
+            raise Broken(f"the notifier must count the fictional task's stop as old, found {outcome}")
+        return "counted the fictional task's stop as old"
+
+    def expect_mapping(self):
+        function, table = self.outputs["NotifierName"], self.outputs["TaskTableName"]
+        stream = self.client("dynamodb").describe_table(TableName=table)["Table"].get("LatestStreamArn")
+        if not stream:
+            raise Broken(f"the table {table} has no stream, so nothing is announced: switch it on (docs/operations.md, "
+                         "Restore a table), then repeat this")
+        mappings = self.client("lambda").list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+        ours = [each for each in mappings if each["EventSourceArn"] == stream]
+        if not ours:
+            raise Broken(f"{function} does not read the stream of {table}, so nothing is announced: run `make deploy "
+                         f"PARAMETERS='TaskStreamArn={stream}'`")
+        if ours[0]["State"] in ("Disabled", "Disabling"):
+            raise Broken(f"the mapping of {function} is {ours[0]['State']}, so nothing is announced: run `aws lambda "
+                         f"update-event-source-mapping --uuid {ours[0]['UUID']} --enabled`")
+        template = yaml.load((PROJECT / "template.yaml").read_text(), Loader)["Resources"]["NotifierStream"]["Properties"]
+        for name in ("FilterCriteria", "FunctionResponseTypes"):
+            if ours[0].get(name) != template[name]:
+                raise Broken(f"the mapping of {function} must have the template's {name}, found {ours[0].get(name)}: "
+                             "correct it by hand, since `make deploy` resets it only if the template has changed")
 
     # ---- What keeps lost events ----
 
@@ -300,14 +346,17 @@ class Smoke:
             raise NotThere("AlarmTopicArn is empty, so alarms notify nobody")
         topics = {topic: name for name in ("TicketTopicArn", "AlarmTopicArn") if (topic := self.outputs.get(name))}
         for topic, name in topics.items():
-            try:
-                self.client("sns").get_topic_attributes(TopicArn=topic)
-            except ClientError as error:
-                owner = topic.split(":")[4]
-                whose = "" if owner == self.account else f" of another account, {owner},"
-                raise Broken(f"the topic {topic}{whose} can't be read ({stack.error_code(error)}), so alarms may notify "
-                             f"nobody: deploy with the {name} of a topic in the stack's account and region") from None
+            self.topic_policy(topic, name, "alarms may notify nobody")
         return " and ".join(topics)
+
+    def topic_policy(self, topic, parameter, consequence):
+        try:
+            return self.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+        except ClientError as error:
+            owner = topic.split(":")[4]
+            whose = "" if owner == self.account else f" of another account, {owner},"
+            raise Broken(f"the topic {topic}{whose} can't be read ({stack.error_code(error)}), so {consequence}: deploy "
+                         f"with the {parameter} of a topic in the stack's account and region") from None
 
     def archive(self):
         if not int(self.outputs["ArchiveDays"]):
@@ -352,8 +401,8 @@ class Smoke:
 
 # In the order of an event's path, except for the replay, which covers all of it.
 CHECKS = [
-    "version", "tables", "rule", "pattern", "permission", "invocation", "order", "log", "metric", "queues", "alarm_topic",
-    "archive", "replay",
+    "version", "tables", "rule", "pattern", "permission", "invocation", "order", "log", "metric", "notifier", "queues",
+    "alarm_topic", "archive", "replay",
 ]
 SHOWN = {"ok": ("✓", "32"), "broken": ("✗", "31"), "not there": ("-", "2")}
 

@@ -93,7 +93,7 @@ def with_code(template):
         s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
     s3.put_object(Bucket="code", Key="function.zip", Body=b"the built function")
     template = deepcopy(template)
-    for function in ("Recorder", "Reconciler"):
+    for function in ("Recorder", "Reconciler", "Notifier"):
         template["Resources"][function]["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
     return template
 
@@ -153,6 +153,18 @@ def delete_or_keep_resources(self):
 
 
 parsing.ResourceMap.delete = delete_or_keep_resources
+
+
+build_resource_diff = parsing.ResourceMap.build_resource_diff
+
+
+def build_resource_diff_of_what_is_there(self, *given):
+    """moto also updates resources that a condition omits."""
+    found = build_resource_diff(self, *given)
+    return found | {"Modify": [name for name in found["Modify"] if name in self._parsed_resources]}
+
+
+parsing.ResourceMap.build_resource_diff = build_resource_diff_of_what_is_there
 
 
 def report(stack, logical, status, reason):

@@ -58,8 +58,8 @@ def make(aws, tmp_path):
     """Runs make with the real SAM CLI. The output of `make build` is already in place."""
     built = tmp_path / "target/sam/build"
     template = (PROJECT / "template.yaml").read_text()
-    assert template.count("CodeUri: .\n") == 2
-    for function in ("Recorder", "Reconciler"):
+    assert template.count("CodeUri: .\n") == 3
+    for function in ("Recorder", "Reconciler", "Notifier"):
         (built / function).mkdir(parents=True)
         (built / function / "bootstrap").write_text(f"the built {function}")
         template = template.replace("CodeUri: .\n", f"CodeUri: {function}\n", 1)
@@ -243,8 +243,8 @@ def test_sam_options_are_passed_to_sam_and_a_given_bucket_replaces_sams(aws, mak
     assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == {"team": "platform", "cost center": "4 2"}
     assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["mine"]
     objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
-    # Both functions and the template.
-    assert len(objects) == 3 and all(each["Key"].startswith("recorder/") for each in objects)
+    # Three functions and the template.
+    assert len(objects) == 4 and all(each["Key"].startswith("recorder/") for each in objects)
 
     # The other programs would use another account or region.
     for option in ("--profile work", "--region=us-east-1"):
@@ -387,6 +387,8 @@ def test_deploy_cargo_lambda_creates_what_the_template_does_except_for_its_queue
     stack = aws.deploy("recorder", TaskTableName="TheTasks", ContainerInstanceTableName="TheContainerInstances")
     code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **aws.environment(RECORDER_BINARY=binary()))
     assert code == 0, (lines, errors)
+    assert lines[-1] == (
+        "notifier: not here, since it needs the table's stream: only the stack has one (make deploy)")
 
     def wanted(resource):
         """The properties that CloudFormation gave a resource, with the names of cargo-lambda's deployment."""

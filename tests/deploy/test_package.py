@@ -23,8 +23,12 @@ sys.path.insert(0, str(PROJECT / "ops"))
 import check_package  # noqa: E402
 import package as packages  # noqa: E402
 
-BUILT = {"LICENSES.txt", "SHA256SUMS", "ecs-state", "reconciler.zip", "recorder.zip", "sbom.cdx.json", "template.yaml"}
-STAND_INS = {name: f"the built {name}".encode() for name in ("ecs-state-recorder", "ecs-state-reconciler", "ecs-state")}
+BUILT = {
+    "LICENSES.txt", "SHA256SUMS", "ecs-state", "notifier.zip", "reconciler.zip", "recorder.zip", "sbom.cdx.json",
+    "template.yaml",
+}
+STAND_INS = {f"ecs-state-{name}": f"the built {name}".encode() for name in packages.FUNCTIONS} | {
+    "ecs-state": b"the built command line"}
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_a_package_has_what_deploys_and_operates_the_stack_and_checksums_of_all_
     assert set(files) == BUILT | set(operation)
     sums = [line.split() for line in files.pop("SHA256SUMS").decode().splitlines()]
     assert sums == [[hashlib.sha256(files[name]).hexdigest(), name] for name in sorted(files)]
-    for name in ("recorder", "reconciler"):
+    for name in packages.FUNCTIONS:
         with zipfile.ZipFile(package / f"{name}.zip") as archive:
             [bootstrap] = archive.infolist()
             found = (bootstrap.filename, bootstrap.external_attr >> 16, bootstrap.compress_type)
@@ -79,7 +83,7 @@ def test_the_same_binaries_give_the_same_bytes(tmp_path):
 def test_its_template_is_the_projects_with_the_built_functions_for_one_architecture(architecture):
     text = (PROJECT / "template.yaml").read_text()
     packaged, expected = yaml_parse(packages.template(text, architecture)), yaml_parse(text)
-    for function in ("Recorder", "Reconciler"):
+    for function in ("Recorder", "Reconciler", "Notifier"):
         del expected["Resources"][function]["Metadata"]
         expected["Resources"][function]["Properties"]["CodeUri"] = f"{function.lower()}.zip"
     expected["Parameters"]["Architecture"] |= {"Default": architecture, "AllowedValues": [architecture]}
@@ -198,8 +202,8 @@ def test_options_name_the_bucket_the_tags_and_the_role(run, package):
     assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == {"team": "platform", "cost center": "4 2"}
     assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["mine"]
     objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
-    # Both functions and the template.
-    assert len(objects) == 3 and all(each["Key"].startswith("recorder/") for each in objects)
+    # Three functions and the template.
+    assert len(objects) == 4 and all(each["Key"].startswith("recorder/") for each in objects)
 
 
 def test_the_sam_cli_alone_deploys_a_package_from_its_folder(run, package):

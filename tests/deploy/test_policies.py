@@ -157,8 +157,11 @@ def operate(aws, stack):
 
 
 # moto has no reconciler to run. A replay is only cancelled by Ctrl-C, and a queue only looked up in another account.
-# The log's queries are the dashboard's.
-BESIDE = {"events:CancelReplay", "sqs:GetQueueUrl", "logs:StartQuery", "logs:GetQueryResults"}
+# The log's queries are the dashboard's. A notifier's mapping is looked up in the emulator.
+BESIDE = {
+    "events:CancelReplay", "sqs:GetQueueUrl", "logs:StartQuery", "logs:GetQueryResults",
+    "lambda:ListEventSourceMappings",
+}
 
 
 def test_an_operator_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack, deployed, enforce):
@@ -260,8 +263,8 @@ def of_handlers(stack):
     return {action for action in found if action.split(":")[0] not in UNUSED_SERVICES} - UNUSED
 
 
-def test_a_deployer_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more(stack):
-    granted, needed = actions(policy("deploy")), of_handlers(stack)
+def test_a_deployer_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more(aws):
+    granted, needed = actions(policy("deploy")), of_handlers(aws.deploy(NAME, Notify="true"))
     assert needed - granted == set()
     commands = {action for action in granted if action.startswith("cloudformation:")}
     assert granted - needed - SAMS - QUOTAS - commands == set()
@@ -290,9 +293,9 @@ COMMANDS = {
     "cloudformation deploy": "cloudformation:ExecuteChangeSet", "cloudformation package": "s3:PutObject",
     "dynamodb execute-statement": "dynamodb:PartiQLSelect", "s3 cp": "s3:PutObject",
 }
-# Commands without a policy here: those of cargo-lambda's deployment, what the README suggests instead of this project,
-# and what an administrator of the organization does once.
-OTHERS = ("ops/cargo_lambda.py", "README.md")
+# Commands without a policy here: those of cargo-lambda's deployment and of whoever owns topics and rules, what the
+# README suggests instead of this project, and what an administrator of the organization does once.
+OTHERS = ("docs/notifications.md", "ops/cargo_lambda.py", "README.md")
 ONCE = "cloudformation:ActivateOrganizationsAccess"
 
 

@@ -154,3 +154,38 @@ def test_parameters_can_have_quotes_and_spaces(aws):
     assert preflight(aws, "TaskTableName='' ContainerInstanceTableName=\"\" ClusterArns='" + arns(2).replace(",", ", ") + "'") == (
         0, [], [],
     )
+
+
+def test_a_notifier_needs_the_tables_current_stream(aws):
+    assert preflight(aws, "Notify=true") == (0, [], [])
+    without = "error: Notify=true needs TableStreams=true, or TaskStreamArn"
+    assert preflight(aws, "Notify=true TableStreams=false") == (1, [], [without])
+    create_table(CONTAINER_INSTANCES, "containerInstanceArn")
+    create_table(TASKS, "taskArn")
+    existing = "CreateTables=false Notify=true"
+    assert preflight(aws, existing) == (1, [], [
+        "error: Notify=true with CreateTables=false needs TaskStreamArn, the stream of the table for tasks"])
+    old = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TASKS}/stream/2026-03-01T00:00:00.000"
+    wrong = f"error: TaskStreamArn must be the stream of the table {TASKS}, {{}}, found {old}"
+    assert preflight(aws, f"{existing} TaskStreamArn={old}") == (1, [], [wrong.format("which has none")])
+
+    def stream(images):
+        client = boto3.client("dynamodb")
+        client.delete_table(TableName=TASKS)
+        create_table(TASKS, "taskArn", StreamSpecification={"StreamEnabled": True, "StreamViewType": images})
+        return client.describe_table(TableName=TASKS)["Table"]["LatestStreamArn"]
+
+    current = stream("NEW_IMAGE")
+    assert preflight(aws, f"{existing} TaskStreamArn={old}") == (1, [], [wrong.format(current)])
+    assert preflight(aws, f"{existing} TaskStreamArn={current}") == (1, [], [
+        "error: TaskStreamArn must be a stream with NEW_AND_OLD_IMAGES, found NEW_IMAGE"])
+    current = stream("NEW_AND_OLD_IMAGES")
+    assert preflight(aws, f"{existing} TaskStreamArn={current}") == (0, [], [])
+    named_by_cloudformation = "TaskTableName='' ContainerInstanceTableName=''"
+    assert preflight(aws, f"Notify=true TaskStreamArn={current} {named_by_cloudformation}") == (0, [], [])
+
+
+def test_the_topic_for_announcements_must_be_in_the_stacks_region(aws):
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:stops"
+    assert preflight(aws, f"Notify=true NotificationTopicArn={topic}") == (1, [], [
+        f"error: NotificationTopicArn must be a topic in the stack's region, {REGION}, found {topic}"])

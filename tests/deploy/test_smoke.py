@@ -24,7 +24,7 @@ SAMPLES = len([*(PROJECT / "events").rglob("*.json")])
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
 CHECKS = [
     "credentials", "stack", "version", "tables", "rule", "pattern", "permission", "invocation", "order", "log", "metric",
-    "queues", "alarm topic", "archive", "replay",
+    "notifier", "queues", "alarm topic", "archive", "replay",
 ]
 
 
@@ -147,6 +147,7 @@ def test_a_stack_as_deployed_is_green_and_the_fictional_task_leaves_no_row(aws, 
         "✓ order: an older state is stale, the same one a duplicate, and the row is as it was",
         f"✓ log: the invocation's line is in {stack.outputs['RecorderLogGroupName']}",
         "✓ metric: the log's line is counted",
+        "- notifier: not checked: Notify is false",
         "✓ queues: both accept events",
         f"✓ alarm topic: {TOPIC}",
         "✓ archive: keeps 14 days",
@@ -159,7 +160,7 @@ def test_other_code_of_the_same_version_is_told_from_the_packages(aws, deployed,
     for name in ("recorder", "reconciler"):
         (tmp_path / f"{name}.zip").write_bytes(b"the built function")
     code, lines, red = smoke(aws, "--no-replay", "--package", str(tmp_path))
-    assert (code, red) == (0, []) and lines["version"].endswith(f", both functions as in {tmp_path}")
+    assert (code, red) == (0, []) and lines["version"].endswith(f", the functions as in {tmp_path}")
     (tmp_path / "reconciler.zip").write_bytes(b"a later build")
     code, lines, red = smoke(aws, "--no-replay", "--package", str(tmp_path))
     assert (code, red) == (1, ["version"])
@@ -173,6 +174,7 @@ def test_a_link_that_the_stack_does_not_have_is_reported_and_is_not_red(aws, dep
     code, lines, red = smoke(aws)
     assert (code, red) == (0, []), lines
     assert [line for line in lines.values() if line.startswith("-")] == [
+        "- notifier: not checked: Notify is false",
         "- alarm topic: not checked: AlarmTopicArn is empty, so alarms notify nobody",
         "- archive: not checked: ArchiveDays is 0",
         "- replay: not checked: there is no archive",

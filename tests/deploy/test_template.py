@@ -24,6 +24,11 @@ DEPLOY = (PROJECT / "docs/deploy.md").read_text()
 OPERATIONS = (PROJECT / "docs/operations.md").read_text()
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
+# With Notify=true and a topic only.
+NOTIFIER = {
+    "LateStopMetric", "LateStopsAlarm", "NotificationRule", "NotificationsAlarm", "Notifier", "NotifierLogs",
+    "NotifierRole", "NotifierStream", "StopMetric", "StreamAgeAlarm", "UnreadableStopMetric", "UnreadableStopsAlarm",
+}
 
 
 def queue_attributes(url):
@@ -41,8 +46,9 @@ def role_statements(stack, role="RecorderRole"):
 
 def test_every_resource_is_created(stack):
     assert stack.status == "CREATE_COMPLETE"
-    assert set(stack.names) == set(stack.cloudformation["Resources"]) - {"SilenceAlarm"}
-    assert set(stack.outputs) == set(stack.template["Outputs"])
+    assert set(stack.names) == set(stack.cloudformation["Resources"]) - {"SilenceAlarm"} - NOTIFIER
+    assert set(stack.outputs) == set(stack.template["Outputs"]) - {
+        "NotificationRuleArn", "NotifierLogGroupName", "NotifierName"}
 
 
 def references(value):
@@ -157,10 +163,11 @@ def test_the_recorder_is_small_logs_json_and_knows_its_tables(stack):
     assert stack.properties["RecorderLogs"] == {"RetentionInDays": 30}
 
 
-def test_the_templates_and_both_functions_descriptions_name_the_version_of_the_code(stack):
+def test_the_templates_and_the_functions_descriptions_name_the_version_of_the_code(stack):
     version = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-    for function in ("Recorder", "Reconciler"):
-        assert stack.properties[function]["Description"].endswith(f"; version {version}")
+    for function in ("Recorder", "Reconciler", "Notifier"):
+        described = stack.template["Resources"][function]["Properties"]["Description"]
+        assert described.endswith(f"; version {version}")
     assert stack.template["Metadata"]["Version"] == version
     assert f"; version {version}\n" in (PROJECT / "organization/reconciler.yaml").read_text()
 
@@ -395,6 +402,132 @@ def test_the_recorders_role_may_only_write_rows_its_log_and_its_failures(stack):
     ]
 
 
+STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TASKS}/stream/2026-03-01T00:00:00.000"
+NOTIFIED = {"Notify": "true", "NotificationTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:stops"}
+
+
+def test_the_notifier_reads_the_stream_of_the_tasks_from_its_beginning_and_only_what_has_stopped(aws):
+    stack = aws.deploy("recorder", **NOTIFIED)
+    assert stack.status == "CREATE_COMPLETE" and NOTIFIER <= set(stack.names)
+    assert stack.properties["NotifierStream"] == {
+        "FunctionName": stack.names["Notifier"],
+        "EventSourceArn": stack.outputs["TaskStreamArn"],
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 5,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "BisectBatchOnFunctionError": True,
+        "FilterCriteria": {"Filters": [
+            {"Pattern": json.dumps({"dynamodb": {"NewImage": {"lastStatus": {"S": ["STOPPED", "DELETED"]}}}})}]},
+    }
+    recorder = stack.properties["Recorder"]
+    assert stack.properties["Notifier"] == {
+        **recorder,
+        "Description": "Announces stops of ECS tasks on an event bus, with the reason; version 0.2.0-dev",
+        "Environment": {"Variables": recorder["Environment"]["Variables"] | {"NOTIFICATION_BUS_NAME": "default"}},
+        "LoggingConfig": {**recorder["LoggingConfig"], "LogGroup": stack.names["NotifierLogs"]},
+        "Role": f"arn:aws:iam::{ACCOUNT}:role/{stack.names['NotifierRole']}",
+        "Timeout": 60,
+    }
+    metadata = stack.template["Resources"]["Notifier"]["Metadata"]
+    assert metadata == {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "ecs-state-notifier"}}
+    assert (stack.outputs["NotifierName"], stack.outputs["NotifierLogGroupName"]) == (
+        stack.names["Notifier"], stack.names["NotifierLogs"])
+
+
+def test_the_notifiers_role_may_only_read_the_stream_and_earlier_stops_announce_and_write_its_log(aws):
+    boto3.client("events").create_event_bus(Name="stops")
+    stack = aws.deploy("recorder", NotificationBusName="stops", KmsKeyArn=KEY, Tracing="Active", **NOTIFIED)
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TASKS}"
+    *statements, key = role_statements(stack, "NotifierRole")
+    assert [(each["Sid"], each["Action"], each["Resource"]) for each in statements] == [
+        ("ReadTheStream", ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+         stack.outputs["TaskStreamArn"]),
+        ("FindTheStream", "dynamodb:ListStreams", "*"),
+        ("ReadEarlierStops", ["dynamodb:BatchGetItem", "dynamodb:Query"], [table, f"{table}/index/by_cluster"]),
+        ("Announce", "events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/stops"),
+        ("WriteItsLog", ["logs:CreateLogStream", "logs:PutLogEvents"],
+         f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{stack.names['NotifierLogs']}:*"),
+        ("Trace", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*"),
+    ]
+    assert key == {
+        "Sid": "UseTheKey", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": KEY,
+        "Condition": {"StringEquals": {"kms:ViaService": f"dynamodb.{REGION}.amazonaws.com"}},
+    }
+    assert stack.properties["NotifierLogs"] == {"KmsKeyId": KEY, "RetentionInDays": 30}
+    for function in ("NotifierRole", "RecorderRole"):
+        assert stack.properties[function]["AssumeRolePolicyDocument"]["Statement"] == [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ]
+
+
+def test_the_topic_gets_the_ready_message_of_what_somebody_should_act_on_and_no_dead_letter_reaches_a_redrive(aws):
+    stack = aws.deploy("recorder", **NOTIFIED)
+    rule = stack.properties["NotificationRule"]
+    pattern = {"source": ["ecs-state-recorder"], "detail-type": ["ECS Task Stopped"], "detail": {"notify": [True]}}
+    assert (rule["EventBusName"], rule["EventPattern"]) == ("default", pattern)
+    assert rule["Targets"] == [{
+        "Id": "NotificationTopic", "Arn": NOTIFIED["NotificationTopicArn"], "InputPath": "$.detail.chat",
+        "RetryPolicy": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 185},
+    }]
+    without = aws.deploy("without", Notify="true", TaskTableName="", ContainerInstanceTableName="")
+    assert NOTIFIER - set(without.names) == {"NotificationRule", "NotificationsAlarm"}
+
+
+def test_an_existing_tables_stream_can_be_announced_from(aws):
+    aws.deploy("owner")
+    stream = boto3.client("dynamodb").describe_table(TableName=TASKS)["Table"]["LatestStreamArn"]
+    stack = aws.deploy("recorder", CreateTables="false", TaskStreamArn=stream, **NOTIFIED)
+    assert stack.properties["NotifierStream"]["EventSourceArn"] == stream
+    assert role_statements(stack, "NotifierRole")[0]["Resource"] == stream
+    assert "TaskStreamArn" not in stack.outputs
+
+
+def assertions(template, values):
+    """The descriptions of the template's rules that are broken by these parameters. moto does not support rules."""
+    def holds(given):
+        [(function, argument)] = given.items()
+        return {
+            "Fn::Equals": lambda: values[argument[0]["Ref"]] == argument[1],
+            "Fn::And": lambda: all(map(holds, argument)),
+            "Fn::Not": lambda: not holds(argument[0]),
+        }[function]()
+
+    rule = template["Rules"]["NotifierReadsAStream"]
+    return [each["AssertDescription"] for each in rule["Assertions"]
+            if holds(rule["RuleCondition"]) and not holds(each["Assert"])]
+
+
+@pytest.mark.parametrize("given, broken", [
+    ({}, []),
+    ({"Notify": "true"}, []),
+    ({"CreateTables": "false"}, []),
+    ({"Notify": "true", "CreateTables": "false"},
+     ["Notify=true with CreateTables=false needs TaskStreamArn, the stream of the table for tasks"]),
+    ({"Notify": "true", "TableStreams": "false"}, ["Notify=true needs TableStreams=true, or TaskStreamArn"]),
+    ({"Notify": "true", "CreateTables": "false", "TableStreams": "false", "TaskStreamArn": STREAM}, []),
+])
+def test_a_notifier_without_a_stream_is_refused(stack, given, broken):
+    parameters = stack.template["Parameters"]
+    values = {name: parameter["Default"] for name, parameter in parameters.items()} | given
+    assert assertions(stack.template, values) == broken
+    if stream := given.get("TaskStreamArn"):
+        assert re.fullmatch(parameters["TaskStreamArn"]["AllowedPattern"], stream)
+
+
+def test_the_notifiers_log_line_becomes_metrics_by_code_only(aws):
+    filters = metric_filters(aws.deploy("recorder", **NOTIFIED), "NotifierLogs")
+    assert {name: (each["filterPattern"], each["metricTransformations"][0].get("dimensions"))
+            for name, each in filters.items()} == {
+        "Stops": ('{ $.message = "stop" && $.outcome = "announced" }', {"code": "$.code"}),
+        "LateStops": ('{ $.message = "stop" && $.outcome = "late" }', None),
+        "UnreadableStops": (
+            '{ $.message = "stop" && ($.outcome = "unreadable" || $.outcome = "rejected") }', None),
+    }
+    assert {each["metricTransformations"][0]["metricNamespace"] for each in filters.values()} == {
+        "ecs-state-recorder/recorder"}
+
+
 CLUSTERS = [f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{name}" for name in ("demo", "demo-2")]
 ECS = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
 
@@ -512,7 +645,8 @@ SIGNS = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
 
 
 def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_topic(aws):
-    stack = aws.deploy("recorder", AlarmTopicArn=TOPIC, TicketTopicArn=f"{TOPIC}-tickets", SilenceAlarmHours=6)
+    stack = aws.deploy(
+        "recorder", AlarmTopicArn=TOPIC, TicketTopicArn=f"{TOPIC}-tickets", SilenceAlarmHours=6, **NOTIFIED)
     names = {physical: logical for logical, physical in stack.names.items()}
 
     def watched(metric):
@@ -544,7 +678,7 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
     queue = {queue: stack.properties[f"{queue}Alarm"]["Dimensions"][0]["Value"] for queue in ("FailureQueue", "DeadLetterQueue")}
     for logical, name in queue.items():
         assert stack.names[logical].endswith(f"/{name}")
-    rule = stack.outputs["RuleArn"].split("/")[1]
+    rule, announcements = stack.outputs["RuleArn"].split("/")[1], stack.names["NotificationRule"]
     good, bad = "notBreaching", "breaching"
     waits, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     assert found == {
@@ -576,6 +710,13 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
             ("ecs-state-recorder/recorder", "CompleteTableRuns"), "Sum", "< 1", "50 of 50 x 3600 s", bad),
         "DriftAlarm": (("ecs-state-recorder/recorder", "Drift"), "Sum", "> 0", "2 of 24 x 300 s", good),
         "SilenceAlarm": (("AWS/Lambda", "Invocations", "Recorder"), "Sum", "< 1", "6 of 6 x 3600 s", bad),
+        "StreamAgeAlarm": (("AWS/Lambda", "IteratorAge", "Notifier"), "Maximum", "> 600000", "3 of 3 x 300 s", good),
+        "LateStopsAlarm": (("ecs-state-recorder/recorder", "LateStops"), "Sum", "> 0", "1 of 1 x 300 s", good),
+        "UnreadableStopsAlarm": (
+            ("ecs-state-recorder/recorder", "UnreadableStops"), "Sum", "> 0", "1 of 1 x 300 s", good),
+        "NotificationsAlarm": (
+            ("AWS/Events", "FailedInvocations", names.get(announcements, announcements)), "Sum", "> 0",
+            "1 of 3 x 300 s", good),
     }
     # The longest configurable silence is CloudWatch's own limit.
     assert stack.template["Parameters"]["SilenceAlarmHours"]["MaxValue"] * 3600 == 7 * DAY
@@ -665,9 +806,9 @@ def test_the_reconcilers_log_line_becomes_metrics(stack):
         assert "dimensions" not in transformation and "defaultValue" not in transformation
 
 
-@pytest.mark.parametrize("hours, minutes", [(0, 15), (6, 0)])
-def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_reconciler(aws, hours, minutes):
-    stack = aws.deploy("recorder", SilenceAlarmHours=hours, ReconcileMinutes=minutes)
+@pytest.mark.parametrize("hours, minutes, notify", [(0, 15, "false"), (6, 0, "true")])
+def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_reconciler(aws, hours, minutes, notify):
+    stack = aws.deploy("recorder", SilenceAlarmHours=hours, ReconcileMinutes=minutes, **NOTIFIED | {"Notify": notify})
     body = boto3.client("cloudwatch").get_dashboard(DashboardName=f"recorder-{REGION}")["DashboardBody"]
     widgets = {widget["properties"]["title"]: widget["properties"] for widget in json.loads(body)["widgets"]}
     assert sorted(name.split(":alarm:")[1] for name in widgets["Does anything need attention?"]["alarms"]) == sorted(
@@ -706,11 +847,13 @@ def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_recon
         " calls, failures, complete | sort @timestamp desc | limit 20"
     )
     assert widgets["Latest errors, timeouts and crashes"]["query"] == (
-        f"SOURCE '{stack.names['RecorderLogs']}' | SOURCE '{stack.names['ReconcilerLogs']}' | filter level = 'ERROR'"
+        f"SOURCE '{stack.names['RecorderLogs']}' | SOURCE '{stack.names['ReconcilerLogs']}'"
+        + (f" | SOURCE '{stack.names['NotifierLogs']}'" if notify == "true" else "") + " | filter level = 'ERROR'"
         " or (type in ['platform.initReport', 'platform.report'] and record.status != 'success')"
         " | fields @timestamp, coalesce(message, concat(type, ' ', record.status)) as what, record.errorType"
         " | sort @timestamp desc | limit 20"
     )
+    assert ("Why did tasks stop?" in widgets) == (notify == "true")
     # Lambda writes these records, as JSON.
     for function in ("Recorder", "Reconciler"):
         assert stack.properties[function]["LoggingConfig"]["SystemLogLevel"] == "INFO"
@@ -768,7 +911,7 @@ def test_without_schedules_the_reconciler_can_still_be_run_and_nobody_waits_for_
     assert stack.status == "CREATE_COMPLETE"
     assert set(stack.cloudformation["Resources"]) - set(stack.names) == {
         "FleetSchedule", "ReconcileAlarm", "ScheduleRole", "SilenceAlarm", "TableRunAlarm", "TableSchedule",
-    }
+    } | NOTIFIER
     assert boto3.client("scheduler").list_schedules()["Schedules"] == []
     assert stack.outputs["ReconcilerName"] == stack.names["Reconciler"]
 
@@ -887,6 +1030,8 @@ def test_the_docs_say_which_parameters_replace_what(stack):
         "EventBusName": {"Archive", "RecorderStateChanges"},
         "TaskTableName": {"TaskTable"},
         "ContainerInstanceTableName": {"ContainerInstanceTable"},
+        "NotificationBusName": {"NotificationRule"},
+        "TaskStreamArn": {"NotifierStream"},
     }
     listed = {line.split("|")[1].strip() for line in table(OPERATIONS, "## What an update replaces")}
     assert listed == set(replaced_by(stack))

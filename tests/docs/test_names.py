@@ -25,7 +25,7 @@ EVERY_LINES_FIELDS = {"timestamp", "level", "message", "span.requestId"}
 # Their names in the table of permissions.
 ROLES = {
     "RecorderRole": "the recorder's role", "ReconcilerRole": "the reconciler's role",
-    "ScheduleRole": "the schedules' role",
+    "ScheduleRole": "the schedules' role", "NotifierRole": "the notifier's role, only with Notify=true",
 }
 
 
@@ -142,8 +142,10 @@ def test_every_action_that_a_role_may_call_is_listed():
         documented[who], f"template.yaml for {who}", granted(roles[name]["Properties"]["Policies"]))])
 
 
-def test_the_costs_of_reconciliation_add_up():
-    fleets = ["100 tasks", "1,000 tasks", "10,000 tasks"]
+@pytest.mark.parametrize("fleets", [
+    ["100 tasks", "1,000 tasks", "10,000 tasks"], ["1,000 stops a day", "100,000 stops a day"],
+], ids=["reconciliation", "announcements"])
+def test_the_costs_add_up(fleets):
     *items, total = rows("item", "price", *fleets)
     problems = []
     for fleet in fleets:

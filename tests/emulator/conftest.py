@@ -1,4 +1,4 @@
-"""MiniStack, with both functions as they were built: one for all tests of a process."""
+"""MiniStack, with the functions as they were built: one for all tests of a process."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from server import MiniStack  # noqa: E402
 BUILT = Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")) / "debug"
 RECORDER = os.environ.get("RECORDER_BINARY", BUILT / "ecs-state-recorder")
 RECONCILER = os.environ.get("RECONCILER_BINARY", BUILT / "ecs-state-reconciler")
+NOTIFIER = os.environ.get("NOTIFIER_BINARY", BUILT / "ecs-state-notifier")
 ECS_STATE = os.environ.get("ECS_STATE_BINARY", BUILT / "ecs-state")
 TEMPLATE = (PROJECT / "template.yaml").read_text()
 # The name in ops/policies.
@@ -45,7 +46,7 @@ def started():
     ministack = MiniStack()
     try:
         with used(ministack):
-            deployment.upload(RECORDER, RECONCILER)
+            deployment.upload(RECORDER, RECONCILER, NOTIFIER)
         yield ministack
     finally:
         ministack.stop()
@@ -71,8 +72,9 @@ def ministack():
 def deployed(ministack):
     """The outputs of the stack, which the tests share."""
     with used(ministack):
-        topic = boto3.client("sns").create_topic(Name="on-call")["TopicArn"]
-        status, outputs = deployment.create(STACK, deployment.template(TEMPLATE), AlarmTopicArn=topic)
+        topic, stops = (boto3.client("sns").create_topic(Name=name)["TopicArn"] for name in ("on-call", "stops"))
+        status, outputs = deployment.create(
+            STACK, deployment.template(TEMPLATE), AlarmTopicArn=topic, Notify="true", NotificationTopicArn=stops)
     assert status == "CREATE_COMPLETE"
     return outputs
 

@@ -112,8 +112,8 @@ def test_an_update_from_0_1_0_keeps_the_rows_and_adds_the_index_and_the_reconcil
     if shown.returncode:
         pytest.skip("this clone has no history")
     stack = "older"
-    # It had neither a reconciler nor a rule of its own, and one more alarm with metric math.
-    since = ("Reconciler", "RecorderStateChanges")
+    # It had neither a reconciler, a notifier nor a rule of its own, and one more alarm with metric math.
+    since = ("Reconciler", "RecorderStateChanges", "Notifier")
     lacks = {path: value for path, value in deployment.LACKS.items() if not any(name in path for name in since)}
     lacks |= {"Resources.LostEventsAlarm": None}
     status, outputs = deployment.create(stack, deployment.template(shown.stdout, lacks), **names(stack))
