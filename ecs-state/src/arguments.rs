@@ -229,7 +229,7 @@ pub(crate) struct GroupArguments {
     /// The state at that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
     pub(crate) at: Option<DateTime<Utc>>,
-    /// Only those of which tasks failed
+    /// Only those with failed tasks
     #[arg(long)]
     pub(crate) failing: bool,
     #[command(flatten)]

@@ -6,6 +6,7 @@ mod failures;
 mod filters;
 mod fixture;
 mod groups;
+mod history;
 mod output;
 mod scale;
 mod search;
