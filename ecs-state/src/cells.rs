@@ -3,7 +3,7 @@
 use anstyle::Style;
 use chrono::{DateTime, Utc};
 use ecs_model::arn::last_part;
-use ecs_model::diagnosis::{Code, Kind};
+use ecs_model::diagnosis::{Cause, Code, Kind};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
 
@@ -19,6 +19,11 @@ pub(crate) fn code_style(code: Code, kind: Kind) -> Style {
         Kind::Failed if code == Code::Unknown => PLAIN,
         Kind::Failed => RED,
     }
+}
+
+/// A code and its cause: `ImagePullFailed (NotFound)`.
+pub(crate) fn reason(code: Code, cause: Option<Cause>) -> String {
+    cause.map_or_else(|| code.to_string(), |cause| format!("{code} ({cause})"))
 }
 
 /// The status, the one that it is to become, and how long the task has been missing in ECS: `at` that time, or `now`.

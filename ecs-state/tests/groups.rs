@@ -72,10 +72,10 @@ async fn services_are_listed_crash_loops_first_with_what_runs_and_why_tasks_stop
             &fixture,
             &done,
             "\
-CLUSTER  SERVICE  RUNNING  STARTING  STOPPING  STOPPED  FAILED  MOST FREQUENT                   LAST STOP  START  DEFINITION
-other    api      0                            2        2       crash loop: ApplicationError 2  5m3xs      20.0s  api:43
-demo     web      2        1         1         1        1       OutOfMemory 1                   12m3xs     20.0s  web:43 web:42
-other    web      1                                                                                        20.0s  web:42
+CLUSTER  SERVICE  RUNNING  STARTING  STOPPING  STOPPED  MOST FREQUENT                   LAST STOP  START  DEFINITION
+other    api      0                            2        crash loop: ApplicationError 2  5m3xs      20.0s  api:43
+demo     web      2        1         1         1        OutOfMemory 1                   12m3xs     20.0s  web:43 web:42
+other    web      1                                                                                20.0s  web:42
 ",
         );
         // The most frequent reason is that of the failed stops, not the most frequent of all.
@@ -98,8 +98,8 @@ other    web      1                                                             
             &fixture,
             &without_seconds(done),
             "\
-CLUSTER  SERVICE  RUNNING  STOPPED  FAILED  MOST FREQUENT       LAST STOP  START  DEFINITION
-other    api      0        1        1       ApplicationError 1  5m3xs      20.0s  api:43
+CLUSTER  SERVICE  RUNNING  STOPPED  MOST FREQUENT       LAST STOP  START  DEFINITION
+other    api      0        1        ApplicationError 1  5m3xs      20.0s  api:43
 ",
         );
     }

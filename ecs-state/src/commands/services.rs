@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::groups::{self, Group, Reason};
 use crate::access::{Source, filter};
 use crate::arguments::GroupArguments;
-use crate::cells::code_style;
+use crate::cells::{self, code_style};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
@@ -24,10 +24,9 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
     Column { title: "SERVICE", fit: Fit::AtLeast(12) },
     Column { title: "RUNNING", fit: Fit::Whole },
-    Column { title: "STARTING", fit: Fit::Whole },
-    Column { title: "STOPPING", fit: Fit::Whole },
+    Column { title: "STARTING", fit: Fit::Optional },
+    Column { title: "STOPPING", fit: Fit::Optional },
     Column { title: "STOPPED", fit: Fit::Whole },
-    Column { title: "FAILED", fit: Fit::Whole },
     Column { title: "MOST FREQUENT", fit: Fit::AtLeast(13) },
     Column { title: "LAST STOP", fit: Fit::Optional },
     Column { title: "START", fit: Fit::Optional },
@@ -114,14 +113,9 @@ fn line(service: &Group) -> Line<'_> {
 pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
     let reason = service.most_frequent();
     let style = reason.map_or(PLAIN, |reason| code_style(reason.code, reason.kind));
-    let reason = reason.map(|Reason { code, cause, count, .. }| match cause {
-        Some(cause) => format!("{code} ({cause}) {count}"),
-        None => format!("{code} {count}"),
-    });
-    let reason = match (service.is_crash_loop, reason) {
-        (true, reason) => format!("crash loop: {}", reason.unwrap_or_default()),
-        (false, reason) => reason.unwrap_or_default(),
-    };
+    let reason = reason.map(|Reason { code, cause, count, .. }| format!("{} {count}", cells::reason(code, cause)));
+    let mark = if service.is_crash_loop { "crash loop: " } else { "" };
+    let reason = format!("{mark}{}", reason.unwrap_or_default());
     let definitions: Vec<&str> = service.definitions().into_iter().map(last_part).collect();
     vec![
         Cell::new(last_part(&service.cluster)),
@@ -130,7 +124,6 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
         count(service.starting, YELLOW),
         count(service.stopping, YELLOW),
         count(service.stopped, PLAIN),
-        count(service.failed, RED),
         Cell::styled(&reason, if service.is_crash_loop { RED.bold() } else { style }),
         Cell::new(&service.last_stopped_at.map(|time| age(Some(time), now)).unwrap_or_default()),
         Cell::new(&service.median_start().map(precise).unwrap_or_default()),
@@ -140,5 +133,5 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
 
 /// A count; nothing for none, so that a column without any is omitted.
 pub(super) fn count(count: usize, style: Style) -> Cell {
-    Cell::styled(&if count > 0 { count.to_string() } else { String::new() }, style)
+    if count > 0 { Cell::styled(&count.to_string(), style) } else { Cell::new("") }
 }

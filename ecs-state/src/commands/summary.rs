@@ -9,7 +9,7 @@ use ecs_model::arn::last_part;
 use ecs_model::diagnosis::{Cause, Code, Diagnosis, Kind};
 use serde_json::json;
 
-use crate::cells::code_style;
+use crate::cells::{self, code_style};
 use crate::columns::{heading, truncate};
 use crate::json;
 use crate::terminal::{BOLD, PLAIN, clean, columns, grouped};
@@ -32,7 +32,7 @@ pub(crate) struct Summary {
 }
 
 fn name((code, cause): Reason) -> String {
-    cause.map_or_else(|| code.to_string(), |cause| format!("{code} ({cause})"))
+    cells::reason(code, cause)
 }
 
 impl Summary {
