@@ -14,11 +14,12 @@ use tracing::warn;
 
 use super::conditional_update::add_index_keys;
 use super::described;
-use super::ecs::{CallError, Ecs, describe_operation};
+use super::ecs::{Ecs, describe_operation};
 use super::known_row::KnownRow;
 use super::mark;
 use super::rate_limiter::RateLimiter;
 use super::settings::Settings;
+use crate::aws_json::CallError;
 use crate::lambda::Payload;
 use crate::resource::Resource;
 use crate::state::conditional_write::{self, Outcome};

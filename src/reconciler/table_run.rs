@@ -9,10 +9,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
 use super::describe::describe;
-use super::ecs::{self, CONCURRENCY, CallError, ListRequest, describe_operation};
+use super::ecs::{self, CONCURRENCY, ListRequest, describe_operation};
 use super::known_row::{self, KnownRow};
 use super::mark;
 use super::run::Run;
+use crate::aws_json::CallError;
 use crate::config::is_alphanumeric_or;
 use crate::resource::Resource;
 use crate::state::index::ACTIVE;
