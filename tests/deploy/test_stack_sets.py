@@ -158,7 +158,7 @@ def test_the_documented_stack_sets_are_created_updated_listed_and_deleted(aws, u
     code, lines = spokes()
     behind = [line for line in lines if "not yet" in line]
     assert code == 1 and len(lines) == 8 and behind == [
-        f"{accounts[0]}/us-east-1: ecs-state-recorder-{name} not yet {version} (OUTDATED, FAILED): no queue"
+        f"{accounts[0]}/us-east-1: ecs-state-recorder-{name} not yet {version}: OUTDATED, FAILED, no queue"
         for name in ("spoke", "reconciler")]
 
     # Not before its stacks.
