@@ -11,7 +11,7 @@ help: ## List the targets
 STACK ?= ecs-state-recorder
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
-# More options of `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket mine'.
+# As for `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket mine'.
 export SAM_OPTIONS ?=
 # A folder that `make package` wrote, for a deployment without Rust. It is for one architecture, and
 # this Makefile may be in it.
@@ -156,16 +156,8 @@ test-package: .tools/aws/all ## Test a package (PACKAGE=target/package/arm64)
 	@$(OPS)/check_package.py '$(PACKAGE)'
 
 deploy: preflight $(if $(PACKAGE),,build) ## Deploy the stack (PARAMETERS='ArchiveDays=10')
-ifneq ($(PACKAGE),)
-	@$(OPS)/deploy.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' '$(PACKAGE)' \
-		--options="$$SAM_OPTIONS"
-else
-	@$(AWS) sam deploy --template '$(TARGET)/sam/build/template.yaml' \
-		--stack-name '$(STACK)' --capabilities CAPABILITY_IAM \
-		--no-confirm-changeset --no-fail-on-empty-changeset \
-		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
-		$(if $(findstring --s3-bucket,$(SAM_OPTIONS)),,--resolve-s3) $(SAM_OPTIONS)
-endif
+	@$(OPS)/deploy.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
+		'$(or $(PACKAGE),$(TARGET)/sam/build)' --options="$$SAM_OPTIONS"
 	@$(OPS)/stack.py protect '$(STACK)'
 	@$(OPS)/stack.py next-step '$(STACK)'
 

@@ -31,8 +31,8 @@ def stacks(name, caller):
         if each["Status"] == "CURRENT":
             yield ", ".join([f"{where} {version}", *code]), True
         else:
-            why = f"{each['Status']}, {each['StackInstanceStatus']['DetailedStatus']}"
-            yield f"{where} not yet {version} ({why}): {each.get('StatusReason', 'no reason given')}", False
+            states = each["Status"], each["StackInstanceStatus"]["DetailedStatus"], each.get("StatusReason")
+            yield f"{where} not yet {version}: {', '.join(filter(None, states))}", False
 
 
 if __name__ == "__main__":

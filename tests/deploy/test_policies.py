@@ -34,7 +34,7 @@ FILES = sorted((PROJECT / "ops/policies").glob("*.json"))
 KEY = "AKIATHEPROGRAMUNDERT"
 # Services in signatures, and operations, that have another name in policies. Batches need the action of single calls.
 SERVICES = {"monitoring": "cloudwatch"}
-ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
+ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
 
 
 def policy(name):
@@ -238,7 +238,7 @@ UNUSED = {
     "dynamodb:PutResourcePolicy", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateContributorInsights",
     "dynamodb:UpdateItem", "dynamodb:UpdateKinesisStreamingDestination", "s3:GetObjectMetadata",
 }
-# What the commands, or SAM's bucket, need besides: SAM creates it in moto, too, but as CloudFormation.
+# What the commands need besides, and SAM's own bucket, for `sam deploy` with a package.
 SAMS = {
     "s3:CreateBucket", "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetBucketTagging", "s3:PutBucketPolicy",
     "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
