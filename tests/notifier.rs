@@ -70,11 +70,6 @@ impl World {
         };
         lines.filter(|line| line["message"] == "stop").map(without_frame).collect()
     }
-
-    /// The values of a field in all lines about stops.
-    fn logged(&self, field: &str) -> Vec<Value> {
-        self.lines().iter().map(|line| line[field].clone()).collect()
-    }
 }
 
 /// A time in the last minutes, in the same window of six hours as the nine minutes before it.

@@ -15,6 +15,7 @@ use super::news::Stop;
 use super::noise::Standing;
 use crate::attributes::timestamp;
 use crate::safe_text::clean;
+use crate::state::known_messages::is_error_code;
 
 /// The `source` of the event.
 pub const SOURCE: &str = "ecs-state-recorder";
@@ -108,7 +109,7 @@ impl<'s> Announcement<'s> {
             started_by: name(task.started_by.as_deref()),
             started_at: task.started_at.map(timestamp),
             stopped_at: timestamp(stop.stopped_at),
-            stop_code: name(task.stop_code.as_ref().map(StopCode::as_str)),
+            stop_code: name(task.stop_code.as_ref().map(StopCode::as_str).filter(|code| is_error_code(code))),
             exit_code: ended.and_then(|container| container.exit_code),
             code: diagnosis.code,
             cause: diagnosis.cause,
@@ -141,15 +142,14 @@ impl<'s> Chat<'s> {
         };
         let mut description = sentence(&short(diagnosis.redacted_summary(), MAX_SENTENCE));
         // Writing to a string never fails.
-        let _ = write!(description, "\nTask {}", markdown(&short(last_part(&task.task_arn), MAX_NAME)));
-        if let Some(count) = standing.count {
-            let since = window(*stopped_at);
-            let _ = write!(description, ", number {count} of its kind since {} UTC", since.format("%H:%M"));
-            if standing.is_still {
-                let _ = write!(description, ", after several in the {} hours before", WINDOW.num_hours());
-            }
+        let _ = write!(description, "\nTask {}.", markdown(&short(last_part(&task.task_arn), MAX_NAME)));
+        let since = window(*stopped_at).format("%H:%M");
+        if let Some(count @ 2..) = standing.count {
+            let _ = write!(description, " {count} such stops since {since} UTC.");
         }
-        description.push('.');
+        if standing.is_still {
+            let _ = write!(description, " It also happened in the {} hours before {since} UTC.", WINDOW.num_hours());
+        }
         Self {
             version: "1.0",
             source: "custom",
