@@ -17,7 +17,7 @@ from samcli.yamlhelper import yaml_parse
 from preflight import expect_no, package
 
 LIBRARIES = Path("/usr/aarch64-linux-gnu")
-TESTS = "recorder:: bad_input:: process:: storms::recorders storms::reconcilers"
+TESTS = "recorder:: bad_input:: process:: notifier:: storms::recorders storms::reconcilers storms::notifiers"
 
 
 def emulator(architecture):

@@ -143,7 +143,7 @@ class Smoke:
         pattern = self.described_rule[0]["EventPattern"]
         clusters = [arn for arn in self.outputs.get("ClusterArns", "").split(",") if arn]
         wrong = []
-        paths = [*sorted((PROJECT / "events").glob("*.json")), *sorted((PROJECT / "events/refused").glob("*.json"))]
+        paths = sorted((PROJECT / "events").rglob("*.json"))
         for path in paths:
             event = json.loads(path.read_text())
             ours = event["source"] == "aws.ecs" and event["detail-type"] in DETAIL_TYPES

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from uuid import uuid4
 
 import boto3
+import jsonschema
 import pytest
 
 from deploy.ops import ops
@@ -112,6 +113,9 @@ def test_a_failure_is_announced_once_with_its_diagnosis_and_no_secret_is_anywher
     assert [message for message in channel.all() if killed["taskArn"] in str(message)] == [found["chat"]]
     shown = [*everything.all(), *channel.all(), *lines(deployed), *lines(deployed, "RecorderLogGroupName")]
     assert len(shown) > 5 and SECRET not in str(shown)
+    schema = json.loads((PROJECT / "docs/task-stopped.schema.json").read_text())
+    for detail in everything.details().values():
+        jsonschema.validate(detail, schema)
 
 
 def test_a_crash_loop_of_200_stops_gives_200_announcements_of_which_at_most_six_reach_people(
