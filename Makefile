@@ -125,7 +125,8 @@ bench: .tools/reference/installed ## Compare the functions with their peers (40 
 	@mkdir -p target/bench
 	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/peers/floor.rs
 	@PYTHONPATH=benches/peers cargo run --quiet --locked --profile bench --package benchmark -- \
-		--reconciler $(TARGET)/release/ecs-state-reconciler --reader $(TARGET)/release/ecs-state \
+		--reconciler $(TARGET)/release/ecs-state-reconciler --notifier $(TARGET)/release/ecs-state-notifier \
+		--reader $(TARGET)/release/ecs-state \
 		--peer ours=$(TARGET)/release/ecs-state-recorder --peer floor=target/bench/floor \
 		--peer plain=$(TARGET)/plain/defaults \
 		--peer 'plain+connect=$(TARGET)/plain/defaults connect' --peer stock=$(TARGET)/stock/defaults \
