@@ -40,6 +40,8 @@ LACKS = {
     "Resources.FailureQueuePolicy": None,
     "Resources.DeadLetterQueuePolicy.Properties.PolicyDocument.Statement.TlsOnly": None,
 }
+# A change that makes a creation or an update fail, once most of it is done.
+BROKEN = {"Resources.ThrottlesAlarm.Properties.Namespace": None}
 
 
 def template(text, lacks=LACKS, code=BUCKET):
