@@ -216,7 +216,7 @@ UNUSED = {
     "dynamodb:PutResourcePolicy", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateContributorInsights",
     "dynamodb:UpdateItem", "dynamodb:UpdateKinesisStreamingDestination", "s3:GetObjectMetadata",
 }
-# What the commands, or SAM's bucket, need besides: SAM creates it in moto, too, but as CloudFormation.
+# What the commands, or SAM's bucket, need besides.
 SAMS = {
     "s3:CreateBucket", "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetBucketTagging", "s3:PutBucketPolicy",
     "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
