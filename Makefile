@@ -153,7 +153,7 @@ ARCHITECTURES ?= arm64 x86_64
 package: .tools/aws/builds cargo ## Build what deploys without Rust, into target/package
 	@$(AWS) python ops/package.py $(TARGET)/package $(ARCHITECTURES)
 
-test-package: .tools/aws/all ## Test a package (PACKAGE=target/package/arm64)
+test-package: .tools/aws/all .tools/emulator/installed ## Test a package (PACKAGE=target/package/arm64)
 	@$(OPS)/check_package.py '$(PACKAGE)'
 
 deploy: preflight $(if $(PACKAGE),,build) ## Deploy the stack (PARAMETERS='ArchiveDays=10')

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.ops import ops
 
-from .conftest import PROJECT, STACK, TEMPLATE, deployment, until, used
+from .conftest import NOTIFICATIONS, PROJECT, STACK, TEMPLATE, deployment, until, used
 
 from inbox import Inbox  # isort: skip, conftest makes it importable
 
@@ -22,7 +22,6 @@ sys.path.insert(0, str(PROJECT / "ops"))
 import smoke  # noqa: E402
 import stack as ops_stack  # noqa: E402
 
-PAGE = (PROJECT / "docs/notifications.md").read_text()
 SAMPLE = json.loads((PROJECT / "events/fargate-task-stopped.json").read_text())["detail"]
 SECRET = "hunter2-7f3a"
 EXITED, NOT_STARTED = "EssentialContainerExited", "TaskFailedToStart"
@@ -30,21 +29,18 @@ EXITED, NOT_STARTED = "EssentialContainerExited", "TaskFailedToStart"
 
 @pytest.fixture(scope="module")
 def everything(ministack, deployed):
-    with used(ministack):
+    with used(ministack.environment):
         return Inbox.of_rule("everything")
 
 
 @pytest.fixture(scope="module")
 def channel(ministack, deployed):
     """What Amazon Q would get from the topic."""
-    with used(ministack):
-        queue, [topic] = Inbox("channel"), re.findall(r"--attribute-value '(\{.*?\n *\})'", PAGE, re.DOTALL)
-        arn = f"{deployed['RuleArn'].split(':rule/')[0].replace(':events:', ':sns:')}:stops"
-        policy = topic.replace("arn:aws:sns:eu-west-1:123456789012:ecs-stops", arn)
-        boto3.client("sns").set_topic_attributes(TopicArn=arn, AttributeName="Policy", AttributeValue=policy)
+    with used(ministack.environment):
+        inbox, topic = Inbox("channel"), ops_stack.outputs(STACK)["NotificationTopicArn"]
         boto3.client("sns").subscribe(
-            TopicArn=arn, Protocol="sqs", Endpoint=queue.arn, Attributes={"RawMessageDelivery": "true"})
-        return queue
+            TopicArn=topic, Protocol="sqs", Endpoint=inbox.arn, Attributes={"RawMessageDelivery": "true"})
+        return inbox
 
 
 def stop(group, ago=timedelta(seconds=5), cluster="demo", exit_code=1, reason="", code=EXITED, text="", **more):
@@ -152,17 +148,18 @@ def test_a_first_fleet_run_over_stopped_tasks_and_old_stops_announce_nothing(dep
 
 def rules():
     """The rules of the page: who wants to know, and the detail of the pattern."""
-    return dict(re.findall(r"(?m)^\| (.+?) \| `(\{.*\})` \|$", PAGE))
+    return dict(re.findall(r"(?m)^\| (.+?) \| `(\{.*\})` \|$", NOTIFICATIONS))
 
 
 def test_each_rule_of_the_page_gets_what_it_says_and_nothing_else(deployed, fleet, everything):
     assert len(rules()) == 10
-    queues = {who: Inbox.of_rule(f"rule-{number}", json.loads(detail)) for number, (who, detail) in enumerate(rules().items())}
+    numbered = enumerate(rules().items())
+    queues = {who: Inbox.of_rule(f"rule-{number}", json.loads(detail)) for number, (who, detail) in numbered}
     # All in one window of six hours.
     now = datetime.now(timezone.utc)
     shift = 60 if now.hour % 6 == now.minute == 0 else 0
     seconds = lambda count: timedelta(seconds=count + shift)
-    [path] = set(re.findall(r"InputPath=(\$\.detail\.summary)'", PAGE))
+    [path] = set(re.findall(r"InputPath=(\$\.detail\.summary)'", NOTIFICATIONS))
     mail = Inbox.of_rule("mail", {"group": ["service:memory"]}, InputPath=path)
     # Each with a service of its own, so that it is the first of its kind.
     stops = {
@@ -210,7 +207,7 @@ def smoke_line():
         checks.clean_up()
 
 
-def test_smoke_is_green_once_the_notifier_has_counted_a_stop_of_long_ago(deployed, channel):
+def test_smoke_is_green_once_the_notifier_has_counted_a_stop_of_long_ago(deployed):
     assert smoke_line() == "counted the fictional task's stop as old"
 
 
@@ -218,7 +215,7 @@ def test_smoke_is_green_once_the_notifier_has_counted_a_stop_of_long_ago(deploye
     ({"Enabled": False}, "run `aws lambda update-event-source-mapping --uuid "),
     ({"FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["REMOVE"]}'}]}}, "must have the template's FilterCriteria"),
 ], ids=["disabled", "filter"])
-def test_smoke_is_red_if_the_mapping_is_not_the_templates(deployed, channel, change, says):
+def test_smoke_is_red_if_the_mapping_is_not_the_templates(deployed, change, says):
     client = boto3.client("lambda")
     [mapping] = client.list_event_source_mappings(FunctionName=deployed["NotifierName"])["EventSourceMappings"]
     client.update_event_source_mapping(UUID=mapping["UUID"], **change)
@@ -230,7 +227,7 @@ def test_smoke_is_red_if_the_mapping_is_not_the_templates(deployed, channel, cha
             UUID=mapping["UUID"], Enabled=True, FilterCriteria=mapping["FilterCriteria"])
 
 
-def test_smoke_is_red_if_nobody_may_publish_or_the_notifier_does_not_answer(deployed, channel, monkeypatch):
+def test_smoke_is_red_if_nobody_may_publish_or_the_notifier_does_not_answer(deployed, monkeypatch):
     sns, topic = boto3.client("sns"), ops_stack.outputs(STACK)["NotificationTopicArn"]
     policy = sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
     nobody = policy.replace("events.amazonaws.com", "s3.amazonaws.com")
