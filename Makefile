@@ -125,7 +125,8 @@ bench: .tools/reference/installed ## Compare the functions with their peers (40 
 	@mkdir -p target/bench
 	@rustc --edition 2024 -C opt-level=3 -C strip=symbols -o target/bench/floor benches/peers/floor.rs
 	@PYTHONPATH=benches/peers cargo run --quiet --locked --profile bench --package benchmark -- \
-		--reconciler $(TARGET)/release/ecs-state-reconciler --reader $(TARGET)/release/ecs-state \
+		--reconciler $(TARGET)/release/ecs-state-reconciler --notifier $(TARGET)/release/ecs-state-notifier \
+		--reader $(TARGET)/release/ecs-state \
 		--peer ours=$(TARGET)/release/ecs-state-recorder --peer floor=target/bench/floor \
 		--peer plain=$(TARGET)/plain/defaults \
 		--peer 'plain+connect=$(TARGET)/plain/defaults connect' --peer stock=$(TARGET)/stock/defaults \
@@ -152,7 +153,7 @@ ARCHITECTURES ?= arm64 x86_64
 package: .tools/aws/builds cargo ## Build what deploys without Rust, into target/package
 	@$(AWS) python ops/package.py $(TARGET)/package $(ARCHITECTURES)
 
-test-package: .tools/aws/all ## Test a package (PACKAGE=target/package/arm64)
+test-package: .tools/aws/all .tools/emulator/installed ## Test a package (PACKAGE=target/package/arm64)
 	@$(OPS)/check_package.py '$(PACKAGE)'
 
 deploy: preflight $(if $(PACKAGE),,build) ## Deploy the stack (PARAMETERS='ArchiveDays=10')

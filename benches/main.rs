@@ -11,6 +11,7 @@
     reason = "figures of a few digits"
 )]
 
+mod notify;
 mod reader;
 mod reconcile;
 
@@ -47,6 +48,9 @@ struct Arguments {
     /// The reconciler
     #[arg(long, value_name = "PATH", required = true)]
     reconciler: PathBuf,
+    /// The notifier
+    #[arg(long, value_name = "PATH", required = true)]
+    notifier: PathBuf,
     /// `ecs-state`
     #[arg(long, value_name = "PATH", required = true)]
     reader: PathBuf,
@@ -74,6 +78,7 @@ enum Part {
     Instances,
     Requests,
     Reconcile,
+    Notify,
     Reader,
 }
 
@@ -214,6 +219,7 @@ async fn main() {
             Part::Instances => instances(&arguments, &mut figures).await,
             Part::Requests => requests(&arguments, &mut figures).await,
             Part::Reconcile => reconcile::reconcile(&arguments.reconciler, &mut figures).await,
+            Part::Notify => notify::notify(&arguments, &mut figures).await,
             Part::Reader => answers = reader::reader(&arguments.reader).await,
         }
     }

@@ -42,15 +42,16 @@ def serve(programs):
         # It takes a second, and boto3 its settings from the environment.
         import deployment
         from fleet import Fleet
+        from inbox import Inbox
 
-        with step("uploading both functions"):
-            deployment.upload(programs / "ecs-state-recorder", programs / "ecs-state-reconciler")
+        with step("uploading the functions"):
+            deployment.upload(*(programs / f"ecs-state-{name}" for name in ("recorder", "reconciler", "notifier")))
         with step(f"creating the stack {STACK} from template.yaml"):
             template = deployment.template((deployment.PROJECT / "template.yaml").read_text())
-            status, outputs = deployment.create(STACK, template)
+            status, outputs = deployment.create(STACK, template, Notify="true")
             if status != "CREATE_COMPLETE":
                 sys.exit(f"error: the stack is {status}: see {ministack.log}")
-        fleet = Fleet(outputs["RecorderName"])
+        fleet, inbox = Fleet(outputs["RecorderName"]), Inbox.of_rule("announcements")
         ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
         path = f"PATH={shlex.quote(str(programs))}:$PATH"
         exports = [f"{name}={shlex.quote(value)}" for name, value in ministack.environment.items()]
@@ -65,7 +66,7 @@ A task starts or stops every {CHANGE_SECONDS} s. In another terminal:
   make redrive DRY_RUN=1
   make smoke      # two minutes: MiniStack counts no log lines, so the line `metric` waits, and is red
 
-Ctrl-C stops everything.
+Below, each stop is shown as it is announced; "!" marks what people would be told. Ctrl-C stops everything.
 """, flush=True)
         tasks = deque()
         while True:
@@ -75,6 +76,9 @@ Ctrl-C stops everything.
             else:
                 for _ in range(random.randint(1, TASKS)):
                     fleet.put(*fleet.stop(tasks.popleft(), random.choice(REASONS)))
+            for detail in (event["detail"] for event in inbox.new()):
+                mark = "!" if detail["notify"] else " "
+                print(f"{mark} {detail['group']:<16} {detail['code']:<18} {detail['summary']}", flush=True)
             time.sleep(CHANGE_SECONDS)
     finally:
         ENVIRONMENT.unlink(missing_ok=True)

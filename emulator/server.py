@@ -22,7 +22,7 @@ READY_SECONDS, END_SECONDS = 60, 10
 class MiniStack:
     """An empty AWS. It serves until stopped."""
 
-    def __init__(self):
+    def __init__(self, **more):
         self.folder = Path(tempfile.mkdtemp(prefix="ecs-state-emulator-"))
         self.log = self.folder / "ministack.log"
         for name in ("state", "tmp"):
@@ -42,7 +42,7 @@ class MiniStack:
             # Policies are enforced: each function has the permissions of its role.
             "AUTH": "true",
             # The functions inherit it; Lambda sets it because of the template's LogFormat.
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON", **more,
         }
         # A process group of its own: the functions are its processes, and outlive it.
         with self.log.open("w") as log:

@@ -1,5 +1,5 @@
-//! Runs both functions locally, between an embedded DynamoDB, an ECS of the harness, and the Lambda Runtime API of
-//! `cargo lambda watch`. `make run` and `make watch` start it.
+//! Runs the functions locally, between an embedded DynamoDB, an ECS and an event bus of the harness, and the Lambda
+//! Runtime API of `cargo lambda watch`. `make run` and `make watch` start it.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -17,8 +17,10 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use harness::bus::Bus;
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::ecs::{Ecs, cluster, container_instance, task};
+use harness::stream;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -27,7 +29,8 @@ Runs the functions locally, with an embedded DynamoDB and a local Lambda Runtime
 
 Usage: local <run | watch>
 
-  run     send every event in events/, reconcile with an ECS, and ask ecs-state what runs and why tasks stopped
+  run     send every event in events/, announce a failure, reconcile with an ECS, and ask ecs-state what runs and
+          why tasks stopped
   watch   keep everything running until Ctrl-C, and rebuild the functions when their code changes
 ";
 
@@ -60,6 +63,10 @@ const AGE: TimeDelta = TimeDelta::minutes(4);
 
 const RECORDER: &str = "ecs-state-recorder";
 const RECONCILER: &str = "ecs-state-reconciler";
+const NOTIFIER: &str = "ecs-state-notifier";
+
+/// The event whose task failed, so that the notifier tells people.
+const FAILED: &str = "fargate-task-failed-to-start";
 
 /// Where `make invoke` finds the port of a running `make watch`, and where the functions' log goes in `make run`.
 const STATE: &str = "target/local";
@@ -135,6 +142,9 @@ async fn story() -> Result<ExitCode> {
         ]);
     }
     println!("{sent}\n");
+    if let Err(surprise) = announce(&stack).await {
+        surprises.push(surprise.to_string());
+    }
 
     prepare_ecs(&stack, age).await.map_err(with_log)?;
     let mut runs = table(["reconciler's run", "clusters", "listed", "stored", "unchanged", "stale", "marked"]);
@@ -165,6 +175,24 @@ async fn story() -> Result<ExitCode> {
     }
     eprintln!("The functions' log: {}", log.display());
     Ok(ExitCode::FAILURE)
+}
+
+/// Invokes the notifier with the stream of the table of tasks, and prints its message about the failed task.
+async fn announce(stack: &Stack) -> Result<()> {
+    let records = stack.dynamodb.records(TASKS);
+    let answer = stack.invoke(NOTIFIER, &stream::batch(&records)).await?;
+    let failed = sample(FAILED)?["detail"]["taskArn"].clone();
+    let mut details = stack.bus.details().into_iter();
+    let content = details.find(|detail| detail["taskArn"] == failed).map(|mut detail| detail["chat"]["content"].take());
+    let content = content.ok_or_else(|| format!("the notifier must announce the failed task, found {answer}"))?;
+    let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
+    let [title, description, advice] = [&content["title"], &content["description"], &content["nextSteps"][0]].map(text);
+    println!("The notifier's message about events/{FAILED}.json:\n\n  {title}");
+    for line in description.lines().chain([advice.as_str()]) {
+        println!("  {line}");
+    }
+    println!();
+    Ok(())
 }
 
 /// Puts into ECS three tasks and a container instance that no event reported, and the container instance of the sample
@@ -241,10 +269,11 @@ async fn serve() -> Result<ExitCode> {
     Err(format!("cargo lambda watch exited: {status}").into())
 }
 
-/// DynamoDB, ECS, and `cargo lambda watch` with the functions. When dropped, it leaves nothing running.
+/// DynamoDB, ECS, a bus, and `cargo lambda watch` with the functions. When dropped, it leaves nothing running.
 struct Stack {
     dynamodb: DynamoDb,
     ecs: Ecs,
+    bus: Bus,
     function: Child,
     port: u16,
 }
@@ -256,23 +285,25 @@ enum Output<'p> {
 
 impl Stack {
     async fn start(output: Output<'_>) -> Result<Self> {
-        let dynamodb = DynamoDb::start().await;
-        let ecs = Ecs::start().await;
+        let dynamodb = DynamoDb::start_recording().await;
+        let (ecs, bus) = (Ecs::start().await, Bus::start().await);
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = command("cargo", &dynamodb);
         command
             .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .env("AWS_ENDPOINT_URL_ECS", &ecs.url)
+            .env("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.url)
             .env("ECS_CALLS_PER_SECOND", "20")
             .env_remove("AWS_LAMBDA_LOG_LEVEL")
             .env_remove("CLUSTER_ARNS")
+            .env_remove("NOTIFICATION_BUS_NAME")
             .process_group(0);
         if let Output::File(path) = output {
             let file = fs::File::create(path)?;
             command.arg("--ignore-changes").stdout(file.try_clone()?).stderr(file);
         }
         let function = command.spawn().map_err(|error| format!("cargo lambda can't be started: {error}"))?;
-        let mut stack = Self { dynamodb, ecs, function, port };
+        let mut stack = Self { dynamodb, ecs, bus, function, port };
         stack.wait_until_listening().await?;
         Ok(stack)
     }

@@ -17,7 +17,7 @@ from samcli.yamlhelper import yaml_parse
 from preflight import expect_no, package
 
 LIBRARIES = Path("/usr/aarch64-linux-gnu")
-TESTS = "recorder:: bad_input:: process:: storms::recorders storms::reconcilers"
+TESTS = "recorder:: bad_input:: process:: notifier:: storms::recorders storms::reconcilers storms::notifiers"
 
 
 def emulator(architecture):
@@ -49,7 +49,7 @@ def run(*command, **environment):
 def main(folder):
     expect_no(package(folder))
     pytest = [sys.executable, "-B", "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--numprocesses", "4"]
-    run(*pytest, "tests/deploy/test_package.py", PACKAGE=str(folder.resolve()))
+    run(*pytest, "tests/emulator/test_package.py", PACKAGE=str(folder.resolve()))
     template = yaml_parse((folder / "template.yaml").read_text())
     emulated = emulator(template["Parameters"]["Architecture"]["Default"])
     if emulated is None:
@@ -63,8 +63,8 @@ def main(folder):
                 ("RECORDER_BINARY", "recorder"), ("RECONCILER_BINARY", "reconciler"), ("NOTIFIER_BINARY", "notifier"))
         }
         run("make", "--no-print-directory", "test-functions", f"TESTS={TESTS}", **functions)
-        # Of the deployment's tests, those that run a function; and one that builds with SAM, for this machine.
-        run(*pytest, "tests/deploy/test_commands.py", *([] if emulated else ["tests/deploy/test_make.py"]), **functions)
+        # Of the tests in the emulator, those of a function's build.
+        run(*pytest, "tests/emulator/test_chain.py", "tests/emulator/test_commands.py", **functions)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import hashlib
 import re
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import boto3
 import yaml
@@ -68,7 +69,8 @@ def change_set(name, found, given, template, url, options):
         parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
     tags = [dict(zip(("Key", "Value"), tag.split("=", 1))) for tag in options.tags]
     arn = client.create_change_set(
-        StackName=name, ChangeSetName=f"package-{url[-69:-5]}", ChangeSetType="UPDATE" if exists else "CREATE",
+        # CloudFormation keeps an executed change set, and with it its name.
+        StackName=name, ChangeSetName=f"package-{uuid4().hex}", ChangeSetType="UPDATE" if exists else "CREATE",
         TemplateURL=url, Parameters=parameters, Capabilities=["CAPABILITY_IAM"],
         **({"Tags": tags} if tags else {}), **({"RoleARN": options.role_arn} if options.role_arn else {}),
     )["Id"]

@@ -143,7 +143,7 @@ class Smoke:
         pattern = self.described_rule[0]["EventPattern"]
         clusters = [arn for arn in self.outputs.get("ClusterArns", "").split(",") if arn]
         wrong = []
-        paths = [*sorted((PROJECT / "events").glob("*.json")), *sorted((PROJECT / "events/refused").glob("*.json"))]
+        paths = sorted((PROJECT / "events").rglob("*.json"))
         for path in paths:
             event = json.loads(path.read_text())
             ours = event["source"] == "aws.ecs" and event["detail-type"] in DETAIL_TYPES
@@ -306,9 +306,9 @@ class Smoke:
         if ours[0]["State"] in ("Disabled", "Disabling"):
             raise Broken(f"the mapping of {function} is {ours[0]['State']}, so nothing is announced: run `aws lambda "
                          f"update-event-source-mapping --uuid {ours[0]['UUID']} --enabled`")
-        template = yaml.load((PROJECT / "template.yaml").read_text(), Loader)["Resources"]["NotifierStream"]["Properties"]
+        template = yaml.load((PROJECT / "template.yaml").read_text(), Loader)
         for name in ("FilterCriteria", "FunctionResponseTypes"):
-            if ours[0].get(name) != template[name]:
+            if ours[0].get(name) != template["Resources"]["NotifierStream"]["Properties"][name]:
                 raise Broken(f"the mapping of {function} must have the template's {name}, found {ours[0].get(name)}: "
                              "correct it by hand, since `make deploy` resets it only if the template has changed")
 

@@ -168,30 +168,22 @@ fn group(stop: &Stop) -> Option<Group<'_>> {
 
 /// Writes a stop's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read them.
 fn log(stop: &Result<Stop, UnreadableRecord>, announced: Option<(&Standing, &Delivery)>) {
-    let stop = match stop {
-        Ok(stop) => stop,
-        Err(error) => {
-            info!(outcome = "unreadable", arn = error.arn, error = error.problem, "stop");
-            return;
-        }
+    let (outcome, error) = match (stop, announced) {
+        (Err(unreadable), _) => ("unreadable", Some(&unreadable.problem)),
+        (Ok(_), Some((_, Delivery::Sent))) => ("announced", None),
+        (Ok(_), Some((_, Delivery::Rejected(code)))) => ("rejected", Some(code)),
+        (Ok(_), Some((_, Delivery::Failed(error)))) => ("retried", Some(error)),
+        (Ok(stop), None) => (stop.news.name(), None),
     };
-    let (outcome, error) = match (announced, stop.news) {
-        (Some((_, Delivery::Sent)), _) => ("announced", None),
-        (Some((_, Delivery::Rejected(code))), _) => ("rejected", Some(code.as_str())),
-        (Some((_, Delivery::Failed(error))), _) => ("retried", Some(error.as_str())),
-        (None, News::Old) => ("old", None),
-        (None, News::Late) => ("late", None),
-        (None, News::Unseen) => ("unseen", None),
-        // Every fresh stop was sent or failed.
-        (None, News::Fresh) => ("retried", None),
-    };
+    let arn = stop.as_ref().map_or_else(|unreadable| unreadable.arn.as_deref(), |stop| Some(&*stop.task.task_arn));
+    let stop = stop.as_ref().ok();
     let standing = announced.map(|(standing, _)| standing);
     info!(
         outcome,
-        arn = stop.task.task_arn,
-        version = stop.task.version,
-        code = stop.diagnosis.code.as_str(),
-        kind = stop.diagnosis.kind().as_str(),
+        arn,
+        version = stop.and_then(|stop| stop.task.version),
+        code = stop.map(|stop| stop.diagnosis.code.as_str()),
+        kind = stop.map(|stop| stop.diagnosis.kind().as_str()),
         notify = standing.map(|standing| standing.notify),
         count = standing.and_then(|standing| standing.count),
         error,

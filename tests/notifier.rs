@@ -8,6 +8,7 @@ mod noise;
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use ecs_state_recorder::notifier::settings::Settings;
 use harness::bus::Bus;
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::{self, sample};
@@ -153,4 +154,19 @@ fn record(number: u32, before: Option<&Value>, after: Option<&Value>) -> Value {
 /// The record of a stop whose task was running before.
 fn stopped(number: u32, stop: &Value) -> Value {
     record(number, Some(&events::row(&running(stop))), Some(&events::row(stop)))
+}
+
+#[test]
+fn the_bus_is_the_default_one_or_has_a_valid_name_or_arn() {
+    let read = |bus: Option<&str>| {
+        Settings::read(|name| bus.filter(|_| name == "NOTIFICATION_BUS_NAME").map(Into::into))
+            .map(|settings| settings.bus)
+    };
+    assert_eq!(read(None).unwrap(), "default");
+    let arn = "arn:aws:events:eu-west-1:123456789012:event-bus/stops";
+    assert_eq!(read(Some(arn)).unwrap(), arn);
+    for bus in ["", "a b", "café", &"x".repeat(1_601)] {
+        let expected = format!("NOTIFICATION_BUS_NAME must be the name or the ARN of an event bus, found {bus:?}");
+        assert_eq!(read(Some(bus)).unwrap_err().to_string(), expected);
+    }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use aws_config::{Region, SdkConfig};
 use chrono::{DateTime, TimeDelta, Utc};
 use ecs_state_recorder::aws_json::endpoint;
+use ecs_state_recorder::notifier::event_bus;
 use ecs_state_recorder::reconciler::ecs;
 use serde_json::{Value, json};
 
@@ -264,6 +265,7 @@ fn an_invalid_setting_prevents_startup_and_is_named() {
         ("CLUSTER_ARNS", &format!("{arn}/x"), "must be ARNs of ECS clusters"),
         ("CLUSTER_ARNS", "arn:aws:ecs:eu-west-1:12345678901:cluster/demo", "must be ARNs of ECS clusters"),
         ("AWS_ENDPOINT_URL_ECS", "nowhere", "and a host, such as https://ecs.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "nowhere", "and a host, such as https://events.eu-west-1.amazonaws.com"),
         ("AWS_REGION", "nowhere", "must be an AWS region"),
         ("RETENTION_DAYS", "x", "must be an integer"),
         ("AWS_ENDPOINT_URL_STS", "nowhere", "and a host, such as https://sts.eu-west-1.amazonaws.com"),
@@ -314,6 +316,14 @@ fn the_endpoint_follows_from_the_region_and_its_partition() {
     ] {
         let aws = SdkConfig::builder().region(Region::new(region)).use_fips(fips).build();
         assert_eq!(endpoint(&aws, &ecs::SERVICE), expected);
+    }
+    // In GovCloud, EventBridge has no other endpoint than the one with FIPS.
+    for (region, expected) in [
+        ("us-east-1", "https://events-fips.us-east-1.amazonaws.com"),
+        ("us-gov-west-1", "https://events.us-gov-west-1.amazonaws.com"),
+    ] {
+        let aws = SdkConfig::builder().region(Region::new(region)).use_fips(true).build();
+        assert_eq!(endpoint(&aws, &event_bus::SERVICE), expected);
     }
     let aws = SdkConfig::builder().region(Region::new("eu-west-1")).endpoint_url("http://127.0.0.1:9").build();
     assert_eq!(endpoint(&aws, &ecs::SERVICE), "http://127.0.0.1:9");

@@ -198,11 +198,11 @@ fn short(text: &str, bytes: usize) -> String {
 /// Source: <https://docs.slack.dev/messaging/formatting-message-text>
 fn markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    let mut is_word = false;
+    let mut after_letter = false;
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
-        let in_word = is_word && characters.peek().is_some_and(|next| next.is_alphanumeric());
-        is_word = character.is_alphanumeric();
+        let in_word = after_letter && characters.peek().is_some_and(|next| next.is_alphanumeric());
+        after_letter = character.is_alphanumeric();
         match character {
             '&' => escaped += "&amp;",
             '<' => escaped += "&lt;",

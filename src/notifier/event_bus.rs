@@ -28,7 +28,7 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// EventBridge. Failed requests are repeated here, together with failed entries.
-const SERVICE: Service = Service {
+pub const SERVICE: Service = Service {
     name: "events",
     target: "AWSEvents",
     endpoint_variable: "AWS_ENDPOINT_URL_EVENTBRIDGE",
@@ -138,12 +138,11 @@ fn batches(entries: impl Iterator<Item = usize>, details: &[String], size: usize
     for entry in entries {
         let length = details[entry].len();
         bytes += length;
-        match batches.last_mut().filter(|batch| batch.len() < size && bytes <= MAX_BYTES) {
-            Some(batch) => batch.push(entry),
-            None => {
-                bytes = length;
-                batches.push(vec![entry]);
-            }
+        if let Some(batch) = batches.last_mut().filter(|batch| batch.len() < size && bytes <= MAX_BYTES) {
+            batch.push(entry);
+        } else {
+            bytes = length;
+            batches.push(vec![entry]);
         }
     }
     batches

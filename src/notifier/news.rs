@@ -40,6 +40,18 @@ pub enum News {
     Unseen,
 }
 
+impl News {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Old => "old",
+            Self::Late => "late",
+            Self::Unseen => "unseen",
+        }
+    }
+}
+
 impl Stop {
     /// The stop that a change reports; `None` if the row had been terminal before, is not now, or was deleted.
     pub fn parse(change: Change, now: DateTime<Utc>) -> Result<Option<Self>, UnreadableRecord> {

@@ -1,11 +1,9 @@
-"""Runs the programs in ops/ as make does, and reads the resulting rows."""
+"""Runs the programs in ops/ as make does."""
 
 import subprocess
 import sys
 
-import boto3
-
-from .aws import PROJECT
+from .cloudformation import PROJECT
 
 TASKS = "ECSTaskState"
 
@@ -20,7 +18,3 @@ def ops(program, *arguments, seconds=60, **environment):
         command(program, *arguments), env=environment, capture_output=True, text=True, timeout=seconds, cwd=PROJECT
     )
     return ended.returncode, ended.stdout.splitlines(), ended.stderr.splitlines()
-
-
-def rows():
-    return {row["taskArn"]["S"]: row for row in boto3.client("dynamodb").scan(TableName=TASKS)["Items"]}

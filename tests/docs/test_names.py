@@ -14,6 +14,7 @@ PAGES = {path: Page((PROJECT / path).read_text()) for path in FILES if path.ends
 MAKEFILE = (PROJECT / "Makefile").read_text()
 TEMPLATE = yaml_parse((PROJECT / "template.yaml").read_text())
 RECORDER, RECONCILER, ATTRIBUTES = "src/recorder.rs", "src/reconciler.rs", "src/attributes.rs"
+NOTIFIER = "src/notifier.rs"
 
 # Set by Lambda, for its own client.
 LAMBDAS_VARIABLES = {"AWS_LAMBDA_RUNTIME_API"}
@@ -88,11 +89,13 @@ def test_every_environment_variable_is_listed():
 def test_every_error_is_listed():
     found = [found_in(path, r"fn error_type\((.*?)\n    }\n") for path in (RECORDER, RECONCILER)]
     types = {name for text in found for name in re.findall(r'=> "(\w+)"', text)}
+    types |= {found_in(NOTIFIER, r'error_type: "(\w+)"')}
     expect_no(differences(names("errortype"), "src/", types))
 
 
 @pytest.mark.parametrize(("source", "message", "header"), [
     (RECORDER, "invocation", "field"), (RECONCILER, "run", "field of a run"),
+    (NOTIFIER, "stop", "field of a stop"),
 ])
 def test_every_field_of_the_log_is_listed(source, message, header):
     fields = found_in(source, rf'\binfo!\((.*?),\s*"{message}"\s*\)')

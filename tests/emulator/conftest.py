@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import boto3
@@ -17,6 +20,8 @@ import deployment  # noqa: E402
 from fleet import Fleet  # noqa: E402
 from server import MiniStack  # noqa: E402
 
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and with them every program they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What `cargo build` has built, unless the environment says otherwise.
 BUILT = Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")) / "debug"
@@ -25,6 +30,7 @@ RECONCILER = os.environ.get("RECONCILER_BINARY", BUILT / "ecs-state-reconciler")
 NOTIFIER = os.environ.get("NOTIFIER_BINARY", BUILT / "ecs-state-notifier")
 ECS_STATE = os.environ.get("ECS_STATE_BINARY", BUILT / "ecs-state")
 TEMPLATE = (PROJECT / "template.yaml").read_text()
+NOTIFICATIONS = (PROJECT / "docs/notifications.md").read_text()
 # The name in ops/policies.
 STACK = "ecs-state-recorder"
 # Longer than anything here takes.
@@ -41,22 +47,10 @@ def until(look, what):
 
 
 @contextmanager
-def started():
-    """An AWS with the built functions, ready to be deployed."""
-    ministack = MiniStack()
-    try:
-        with used(ministack):
-            deployment.upload(RECORDER, RECONCILER, NOTIFIER)
-        yield ministack
-    finally:
-        ministack.stop()
-
-
-@contextmanager
-def used(ministack):
+def used(environment):
     """Makes boto3's clients those of the emulator; other tests of this process have another AWS."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ministack.environment.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
         yield
@@ -64,15 +58,25 @@ def used(ministack):
 
 @pytest.fixture(scope="session")
 def ministack():
-    with started() as ministack:
+    """An AWS with the built functions in a bucket, ready to be deployed."""
+    ministack = MiniStack()
+    try:
+        with used(ministack.environment):
+            deployment.upload(RECORDER, RECONCILER, NOTIFIER)
         yield ministack
+    finally:
+        ministack.stop()
 
 
 @pytest.fixture(scope="session")
 def deployed(ministack):
     """The outputs of the stack, which the tests share."""
-    with used(ministack):
+    with used(ministack.environment):
         topic, stops = (boto3.client("sns").create_topic(Name=name)["TopicArn"] for name in ("on-call", "stops"))
+        # The policy that the page shows.
+        [policy] = re.findall(r"--attribute-value '(\{.*?\n *\})'", NOTIFICATIONS, re.DOTALL)
+        policy = policy.replace("arn:aws:sns:eu-west-1:123456789012:ecs-stops", stops)
+        boto3.client("sns").set_topic_attributes(TopicArn=stops, AttributeName="Policy", AttributeValue=policy)
         status, outputs = deployment.create(
             STACK, deployment.template(TEMPLATE), AlarmTopicArn=topic, Notify="true", NotificationTopicArn=stops)
     assert status == "CREATE_COMPLETE"
@@ -81,7 +85,7 @@ def deployed(ministack):
 
 @pytest.fixture(scope="session")
 def fleet(ministack, deployed):
-    with used(ministack):
+    with used(ministack.environment):
         return Fleet(deployed["RecorderName"])
 
 
@@ -89,8 +93,20 @@ def fleet(ministack, deployed):
 def environment(ministack):
     """The environment of a command that uses this AWS."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with used(ministack):
+    with used(ministack.environment):
         yield {"PATH": path, "HOME": os.environ["HOME"], **ministack.environment}
+
+
+# MiniStack takes an access key of twelve digits for an account.
+ACCOUNTS = count(200_000_000_001)
+
+
+@pytest.fixture
+def account(environment):
+    """Another account, which is empty, instead of the one with the stack that the tests share."""
+    environment |= {"AWS_ACCESS_KEY_ID": str(next(ACCOUNTS))}
+    with used(environment):
+        yield environment
 
 
 @pytest.fixture

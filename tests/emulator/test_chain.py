@@ -12,6 +12,10 @@ from deploy.ops import ops
 from .conftest import ECS_STATE, PROJECT, STACK, until
 
 TASKS = "ECSTaskState"
+KINDS = {
+    "ECS Task State Change": (TASKS, "taskArn"),
+    "ECS Container Instance State Change": ("ECSCtrInstanceState", "containerInstanceArn"),
+}
 EVENTS = sorted((PROJECT / "events").glob("*.json"))
 REFUSED = sorted((PROJECT / "events/refused").glob("*.json"))
 
@@ -32,7 +36,10 @@ def outcomes(outputs, text):
     pages = boto3.client("logs").get_paginator("filter_log_events").paginate(
         logGroupName=outputs["RecorderLogGroupName"], filterPattern=f'"{text}"')
     lines = [json.loads(event["message"]) for page in pages for event in page["events"]]
-    return [line["outcome"] for line in lines if line["message"] == "invocation"]
+    lines = [line for line in lines if line["message"] == "invocation"]
+    # What the template's metric filters read.
+    assert all(type(line["lag_ms"]) is int and line["lag_ms"] >= 0 and "replay_name" not in line for line in lines)
+    return [line["outcome"] for line in lines]
 
 
 def ecs_state(environment, *question):
@@ -74,6 +81,17 @@ def test_changes_on_a_bus_shuffled_and_twice_end_as_the_newest_rows_in_the_index
     assert {task["taskArn"] for task in running} <= found.keys()
     stopped = {task["taskArn"]: task for task in ecs_state(environment, "stopped", "--service", "api")}
     assert {stopped[task["taskArn"]]["diagnosis"]["code"] for task in started} == {"ScaledIn"}
+
+
+def test_each_sample_event_ends_in_the_table_of_its_kind(deployed):
+    for path in EVENTS:
+        event = json.loads(path.read_text())
+        table, key = KINDS[event["detail-type"]]
+        answer = invoke(deployed, event)
+        assert (answer["table"], answer["arn"]) == (table, event["detail"][key])
+        assert answer["outcome"] in ("stored", "stale", "duplicate")
+        found = boto3.client("dynamodb").get_item(TableName=table, Key={key: {"S": event["detail"][key]}})["Item"]
+        assert int(found["version"]["N"]) >= event["detail"]["version"]
 
 
 def test_the_deployed_rule_matches_every_state_change_and_nothing_else(deployed):

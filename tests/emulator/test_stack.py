@@ -1,4 +1,4 @@
-"""The stack's life: a creation that fails and is tried again, an update from 0.1.0, a deletion; and cargo-lambda's way."""
+"""The stack's life: a creation that fails and is tried again, an update from 0.1.0, a deletion."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 import deployment
 from deploy.ops import ops
 
-from .conftest import PROJECT, RECORDER, TEMPLATE, until
+from .conftest import PROJECT, TEMPLATE, until
 
 # The last commit with the template of 0.1.0.
 V0_1_0 = "dfe2637"
@@ -40,9 +40,9 @@ def invoke(outputs, path):
 
 def test_a_creation_that_fails_leaves_no_table_and_the_next_one_succeeds(environment, make):
     stack = "second"
-    # It needs the functions, which need the tables.
-    broken = {"Resources.ThrottlesAlarm.Properties.Namespace": None}
-    status, _ = deployment.create(stack, deployment.template(TEMPLATE, deployment.LACKS | broken), **names(stack))
+    # The alarm needs the functions, which need the tables.
+    broken = deployment.template(TEMPLATE, deployment.LACKS | deployment.BROKEN)
+    status, _ = deployment.create(stack, broken, **names(stack))
     assert (status, tables(stack)) == ("ROLLBACK_COMPLETE", {})
     assert ops("redrive.py", stack, **environment) == (
         1, [], [f"error: the stack {stack} is ROLLBACK_COMPLETE and has no output RecorderName: run `make deploy`"])
@@ -187,22 +187,3 @@ def test_a_failed_deletion_says_what_failed_and_why_and_can_be_repeated(environm
     ec2.delete_subnet(SubnetId=subnet)
     code, lines, errors = ops("stack.py", "delete", stack, **environment)
     assert (code, errors) == (0, []) and set(tables(stack)) == set(names(stack).values())
-
-
-def test_cargo_lambda_deploys_invokes_and_deletes_both_functions(deployed, environment):
-    stack, event = "by-cargo-lambda", PROJECT / "events/ec2-task-stopped-by-exit-code.json"
-    environment |= {"RECORDER_BINARY": str(RECORDER)}
-    code, output, errors = ops("cargo_lambda.py", "deploy", stack, **environment)
-    assert (code, errors) == (0, []), output
-    remote = ["cargo-lambda", "lambda", "invoke", "--remote", stack, "--data-file", event, "--output-format", "json"]
-    ended = subprocess.run(remote, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stderr
-    sent = json.loads(event.read_text())["detail"]
-    answer = {"outcome": "stored", "table": "ECSTaskState", "arn": sent["taskArn"], "version": sent["version"]}
-    assert json.loads(ended.stdout) == answer
-    found = boto3.client("dynamodb").get_item(TableName="ECSTaskState", Key={"taskArn": {"S": sent["taskArn"]}})["Item"]
-    assert found["version"] == {"N": str(sent["version"])}
-    code, output, errors = ops("cargo_lambda.py", "delete", stack, **environment)
-    assert (code, errors) == (0, [])
-    functions = [each["FunctionName"] for each in boto3.client("lambda").list_functions()["Functions"]]
-    assert [name for name in functions if name.startswith(stack)] == []

@@ -109,12 +109,12 @@ async fn put_events(State(bus): State<Arc<Shared>>, headers: HeaderMap, body: By
     let results: Vec<Value> = answers
         .iter()
         .zip(entries)
-        .map(|(answer, entry)| match answer {
-            Answer::EntryRefused(code) => json!({"ErrorCode": code, "ErrorMessage": entry["Detail"].to_string()}),
-            _ => {
-                lock(&bus.accepted).push(entry);
-                json!({"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"})
+        .map(|(answer, entry)| {
+            if let Answer::EntryRefused(code) = answer {
+                return json!({"ErrorCode": code, "ErrorMessage": entry["Detail"].to_string()});
             }
+            lock(&bus.accepted).push(entry);
+            json!({"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"})
         })
         .collect();
     if answers.contains(&Answer::AnswerLost) {

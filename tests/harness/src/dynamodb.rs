@@ -1,4 +1,9 @@
-//! A real DynamoDB engine, embedded: in memory, on a free port, with the two tables and the index.
+//! A real DynamoDB engine, with the two tables and the index: an embedded one, in memory and on a free port, or the one at
+//! `DYNAMODB_ENDPOINT`, which tests then share one at a time.
+
+use std::env;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use dynoxide::{Database, ImportOptions};
 use ecs_state_recorder::resource::Resource;
@@ -13,8 +18,8 @@ pub const CONTAINER_INSTANCES: &str = "ECSCtrInstanceState";
 /// Serves until dropped.
 pub struct DynamoDb {
     pub url: String,
-    database: Database,
-    server: JoinHandle<()>,
+    /// None at `DYNAMODB_ENDPOINT`.
+    embedded: Option<(Database, JoinHandle<()>)>,
 }
 
 impl DynamoDb {
@@ -28,21 +33,47 @@ impl DynamoDb {
     }
 
     async fn start_with(stream: Value) -> Self {
-        let database = Database::memory().expect("an empty database");
-        database.create_table(request(tasks(&stream, true))).expect("a new table");
-        let instances = table(CONTAINER_INSTANCES, Resource::ContainerInstance, &stream);
-        database.create_table(request(instances)).expect("a new table");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
-        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Self { url, database, server }
+        let dynamodb = if let Ok(url) = env::var("DYNAMODB_ENDPOINT") {
+            let dynamodb = Self { url, embedded: None };
+            for table in dynamodb.call("ListTables", json!({}))["TableNames"].as_array().expect("an array of names") {
+                dynamodb.delete_table(table.as_str().expect("a name"));
+            }
+            dynamodb
+        } else {
+            let database = Database::memory().expect("an empty database");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+            let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+            Self { url, embedded: Some((database, server)) }
+        };
+        dynamodb.call("CreateTable", tasks(&stream, true));
+        dynamodb.call("CreateTable", table(CONTAINER_INSTANCES, Resource::ContainerInstance, &stream));
+        dynamodb
+    }
+
+    fn database(&self) -> &Database {
+        &self.embedded.as_ref().expect("an embedded engine, without DYNAMODB_ENDPOINT").0
+    }
+
+    /// Without the server of an embedded engine, which runs on the thread of the test.
+    fn call(&self, operation: &str, input: Value) -> Value {
+        let Some((database, _)) = &self.embedded else {
+            return remote(&self.url, operation, &input).expect("an answer from DYNAMODB_ENDPOINT");
+        };
+        let answer = match operation {
+            "CreateTable" => serde_json::to_value(database.create_table(request(input)).expect("a new table")),
+            "DeleteItem" => serde_json::to_value(database.delete_item(request(input)).expect("a row")),
+            "DeleteTable" => serde_json::to_value(database.delete_table(request(input)).expect("a table")),
+            "PutItem" => serde_json::to_value(database.put_item(request(input)).expect("a put")),
+            _ => serde_json::to_value(database.scan(request(input)).expect("a scan")),
+        };
+        answer.expect("an answer is JSON")
     }
 
     /// Replaces the table of tasks with an empty one without the index.
     pub fn remove_index(&self) {
         self.delete_table(TASKS);
-        let table = tasks(&json!({"StreamEnabled": false}), false);
-        self.database.create_table(request(table)).expect("a new table");
+        self.call("CreateTable", tasks(&json!({"StreamEnabled": false}), false));
     }
 
     /// All rows of a table, as DynamoDB's own JSON: `{"version": {"N": "5"}, …}`.
@@ -50,8 +81,7 @@ impl DynamoDb {
         let mut rows = Vec::new();
         let mut page = json!({"TableName": table, "ConsistentRead": true});
         loop {
-            let found = self.database.scan(request(page.clone())).expect("a scan");
-            let mut found = serde_json::to_value(found).expect("rows are JSON");
+            let mut found = self.call("Scan", page.clone());
             rows.append(found["Items"].as_array_mut().expect("an array of rows"));
             match found["LastEvaluatedKey"].take() {
                 Value::Null => return rows,
@@ -68,18 +98,19 @@ impl DynamoDb {
 
     /// The records of a table's stream, in order, as Lambda receives them.
     pub fn records(&self, table: &str) -> Vec<Value> {
-        let streams = self.database.list_streams(request(json!({"TableName": table}))).expect("streams");
+        let database = self.database();
+        let streams = database.list_streams(request(json!({"TableName": table}))).expect("streams");
         let stream = json!(streams.streams[0].stream_arn);
         let description =
-            self.database.describe_stream(request(json!({"StreamArn": stream}))).expect("a stream").stream_description;
+            database.describe_stream(request(json!({"StreamArn": stream}))).expect("a stream").stream_description;
         let mut records = Vec::new();
         for shard in description.shards {
             let first = json!({
                 "StreamArn": stream, "ShardId": shard.shard_id, "ShardIteratorType": "TRIM_HORIZON",
             });
-            let mut next = self.database.get_shard_iterator(request(first)).expect("an iterator").shard_iterator;
+            let mut next = database.get_shard_iterator(request(first)).expect("an iterator").shard_iterator;
             while let Some(iterator) = next {
-                let found = self.database.get_records(request(json!({"ShardIterator": iterator}))).expect("records");
+                let found = database.get_records(request(json!({"ShardIterator": iterator}))).expect("records");
                 next = found.next_shard_iterator.filter(|_| !found.records.is_empty());
                 let found = found.records.iter().map(|record| serde_json::to_value(record).expect("a record is JSON"));
                 records.extend(found);
@@ -97,14 +128,13 @@ impl DynamoDb {
 
     /// Puts a row into a table unconditionally.
     pub fn put(&self, table: &str, row: &Value) {
-        self.database.put_item(request(json!({"TableName": table, "Item": row}))).expect("a put");
+        self.call("PutItem", json!({"TableName": table, "Item": row}));
     }
 
     /// Puts a row into the table of tasks. Returns the write units consumed by the table and by its index.
     pub fn put_and_count(&self, row: &Value) -> [f64; 2] {
         let put = json!({"TableName": TASKS, "Item": row, "ReturnConsumedCapacity": "INDEXES"});
-        let put = self.database.put_item(request(put)).expect("a put");
-        let used = serde_json::to_value(put).expect("an answer is JSON")["ConsumedCapacity"].take();
+        let used = self.call("PutItem", put)["ConsumedCapacity"].take();
         ["/Table", "/GlobalSecondaryIndexes/by_cluster"]
             .map(|part| used.pointer(part).map_or(0.0, |part| part["CapacityUnits"].as_f64().expect("a number")))
     }
@@ -112,26 +142,44 @@ impl DynamoDb {
     /// Puts many rows at once, bypassing the table's stream.
     pub fn fill(&self, table: &str, rows: Vec<Value>) {
         let rows = rows.into_iter().map(request).collect();
-        self.database.import_items(table, rows, ImportOptions::default()).expect("rows");
+        self.database().import_items(table, rows, ImportOptions::default()).expect("rows");
     }
 
     pub fn clear(&self, table: &str) {
         let key = if table == TASKS { Resource::Task } else { Resource::ContainerInstance }.key();
         for row in self.rows(table) {
-            let row = json!({"TableName": table, "Key": {key: row[key]}});
-            self.database.delete_item(request(row)).expect("a row");
+            self.call("DeleteItem", json!({"TableName": table, "Key": {key: row[key]}}));
         }
     }
 
     pub fn delete_table(&self, table: &str) {
-        self.database.delete_table(request(json!({"TableName": table}))).expect("a table");
+        self.call("DeleteTable", json!({"TableName": table}));
     }
 }
 
 impl Drop for DynamoDb {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some((_, server)) = &self.embedded {
+            server.abort();
+        }
     }
+}
+
+/// One call by HTTP, without a signature. It blocks: the engine is another process.
+fn remote(url: &str, operation: &str, input: &Value) -> std::io::Result<Value> {
+    let (host, body) = (url.trim_start_matches("http://").trim_end_matches('/'), input.to_string());
+    let mut connection = TcpStream::connect(host)?;
+    write!(
+        connection,
+        "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         X-Amz-Target: DynamoDB_20120810.{operation}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    assert!(head.contains(" 200 "), "{operation}: {answer}");
+    Ok(serde_json::from_str(body)?)
 }
 
 fn table(name: &str, resource: Resource, stream: &Value) -> Value {

@@ -1,8 +1,8 @@
 """ops/policies: enough for the documented commands, and no more.
 
-moto's own enforcement of policies looks at no resource of most services, so each call of the program under test is
-evaluated here, with its action and its resource. moto does not show what CloudFormation calls on a
-deployer's behalf: for that, CloudFormation's own schemas list the actions of each resource's handlers."""
+MiniStack's own enforcement asks some services for other actions and resources than AWS, so each call of the program under
+test is evaluated here, in a proxy. What CloudFormation calls on a deployer's behalf is not seen there: for that,
+CloudFormation's own schemas list the actions of each resource's handlers."""
 
 import ast
 import json
@@ -11,27 +11,23 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
 import boto3
 import pytest
 from botocore import xform_name
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-from moto.core.authorization import ActionAuthenticatorMixin
-from moto.core.exceptions import AccessDeniedError
-from moto.events.models import events_backends
+from samcli.yamlhelper import yaml_parse
 
-from .aws import ACCOUNT, PROJECT, REGION
-from .iam import allows, as_list
-from .ops import ops
-from .test_deploy import make  # noqa: F401, a fixture
-from .test_redrive import ago
-from .test_redrive import event as task_event
-from .test_smoke import Lambda, deployed, task_stops  # noqa: F401, a fixture
+from deploy.iam import allows, as_list
+from deploy.ops import ops
 
-NAME = "ecs-state-recorder"
+from .conftest import PROJECT, STACK, TEMPLATE
+from .proxy import Proxy, ago, older_archive
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
 FILES = sorted((PROJECT / "ops/policies").glob("*.json"))
-KEY = "AKIATHEPROGRAMUNDERT"
+CALLER = f"arn:aws:iam::{ACCOUNT}:user/tester"
 # Services in signatures, and operations, that have another name in policies. Batches need the action of single calls.
 SERVICES = {"monitoring": "cloudwatch"}
 ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
@@ -51,6 +47,8 @@ def resources(service, action, given, path):
     if service == "cloudformation":
         name = given.get("StackName", "")
         return [name if name.startswith("arn:") else f"{prefix}stack/{name}/id" if name else "*"]
+    if action == "lambda:ListEventSourceMappings":
+        return ["*"]
     if service == "lambda":
         return [f"{prefix}function:{unquote(path.split('/')[3])}"]
     if service == "sqs":
@@ -74,51 +72,30 @@ def resources(service, action, given, path):
 
 
 @pytest.fixture
-def enforce(monkeypatch):
-    """Applies a policy to all calls with KEY. Yields the actions that were asked for."""
+def enforce(ministack, environment):
+    """Applies a policy to all calls of a program. Yields its environment, and the actions that it asks for."""
 
     @contextmanager
-    def enforced(document, front=None):
+    def enforced(document):
         asked, denied = set(), set()
 
-        def may(action, *resources):
+        def refuse(call):
+            service = SERVICES.get(call.service, call.service)
+            action = f"{service}:{call.operation.removesuffix('Batch')}"
+            action = ACTIONS.get(action, action)
             asked.add(action)
-            if action == "sts:GetCallerIdentity" or all(allows(document, KEY, action, each) for each in resources):
-                return True
-            denied.add(action)
-            return False
+            text = {name: value for name, value in call.given.items() if isinstance(value, str)}
+            asked_of = resources(service, action, text, call.path)
+            if action != "sts:GetCallerIdentity" and not all(allows(document, CALLER, action, each) for each in asked_of):
+                denied.add(action)
+                message = f"User: {CALLER} is not authorized to perform: {action}"
+                return 403, {"__type": "AccessDeniedException", "message": message}
+            return older_archive(call)
 
-        def authorize(handler, request_class, resource="*"):
-            authorization = handler.headers.get("Authorization", "")
-            if KEY not in authorization:
-                return
-            service = SERVICES.get(name := authorization.split("Credential=")[1].split("/")[3], name)
-            operation = handler._get_action().removesuffix("Batch")
-            action = ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
-            body = bytes(handler.raw_body or b"").decode(errors="replace")
-            given = {name: values[0] for name, values in (handler.querystring or {}).items()}
-            if body.startswith("{"):
-                given |= {name: value for name, value in json.loads(body).items() if isinstance(value, str)}
-            path = urlparse(handler.uri).path
-            if not may(action, *resources(service, action, given, path)):
-                raise AccessDeniedError(user_arn=f"arn:aws:iam::{ACCOUNT}:user/tester", action=action)
-
-        if front:
-            # These calls do not reach moto.
-            front.denies = lambda environ: KEY in environ["HTTP_AUTHORIZATION"] and not may(
-                "lambda:InvokeFunction", *resources("lambda", "lambda:InvokeFunction", {}, environ["PATH_INFO"])
-            )
-        with monkeypatch.context() as patched:
-            patched.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", authorize)
-            yield asked, denied
+        with Proxy(ministack.url, refuse) as proxy:
+            yield environment | {"AWS_ENDPOINT_URL": proxy.url, "AWS_MAX_ATTEMPTS": "2"}, asked, denied
 
     return enforced
-
-
-@pytest.fixture
-def stack(aws):
-    boto3.client("sns").create_topic(Name="on-call")
-    return aws.deploy(NAME, AlarmTopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -140,34 +117,36 @@ def test_there_is_a_policy_for_each_purpose():
         "deploy", "hub", "key", "operate", "read", "restore", "stacksets"]
 
 
-def operate(aws, stack):
-    """The documented commands of an operator."""
-    environment = aws.environment(AWS_ACCESS_KEY_ID=KEY, AWS_MAX_ATTEMPTS="2")
-    boto3.client("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=task_event(1))
-    ended = {"dry run": ops("redrive.py", NAME, "--dry-run", **environment)}
-    ended["redrive"] = ops("redrive.py", NAME, **environment)
-    ended["invoke-remote"] = ops("invoke.py", NAME, "events/fargate-task-running.json", **environment)
-    # An archive is new, and takes ten minutes.
-    [archive] = events_backends[ACCOUNT][REGION].archives.values()
-    archive.creation_time -= 24 * 60 * 60
-    ended["replay"] = ops("replay.py", NAME, "--from", ago(hours=2), "--to", ago(hours=1), **environment)
-    task_stops()
-    ended["smoke"] = ops("smoke.py", NAME, "--patience", "4", **environment)
-    return {name: (code, lines, errors) for name, (code, lines, errors) in ended.items() if code}
-
-
-# moto has no reconciler to run. A replay is only cancelled by Ctrl-C, and a queue only looked up in another account.
-# The log's queries are the dashboard's. A notifier's mapping is looked up in the emulator.
-BESIDE = {
-    "events:CancelReplay", "sqs:GetQueueUrl", "logs:StartQuery", "logs:GetQueryResults",
-    "lambda:ListEventSourceMappings",
+COMMANDS_OF_AN_OPERATOR = {
+    "dry run": ["redrive.py", STACK, "--dry-run"],
+    "redrive": ["redrive.py", STACK],
+    "invoke-remote": ["invoke.py", STACK, "events/fargate-task-running.json"],
+    "smoke": ["smoke.py", STACK, "--patience", "4"],
+    "replay": ["replay.py", STACK, "--from", ago(hours=2), "--to", ago(hours=1)],
+    "reconcile": ["reconcile.py", STACK, "fleet"],
 }
 
 
-def test_an_operator_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack, deployed, enforce):
-    deployed.name = NAME
-    with enforce(policy("operate"), deployed) as (asked, denied):
-        assert operate(aws, stack) == {}
+def operate(environment, deployed, *only):
+    """The documented commands of an operator, or some of them. Returns those that failed."""
+    event = json.loads((PROJECT / "events/fargate-task-running.json").read_text())
+    event |= {"time": ago()}
+    boto3.client("sqs").send_message(QueueUrl=deployed["DeadLetterQueueUrl"], MessageBody=json.dumps(event))
+    # MiniStack evaluates no metric filters.
+    boto3.client("cloudwatch").put_metric_data(Namespace=f"ecs-state-recorder/{STACK}", MetricData=[
+        {"MetricName": "Invocations", "Value": 1, "Dimensions": [{"Name": "outcome", "Value": "duplicate"}]}])
+    ended = {name: ops(*COMMANDS_OF_AN_OPERATOR[name], **environment) for name in only or COMMANDS_OF_AN_OPERATOR}
+    return {name: (code, lines, errors) for name, (code, lines, errors) in ended.items() if code}
+
+
+# A replay is only cancelled by Ctrl-C, and a queue only looked up in another account. The log's queries are the
+# dashboard's.
+BESIDE = {"events:CancelReplay", "sqs:GetQueueUrl", "logs:StartQuery", "logs:GetQueryResults"}
+
+
+def test_an_operator_can_redrive_invoke_check_and_reconcile_and_can_do_no_more(deployed, enforce):
+    with enforce(policy("operate")) as (environment, asked, denied):
+        assert operate(environment, deployed) == {}
     assert denied == set()
     # Nothing is allowed that no command asks for.
     printed = {action for action, _, source in printed_commands() if source in OPERATES | {"docs/deploy.md"}}
@@ -175,30 +154,32 @@ def test_an_operator_can_redrive_invoke_and_check_and_can_do_no_more(aws, stack,
     assert asked <= actions(policy("operate")) <= asked | printed | BESIDE
 
 
-@pytest.mark.parametrize("action", ["lambda:InvokeFunction", "sqs:DeleteMessage", "dynamodb:GetItem", "events:StartReplay"])
-def test_without_one_of_its_actions_a_command_fails(aws, stack, deployed, enforce, action):
-    deployed.name = NAME
+@pytest.mark.parametrize("action, command", [
+    ("lambda:InvokeFunction", "invoke-remote"), ("sqs:DeleteMessage", "redrive"), ("dynamodb:GetItem", "invoke-remote"),
+    ("events:StartReplay", "replay"),
+])
+def test_without_one_of_its_actions_a_command_fails(deployed, enforce, action, command):
     document = policy("operate")
     for statement in document["Statement"]:
         statement["Action"] = [each for each in as_list(statement["Action"]) if each != action]
-    with enforce(document, deployed) as (asked, denied):
-        assert operate(aws, stack) != {}
+    with enforce(document) as (environment, asked, denied):
+        assert list(operate(environment, deployed, command)) == [command]
     assert denied == {action}
+    boto3.client("sqs").purge_queue(QueueUrl=deployed["DeadLetterQueueUrl"])
 
 
-def test_no_resources_but_the_stacks_own_are_reached(aws, enforce):
+def test_no_resources_but_the_stacks_own_are_reached(enforce):
     """Another stack's name is another set of resources."""
-    aws.deploy("other")
-    with enforce(policy("operate")) as (asked, denied):
-        code, lines, [error] = ops("redrive.py", "other", **aws.environment(AWS_ACCESS_KEY_ID=KEY))
+    with enforce(policy("operate")) as (environment, asked, denied):
+        code, lines, [error] = ops("redrive.py", "other", **environment)
     assert code == 1 and "not authorized to perform: cloudformation:DescribeStacks" in error
 
 
-def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(aws, stack, enforce):
-    client = lambda service: boto3.client(service, aws_access_key_id=KEY, aws_secret_access_key="testing")
-    tasks, log = stack.outputs["TaskTableName"], stack.outputs["RecorderLogGroupName"]
-    with enforce(policy("read")) as (asked, denied):
-        client("cloudformation").describe_stacks(StackName=NAME)
+def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(deployed, enforce):
+    tasks, log = deployed["TaskTableName"], deployed["RecorderLogGroupName"]
+    with enforce(policy("read")) as (environment, asked, denied):
+        client = lambda service: boto3.client(service, endpoint_url=environment["AWS_ENDPOINT_URL"])
+        client("cloudformation").describe_stacks(StackName=STACK)
         client("dynamodb").scan(TableName=tasks)
         client("dynamodb").get_item(TableName=tasks, Key={"taskArn": {"S": "arn"}})
         client("logs").filter_log_events(logGroupName=log)
@@ -207,8 +188,8 @@ def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(aws, stack, e
         for change in (
             lambda: client("dynamodb").put_item(TableName=tasks, Item={"taskArn": {"S": "arn"}}),
             lambda: client("dynamodb").delete_item(TableName=tasks, Key={"taskArn": {"S": "arn"}}),
-            lambda: client("lambda").invoke(FunctionName=stack.outputs["RecorderName"]),
-            lambda: client("sqs").receive_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"]),
+            lambda: client("lambda").invoke(FunctionName=deployed["RecorderName"]),
+            lambda: client("sqs").receive_message(QueueUrl=deployed["DeadLetterQueueUrl"]),
         ):
             with pytest.raises(client("dynamodb").exceptions.ClientError, match="not authorized"):
                 change()
@@ -254,17 +235,19 @@ STATES = {
 }
 
 
-def of_handlers(stack):
+def of_handlers():
     found = set()
-    for kind in set(stack.types.values()):
+    kinds = {resource["Type"] for resource in yaml_parse(TEMPLATE)["Resources"].values()}
+    # What SAM makes of the first.
+    for kind in kinds - {"AWS::Serverless::Function"} | {"AWS::Lambda::Function", "AWS::Lambda::EventInvokeConfig"}:
         schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
         for name, handler in schema["handlers"].items():
             found |= set(handler.get("permissions", [])) if name != "list" else set()
     return {action for action in found if action.split(":")[0] not in UNUSED_SERVICES} - UNUSED
 
 
-def test_a_deployer_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more(aws):
-    granted, needed = actions(policy("deploy")), of_handlers(aws.deploy(NAME, Notify="true"))
+def test_a_deployer_may_do_what_cloudformations_handlers_of_the_templates_resources_do_and_no_more():
+    granted, needed = actions(policy("deploy")), of_handlers()
     assert needed - granted == set()
     commands = {action for action in granted if action.startswith("cloudformation:")}
     assert granted - needed - SAMS - QUOTAS - commands == set()
@@ -274,11 +257,12 @@ def test_a_deployer_may_do_what_cloudformations_handlers_of_the_templates_resour
         "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com"]}}
 
 
-def test_make_deploy_and_make_delete_work_with_the_policy(aws, make, enforce):  # noqa: F811
-    with enforce(policy("deploy")) as (asked, denied):
+def test_make_deploy_and_make_delete_work_with_the_policy(account, make, enforce):
+    # An account of its own, since the policy is for this name of a stack only.
+    with enforce(policy("deploy")) as (environment, asked, denied):
         for target in ("deploy", "delete"):
-            code, output, errors = make(target, f"STACK={NAME}", AWS_ACCESS_KEY_ID=KEY)
-            assert code == 0 and denied == set(), (denied, output, errors)
+            code, output, errors = make(target, **environment)
+            assert (code, denied) == (0, set()), output + errors
     cloudformation = {action for action in actions(policy("deploy")) if action.startswith("cloudformation:")}
     assert {action for action in asked if action.startswith("cloudformation:")} <= cloudformation
     assert cloudformation - asked <= STATES | SAMS, cloudformation - asked
@@ -344,7 +328,7 @@ def test_every_command_that_a_tool_or_a_page_prints_is_allowed_by_a_policy():
             continue
         names = ["operate"] if source in OPERATES else [path.stem for path in FILES]
         on = [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in tables]
-        if not any(action in actions(policy(name)) and all(allows(policy(name), KEY, action, each) for each in on)
+        if not any(action in actions(policy(name)) and all(allows(policy(name), CALLER, action, each) for each in on)
                    for name in names):
             refused.append(f"{source}: {action} {' '.join(tables)}")
     assert refused == []
@@ -353,12 +337,12 @@ def test_every_command_that_a_tool_or_a_page_prints_is_allowed_by_a_policy():
 def test_a_restored_table_needs_no_other_policies():
     restored = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/ECSTaskState-restored"
     for name in ("deploy", "operate", "read"):
-        assert allows(policy(name), KEY, "dynamodb:DescribeTable", restored)
+        assert allows(policy(name), CALLER, "dynamodb:DescribeTable", restored)
 
 
 def test_with_a_key_whoever_deploys_may_let_the_services_use_it():
     document = policy("key")
     key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
     for action in ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyPolicy"):
-        assert allows(document, KEY, action, key, **{"kms:GrantIsForAWSResource": "true"})
-    assert not allows(document, KEY, "kms:CreateGrant", key)
+        assert allows(document, CALLER, action, key, **{"kms:GrantIsForAWSResource": "true"})
+    assert not allows(document, CALLER, "kms:CreateGrant", key)

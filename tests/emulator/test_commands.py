@@ -2,32 +2,37 @@
 
 import json
 
-from .aws import PROJECT
-from .ops import TASKS, ops, rows
+import boto3
+
+from deploy.ops import ops
+
+from .conftest import PROJECT, STACK
+from .test_chain import TASKS, row
 
 
-def test_invoke_remote_shows_the_answer_and_the_row(stack, environment):
-    code, lines, errors = ops("invoke.py", "recorder", "events/fargate-task-running.json", **environment)
+def test_invoke_remote_shows_the_answer_and_the_row(deployed, environment):
     sample = json.loads((PROJECT / "events/fargate-task-running.json").read_text())
+    # Other tests have sent it, too.
+    boto3.client("dynamodb").delete_item(TableName=TASKS, Key={"taskArn": {"S": sample["detail"]["taskArn"]}})
+    code, lines, errors = ops("invoke.py", STACK, "events/fargate-task-running.json", **environment)
     answer = {"outcome": "stored", "table": TASKS, "arn": sample["detail"]["taskArn"], "version": 3}
     end = lines.index("}") + 1
     assert (code, errors, json.loads("".join(lines[:end]))) == (0, [], answer)
     # One line for each attribute, without DynamoDB's types.
     shown = dict(line.split(": ", 1) for line in lines[end:])
-    assert shown.keys() == rows()[sample["detail"]["taskArn"]].keys()
+    assert shown.keys() == row(sample["detail"]["taskArn"]).keys()
     assert (shown["lastStatus"], shown["version"]) == ("RUNNING", "3")
     assert [container["name"] for container in json.loads(shown["containers"])] == [
         container["name"] for container in sample["detail"]["containers"]]
 
-    code, lines, errors = ops("invoke.py", "recorder", "events/refused/wrong-source.json", **environment)
+    code, lines, errors = ops("invoke.py", STACK, "events/refused/wrong-source.json", **environment)
     assert (code, errors, json.loads("".join(lines))["errorType"]) == (1, [], "UnsupportedSource")
-    assert ops("invoke.py", "recorder", "events/none.json", **environment) == (
+    assert ops("invoke.py", STACK, "events/none.json", **environment) == (
         1, [], ["error: EVENT must be a file such as events/fargate-task-running.json, found 'events/none.json'"],
     )
 
 
-def test_whatever_is_missing_is_reported_in_one_line(aws):
-    environment = aws.environment()
+def test_whatever_is_missing_is_reported_in_one_line(environment):
     for program in (
         ["redrive.py", "other"], ["invoke.py", "other", "events/fargate-task-running.json"], ["stack.py", "delete", "other"],
         ["reconcile.py", "other", "fleet"], ["smoke.py", "other"],
@@ -41,7 +46,7 @@ def test_whatever_is_missing_is_reported_in_one_line(aws):
         1, [], ["error: no AWS credentials were found: sign in (aws login, aws sso login), or export AWS_PROFILE"],
     )
     without = {name: value for name, value in environment.items() if "REGION" not in name}
-    assert ops("redrive.py", "recorder", **without) == (
+    assert ops("redrive.py", STACK, **without) == (
         1, [], ["error: no AWS region is set: export AWS_DEFAULT_REGION, or AWS_PROFILE with a region"],
     )
     unreachable = {**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}

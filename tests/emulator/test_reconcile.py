@@ -1,17 +1,19 @@
-"""make reconcile, with a Lambda whose answers the test decides."""
+"""make reconcile, with a proxy in front of Lambda whose answers the test decides. test_stack.py runs the reconciler."""
 
-import json
 import signal
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import boto3
 import pytest
 
-from .aws import PROJECT
-from .ops import command, ops
+import deployment
+from deploy.ops import command, ops
+
+from .conftest import PROJECT, STACK, TEMPLATE
+from .proxy import Proxy
 
 ANSWER = {
     "scope": "fleet", "clusters": 50, "listed": 11000, "stored": 11000, "unchanged": 0, "stale": 0, "marked": 0,
@@ -37,68 +39,49 @@ SECONDS = 60
 
 
 class Lambda:
-    """Lambda's Invoke API. It gives the same answer to every request, once it is released."""
+    """The same answer to every Invoke, once it is released."""
 
     def __init__(self):
-        self.status, self.headers, self.body = 200, {}, ANSWER
+        self.answered = 200, ANSWER
         self.requests, self.asked, self.released = [], threading.Event(), threading.Event()
         self.released.set()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def fail(self, body, status=200, **headers):
-        self.status, self.headers, self.body = status, headers or {"x-amz-function-error": "Unhandled"}, body
+        self.answered = status, body, headers or {"x-amz-function-error": "Unhandled"}
 
-    def handler(fake):
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                fake.requests.append((self.path, self.headers.get("x-amz-invocation-type"), sent))
-                fake.asked.set()
-                fake.released.wait(SECONDS)
-                body = json.dumps(fake.body).encode()
-                self.send_response(fake.status)
-                for name, value in {"content-length": len(body), **fake.headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        return Handler
+    def answer(self, call):
+        if call.operation != "Invoke":
+            return None
+        self.requests.append((unquote(call.path), call.headers.get("x-amz-invocation-type"), call.given))
+        self.asked.set()
+        self.released.wait(SECONDS)
+        return self.answered
 
 
 @pytest.fixture
-def fake():
+def fake(ministack, deployed, environment):
     fake = Lambda()
-    yield fake
-    fake.released.set()
-    fake.server.shutdown()
-
-
-@pytest.fixture
-def environment(aws, stack, fake):
-    return aws.environment(AWS_ENDPOINT_URL_LAMBDA=fake.url)
+    with Proxy(ministack.url, fake.answer) as proxy:
+        environment |= {"AWS_ENDPOINT_URL_LAMBDA": proxy.url}
+        yield fake
+        fake.released.set()
 
 
 def reconcile(environment, scope="fleet"):
-    return ops("reconcile.py", "recorder", scope, **environment)
+    return ops("reconcile.py", STACK, scope, **environment)
 
 
 @pytest.mark.parametrize("scope", ["fleet", "table"])
-def test_the_deployed_reconciler_is_run_once_and_its_answer_is_shown_in_columns(stack, fake, environment, scope):
-    fake.body = ANSWER | {"scope": scope}
+def test_the_deployed_reconciler_is_run_once_and_its_answer_is_shown_in_columns(deployed, fake, environment, scope):
+    fake.answered = 200, ANSWER | {"scope": scope}
     assert reconcile(environment, scope) == (0, [f"scope      {scope}", *SHOWN[1:]], [])
-    path = f"/2015-03-31/functions/{stack.names['Reconciler']}/invocations"
+    path = f"/2015-03-31/functions/{deployed['ReconcilerName']}/invocations"
     [(called, kind, sent)] = fake.requests
     assert (called, kind, sent) == (path, None, {"scope": scope})
 
 
 def test_a_run_that_stopped_early_is_a_success_and_says_so(fake, environment):
-    fake.body = ANSWER | {"complete": False}
+    fake.answered = 200, ANSWER | {"complete": False}
     assert reconcile(environment) == (0, [*SHOWN[:-1], "complete   false",
         "The run stopped before Lambda's deadline: the next run, by schedule or by hand, covers the rest."], [])
 
@@ -111,9 +94,9 @@ def test_a_run_that_stopped_early_is_a_success_and_says_so(fake, environment):
      "Unhandled: 2026-11-22T00:00:00Z 1b2c Task timed out after 900.00 seconds"),
     ({"errorType": "Runtime.ExitError"}, "Runtime.ExitError: no message"),
 ])
-def test_a_failed_run_exits_with_its_error_and_names_the_log(stack, fake, environment, body, message):
+def test_a_failed_run_exits_with_its_error_and_names_the_log(deployed, fake, environment, body, message):
     fake.fail(body)
-    log = f"See the log group {stack.names['ReconcilerLogs']}"
+    log = f"See the log group {deployed['ReconcilerLogGroupName']}"
     assert reconcile(environment) == (1, [], [f"error: {message}", log])
 
 
@@ -126,7 +109,7 @@ def test_a_request_that_fails_is_not_repeated_since_that_would_be_a_second_run(f
 
 def test_a_long_run_says_that_it_is_still_running(fake, environment):
     fake.released.clear()
-    every_50_ms = "import reconcile; reconcile.PROGRESS_SECONDS = 0.05; reconcile.main('recorder', 'fleet')"
+    every_50_ms = "import reconcile; reconcile.PROGRESS_SECONDS = 0.05; reconcile.main('ecs-state-recorder', 'fleet')"
     running = subprocess.Popen(
         [sys.executable, "-B", "-c", every_50_ms], env=environment | {"PYTHONPATH": str(PROJECT / "ops")},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -138,27 +121,28 @@ def test_a_long_run_says_that_it_is_still_running(fake, environment):
     assert {line.rstrip() for line in said + rest.splitlines()} == {"fleet run: still running … 0 s"}
 
 
-def test_a_long_run_is_reported_every_30_seconds_and_waited_for_until_lambda_gives_up(stack):
+def test_a_long_run_is_reported_every_30_seconds_and_waited_for_until_lambda_gives_up(deployed):
     sys.path.insert(0, str(PROJECT / "ops"))
     try:
         import reconcile
     finally:
         sys.path.pop(0)
-    timeout = stack.properties["Reconciler"]["Timeout"]
+    function = boto3.client("lambda").get_function_configuration(FunctionName=deployed["ReconcilerName"])
+    timeout = function["Timeout"]
     assert reconcile.PROGRESS_SECONDS == 30
     assert timeout < reconcile.WAIT.read_timeout < timeout + 60
 
 
-def test_ctrl_c_ends_the_command_and_says_that_the_run_continues(stack, fake, environment):
+def test_ctrl_c_ends_the_command_and_says_that_the_run_continues(deployed, fake, environment):
     fake.released.clear()
     running = subprocess.Popen(
-        command("reconcile.py", "recorder", "fleet"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command("reconcile.py", STACK, "fleet"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )
     assert fake.asked.wait(SECONDS)
     running.send_signal(signal.SIGINT)
     output, errors = running.communicate(timeout=SECONDS)
-    log = stack.names["ReconcilerLogs"]
+    log = deployed["ReconcilerLogGroupName"]
     said = f"interrupted: the run continues in Lambda, and its result will be in the log group {log}\n"
     assert (running.returncode, output, errors) == (1, "", said)
     assert len(fake.requests) == 1
@@ -166,7 +150,7 @@ def test_ctrl_c_ends_the_command_and_says_that_the_run_continues(stack, fake, en
 
 @pytest.mark.parametrize("scope", ["", "fleets", "Fleet"])
 def test_make_refuses_any_other_scope_before_it_calls_anything(fake, environment, scope):
-    make = ["make", "--no-print-directory", "reconcile", "STACK=recorder", f"SCOPE={scope}"]
+    make = ["make", "--no-print-directory", "reconcile", f"SCOPE={scope}"]
     ended = subprocess.run(make, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[0] == (
@@ -176,18 +160,14 @@ def test_make_refuses_any_other_scope_before_it_calls_anything(fake, environment
 
 
 def test_make_runs_the_reconciler_of_the_stack(fake, environment):
-    make = ["make", "--no-print-directory", "reconcile", "STACK=recorder", "SCOPE=fleet"]
+    make = ["make", "--no-print-directory", "reconcile", "SCOPE=fleet"]
     ended = subprocess.run(make, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert (ended.returncode, ended.stdout.splitlines(), ended.stderr) == (0, SHOWN, "")
 
 
-def test_a_stack_of_an_earlier_version_is_reported_as_such(aws):
-    template = {
-        "Description": "ecs-state-recorder: all of it",
-        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": {"RecorderName": {"Value": "recorder"}},
-    }
-    boto3.client("cloudformation").create_stack(StackName="recorder", TemplateBody=json.dumps(template))
-    assert reconcile(aws.environment()) == (1, [], [
-        "error: the stack recorder is of an earlier version, without a reconciler: run `make deploy`",
+def test_a_stack_of_an_earlier_version_is_reported_as_such(account):
+    lacks = deployment.LACKS | {"Outputs.ReconcilerName": None}
+    deployment.create(STACK, deployment.template(TEMPLATE, lacks))
+    assert reconcile(account) == (1, [], [
+        f"error: the stack {STACK} is of an earlier version, without a reconciler: run `make deploy`",
     ])
