@@ -14,7 +14,9 @@ import pytest
 import deployment
 from deploy.ops import command, ops
 
-from .conftest import PROJECT, STACK, TEMPLATE
+from .conftest import PROJECT, STACK, TEMPLATE, until
+from .proxy import Proxy
+from .test_replay import Archive
 from .test_stack import names
 
 sys.path.insert(0, str(PROJECT / "ops"))
@@ -250,7 +252,21 @@ def test_ctrl_c_while_it_waits_removes_the_row(stack, environment):
     assert rows(stack) == []
 
 
-# What MiniStack's services don't do: an archive that is disabled, a replay that takes time, a log group that stays away.
+def test_ctrl_c_during_the_replay_cancels_it_and_removes_the_row(ministack, stack, environment):
+    archive = Archive()
+    archive.states = ["RUNNING"]
+    with Proxy(ministack.url, archive.answer) as proxy:
+        program = subprocess.Popen(
+            command("smoke.py", stack["Name"], "--patience", "0"), cwd=PROJECT, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, env=environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": proxy.url})
+        until(lambda: archive.started, "the replay")
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1 and errors == "interrupted: the fictional task's row is removed\n"
+    assert archive.cancelled == [each["ReplayName"] for each in archive.started] and rows(stack) == []
+
+
+# What MiniStack's services don't do: an archive that is disabled, a log group that stays away.
 
 
 @pytest.fixture
@@ -272,12 +288,3 @@ def test_a_log_group_that_is_missing_is_reported(program):
     program.client().describe_log_groups.return_value = {"logGroups": []}
     with pytest.raises(smoke_program.Broken, match=f"there is no log group {STACK}-RecorderLogs"):
         program.log()
-
-
-def test_ctrl_c_during_the_replay_cancels_it(program):
-    program.archived = True
-    program.client().describe_replay.side_effect = KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt):
-        program.replay()
-    name = program.client().start_replay.call_args.kwargs["ReplayName"]
-    program.client().cancel_replay.assert_called_once_with(ReplayName=name)
