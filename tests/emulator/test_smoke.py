@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from unittest.mock import Mock
-from uuid import uuid4
 
 import boto3
 import pytest
@@ -14,10 +13,9 @@ import pytest
 import deployment
 from deploy.ops import command, ops
 
-from .conftest import PROJECT, STACK, TEMPLATE, until
+from .conftest import PROJECT, STACK, TEMPLATE, names, until
 from .proxy import Proxy
 from .test_replay import Archive
-from .test_stack import names
 
 sys.path.insert(0, str(PROJECT / "ops"))
 import smoke as smoke_program  # noqa: E402
@@ -35,13 +33,9 @@ LACKING = ["metric"]
 
 
 @pytest.fixture
-def stack():
-    """A stack of the test's own: its name and its outputs."""
-    name = f"smoke-{uuid4().hex[:8]}"
+def stack(deploy):
     boto3.client("sns").create_topic(Name="on-call")
-    status, outputs = deployment.create(name, deployment.template(TEMPLATE), AlarmTopicArn=TOPIC, **names(name))
-    assert status == "CREATE_COMPLETE"
-    return {"Name": name, **outputs}
+    return deploy(AlarmTopicArn=TOPIC)
 
 
 def update(stack, lacks=deployment.LACKS, **parameters):
@@ -206,7 +200,7 @@ def earlier_version(stack):
     (no_queue_policy, ["queues"], "the dead-letter queue's policy does not let EventBridge send"),
     (no_destination, ["queues"], "do not go to the failure queue"),
     (another_accounts_topic, ["alarm topic"], "of another account, 999900001111, can't be read"),
-    (no_archive, ["archive"], "there is no archive smoke-"),
+    (no_archive, ["archive"], "there is no archive own-"),
     (old_version, ["version"], "found 'Compares the tables with the ECS API; version 0.0.9': run `make deploy`"),
     (rolled_back, ["stack"], " is UPDATE_ROLLBACK_COMPLETE: "),
     (earlier_version, ["version"], "the stack has no output ReconcilerName, so an earlier version deployed it"),
