@@ -188,8 +188,8 @@ smoke: signed-in ## Check the deployed stack link by link (REPLAY=0 skips the re
 	@$(OPS)/smoke.py '$(STACK)' $(if $(filter 0,$(REPLAY)),--no-replay) \
 		$(if $(PACKAGE),--package '$(PACKAGE)')
 
-reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table)
-	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
+reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table; SCAN=1 reads the whole table)
+	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)' $(if $(SCAN),--scan)
 
 redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them)
 	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) \

@@ -34,7 +34,7 @@ NEVER_CREATED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 # The default of EventBridge's quota "Event pattern size", which can be raised, and its code in Service Quotas.
 PATTERN_CHARACTERS, PATTERN_QUOTA = 2_048, "L-664C5505"
 # IAM's limit for a role's inline policies, which can't be raised; and what the reconciler's has at most, beside clusters.
-POLICY_CHARACTERS, POLICY_REST = 10_240, 2_300
+POLICY_CHARACTERS, POLICY_REST = 10_240, 2_600
 # What Lambda keeps for functions without a reservation.
 UNRESERVED = 100
 
