@@ -1,8 +1,9 @@
 //! The rows of both tables, as typed values.
 //!
-//! A [`Listing`](listing::Listing) is read in two steps: first the keys of matching rows, then the rows, in batches.
-//! The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching keys. So
-//! memory is bounded by a few pages and batches, or for a scan by the number of matches, whatever the table's size.
+//! A [`Listing`](listing::Listing) is one stream in two steps: first the keys of matching rows, then the rows, in
+//! batches. The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching
+//! keys. Both steps read ahead of what is printed, within bounds. So memory is bounded by a few pages and batches, or
+//! for a scan by the number of matches, whatever the table's size.
 
 mod entry;
 pub(crate) mod filter;
@@ -13,6 +14,8 @@ pub(crate) mod scan;
 pub(crate) mod search;
 mod tasks;
 
+use std::panic::resume_unwind;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
@@ -22,7 +25,7 @@ use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 use serde::de::DeserializeOwned;
 
-/// How many requests are in flight at once.
+/// How many scans, or first pages of clusters, are read at once.
 const CONCURRENCY: usize = 4;
 
 /// The two tables, by their names.
@@ -47,6 +50,12 @@ pub(crate) enum TaskSet {
 pub(crate) enum Access {
     Index,
     Scan,
+}
+
+/// Starts a read on another thread, so that it goes on while this one prints.
+fn spawn<R: Send + 'static>(read: impl Future<Output = R> + Send + 'static) -> impl Future<Output = R> {
+    let read = tokio::spawn(read);
+    async { read.await.unwrap_or_else(|error| resume_unwind(error.into_panic())) }
 }
 
 impl Tables {
