@@ -121,6 +121,11 @@ impl From<ReadError> for Failure {
     }
 }
 
+/// Names a field that could not be read, of a row that is shown without it.
+pub(crate) fn note_field(error: &ModelError) {
+    note(&format!("warning: a field is left out: {}", clean(&error.to_string())));
+}
+
 /// The rows of a listing that could not be read.
 #[derive(Default)]
 pub(crate) struct Unreadable(usize);

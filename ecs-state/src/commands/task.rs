@@ -14,7 +14,7 @@ use crate::arguments::TaskArguments;
 use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
-use crate::failure::{Failure, Unreadable};
+use crate::failure::{Failure, Unreadable, note_field};
 use crate::tables::Tables;
 use crate::tables::search::{is_full_task_id, possible_task_arns};
 use crate::terminal::{BOLD, RED, YELLOW, clean, width};
@@ -45,6 +45,7 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
             return unreadable.outcome(0, String::new);
         }
     };
+    row.left_out.iter().for_each(note_field);
     if !output.show_environment {
         json::hide(&mut row.state);
     }
