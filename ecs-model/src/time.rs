@@ -7,7 +7,6 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
 
 /// Writes a time with milliseconds, always, so that times sort as text: `#[serde(default, with = "ecs_model::time")]`.
-#[expect(clippy::ref_option, reason = "serde's signature")]
 pub fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)).serialize(serializer)
 }

@@ -25,6 +25,7 @@ pub struct ReadError {
 
 impl ReadError {
     /// The response to a request, if it comes from DynamoDB: an empty one would pass for "nothing found".
+    #[expect(clippy::result_large_err, reason = "a request takes far longer than moving its error")]
     pub fn check<R: RequestId, E: StdError + ProvideErrorMetadata + 'static>(
         action: &'static str,
         table: &str,
