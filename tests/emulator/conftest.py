@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -107,6 +108,24 @@ def account(environment):
     environment |= {"AWS_ACCESS_KEY_ID": str(next(ACCOUNTS))}
     with used(environment):
         yield environment
+
+
+def names(stack):
+    """Parameters for tables that no other stack has."""
+    return {"TaskTableName": f"{stack}Tasks", "ContainerInstanceTableName": f"{stack}Instances"}
+
+
+@pytest.fixture
+def deploy(environment):
+    """Deploys a stack of the test's own with parameters. Returns its name and its outputs."""
+
+    def deploy(**parameters):
+        name = f"own-{uuid4().hex[:8]}"
+        status, outputs = deployment.create(name, deployment.template(TEMPLATE), **names(name) | parameters)
+        assert status == "CREATE_COMPLETE"
+        return {"Name": name, **outputs}
+
+    return deploy
 
 
 @pytest.fixture

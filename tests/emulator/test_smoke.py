@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from unittest.mock import Mock
-from uuid import uuid4
 
 import boto3
 import pytest
@@ -14,8 +13,9 @@ import pytest
 import deployment
 from deploy.ops import command, ops
 
-from .conftest import PROJECT, STACK, TEMPLATE
-from .test_stack import names
+from .conftest import PROJECT, STACK, TEMPLATE, names, until
+from .proxy import Proxy
+from .test_replay import Archive
 
 sys.path.insert(0, str(PROJECT / "ops"))
 import smoke as smoke_program  # noqa: E402
@@ -33,13 +33,9 @@ LACKING = ["metric"]
 
 
 @pytest.fixture
-def stack():
-    """A stack of the test's own: its name and its outputs."""
-    name = f"smoke-{uuid4().hex[:8]}"
+def stack(deploy):
     boto3.client("sns").create_topic(Name="on-call")
-    status, outputs = deployment.create(name, deployment.template(TEMPLATE), AlarmTopicArn=TOPIC, **names(name))
-    assert status == "CREATE_COMPLETE"
-    return {"Name": name, **outputs}
+    return deploy(AlarmTopicArn=TOPIC)
 
 
 def update(stack, lacks=deployment.LACKS, **parameters):
@@ -206,7 +202,7 @@ def earlier_version(stack):
     (no_queue_policy, ["queues"], "the dead-letter queue's policy does not let EventBridge send"),
     (no_destination, ["queues"], "do not go to the failure queue"),
     (another_accounts_topic, ["alarm topic"], "of another account, 999900001111, can't be read"),
-    (no_archive, ["archive"], "there is no archive smoke-"),
+    (no_archive, ["archive"], "there is no archive own-"),
     (old_version, ["version"], "found 'Compares the tables with the ECS API; version 0.0.9': run `make deploy`"),
     (rolled_back, ["stack"], " is UPDATE_ROLLBACK_COMPLETE: "),
     (earlier_version, ["version"], "the stack has no output ReconcilerName, so an earlier version deployed it"),
@@ -252,7 +248,21 @@ def test_ctrl_c_while_it_waits_removes_the_row(stack, environment):
     assert rows(stack) == []
 
 
-# What MiniStack's services don't do: an archive that is disabled, a replay that takes time, a log group that stays away.
+def test_ctrl_c_during_the_replay_cancels_it_and_removes_the_row(ministack, stack, environment):
+    archive = Archive()
+    archive.states = ["RUNNING"]
+    with Proxy(ministack.url, archive.answer) as proxy:
+        program = subprocess.Popen(
+            command("smoke.py", stack["Name"], "--patience", "0"), cwd=PROJECT, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, env=environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": proxy.url})
+        until(lambda: archive.started, "the replay")
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1 and errors == "interrupted: the fictional task's row is removed\n"
+    assert archive.cancelled == [each["ReplayName"] for each in archive.started] and rows(stack) == []
+
+
+# What MiniStack's services don't do: an archive that is disabled, a log group that stays away.
 
 
 @pytest.fixture
@@ -274,12 +284,3 @@ def test_a_log_group_that_is_missing_is_reported(program):
     program.client().describe_log_groups.return_value = {"logGroups": []}
     with pytest.raises(smoke_program.Broken, match=f"there is no log group {STACK}-RecorderLogs"):
         program.log()
-
-
-def test_ctrl_c_during_the_replay_cancels_it(program):
-    program.archived = True
-    program.client().describe_replay.side_effect = KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt):
-        program.replay()
-    name = program.client().start_replay.call_args.kwargs["ReplayName"]
-    program.client().cancel_replay.assert_called_once_with(ReplayName=name)

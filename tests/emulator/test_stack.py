@@ -10,15 +10,10 @@ import pytest
 import deployment
 from deploy.ops import ops
 
-from .conftest import PROJECT, TEMPLATE, until
+from .conftest import PROJECT, TEMPLATE, names, until
 
 # The last commit with the template of 0.1.0.
 V0_1_0 = "dfe2637"
-NAMES = {"TaskTableName": "{}Tasks", "ContainerInstanceTableName": "{}Instances"}
-
-
-def names(stack):
-    return {parameter: name.format(stack) for parameter, name in NAMES.items()}
 
 
 def tables(stack):
