@@ -15,6 +15,7 @@ LAMBDA = {
     ("POST", "invocations"): "Invoke", ("GET", "policy"): "GetPolicy",
     ("GET", "configuration"): "GetFunctionConfiguration",
     ("GET", "event-invoke-config"): "GetFunctionEventInvokeConfig",
+    ("GET", "event-source-mappings"): "ListEventSourceMappings",
 }
 
 
