@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
 
@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// List container instances
     Instances(InstancesArguments),
-    /// Watch the tasks that have not stopped, with changes highlighted
+    /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
     /// Print a shell's completion script
     #[command(after_help = "\
@@ -305,8 +305,19 @@ pub(crate) struct InstancesArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Watched {
+    /// The tasks that have not stopped
+    Tasks,
+    /// Services, with the stops of the last hour
+    Services,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
+    /// What to watch
+    #[arg(default_value = "tasks")]
+    pub(crate) what: Watched,
     /// The pause between refreshes
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
     pub(crate) interval: Duration,

@@ -129,6 +129,10 @@ impl Unreadable {
         self.0 += 1;
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0
+    }
+
     /// The outcome of a listing: an incomplete one is a failure.
     pub(crate) fn outcome(&self, found: usize, nothing: impl FnOnce() -> String) -> Result<(), Failure> {
         match (self.0, found) {

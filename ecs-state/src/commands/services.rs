@@ -1,7 +1,7 @@
 //! `ecs-state services`
 
 use anstyle::Style;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ecs_model::arn::last_part;
 use ecs_model::diagnosis::{Cause, Code};
 use ecs_state_recorder::attributes::timestamp;
@@ -18,7 +18,10 @@ use crate::json;
 use crate::tables::Tables;
 use crate::tables::filter::Filter;
 use crate::terminal::{GREEN, PLAIN, RED, YELLOW, width};
-use crate::time::{Window, age, precise};
+use crate::time::{Since, Window, age, precise};
+
+/// The window of `watch services`, which is the default of `--since`.
+pub(super) const SINCE: Since = Since::Ago(TimeDelta::hours(1));
 
 pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
@@ -93,7 +96,7 @@ pub(crate) async fn read<'t>(
 fn line(service: &Group) -> Line<'_> {
     let most_frequent = service.most_frequent();
     #[expect(clippy::cast_precision_loss, reason = "these are milliseconds of a start")]
-    let seconds = |time: chrono::TimeDelta| time.num_milliseconds() as f64 / 1000.0;
+    let seconds = |time: TimeDelta| time.num_milliseconds() as f64 / 1000.0;
     Line {
         cluster_arn: &service.cluster,
         group: &service.name,
@@ -119,7 +122,7 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
     let definitions: Vec<&str> = service.definitions().into_iter().map(last_part).collect();
     vec![
         Cell::new(last_part(&service.cluster)),
-        Cell::new(service.name.strip_prefix("service:").unwrap_or(&service.name)),
+        Cell::new(name(service)),
         Cell::styled(&service.running.to_string(), if service.running > 0 { GREEN } else { PLAIN }),
         count(service.starting, YELLOW),
         count(service.stopping, YELLOW),
@@ -129,6 +132,10 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
         Cell::new(&service.median_start().map(precise).unwrap_or_default()),
         Cell::new(&definitions.join(" ")),
     ]
+}
+
+pub(super) fn name(service: &Group) -> &str {
+    service.name.strip_prefix("service:").unwrap_or(&service.name)
 }
 
 /// A count; nothing for none, so that a column without any is omitted.
