@@ -35,6 +35,11 @@ impl<'t> Source<'t> {
         Self { quiet: true, ..Self::new(tables, scan) }
     }
 
+    /// Whether the whole table is read: as asked for, or because it has no index.
+    pub(crate) fn scans(&self) -> bool {
+        self.access == Access::Scan
+    }
+
     pub(crate) async fn tasks(
         &mut self,
         which: TaskSet,

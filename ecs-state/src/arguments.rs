@@ -154,6 +154,11 @@ impl Filters {
             let command = if stopped { "tasks" } else { "stopped" };
             return Err(Failure::Usage(format!("tasks in status {status} are listed by `ecs-state {command}`")));
         }
+        if stopped && self.missing {
+            return Err(Failure::Usage(
+                "tasks that are missing in ECS are listed by `ecs-state tasks --missing`".to_owned(),
+            ));
+        }
         Ok(Filter {
             cluster: self.cluster.clone(),
             // The column GROUP shows it with the prefix.
@@ -200,6 +205,7 @@ pub(crate) struct TasksArguments {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_arg("missing", |missing| missing.hide(true)))]
 pub(crate) struct StoppedArguments {
     /// Only tasks that have stopped since then: 24h, 7d (before --until), 2026-03-02, or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]

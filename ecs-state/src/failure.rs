@@ -12,6 +12,8 @@ use thiserror::Error;
 use crate::exit_code::{FAILED, FOUND, NOTHING_FOUND, USAGE};
 use crate::terminal::{clean, note};
 
+const NOT_DYNAMODB: &str = "check whether AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB";
+
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
@@ -102,11 +104,11 @@ impl From<ReadError> for Failure {
                      table's limits"
                 ),
                 Some(code) => format!("{action} on the table {table:?} failed: {code}{details}"),
-                None => format!(
-                    "{action} on the table {table:?} failed with HTTP status {status}: check whether \
-                     AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
-                ),
+                None => format!("{action} on the table {table:?} failed with HTTP status {status}: {NOT_DYNAMODB}"),
             },
+            Cause::NotDynamoDb => {
+                format!("{action} on the table {table:?} failed: the response is not from DynamoDB: {NOT_DYNAMODB}")
+            }
             Cause::UnprocessedKeys => {
                 format!("DynamoDB kept leaving rows of the table {table:?} unread: it is throttled; try again later")
             }

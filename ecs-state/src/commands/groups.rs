@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::diagnosis::{CRASH_LOOP_SPAN, Cause, Code, Diagnosis, Kind, Stop, crash_loop};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
@@ -171,8 +172,9 @@ pub(crate) async fn read<'t>(
     let listing = source.tasks(TaskSet::ActiveSince(since), filter, None).await?;
     let mut groups = BTreeMap::<_, Group>::new();
     let (_, unreadable) = for_each_row(listing, None, |row| {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let (cluster, name) = (text(&row.state.cluster_arn), text(&row.state.group));
+        let task = &row.state;
+        let cluster = cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default();
+        let name = task.group.clone().unwrap_or_default();
         let group = groups.entry((cluster.clone(), name.clone())).or_default();
         group.cluster = cluster;
         group.name = name;

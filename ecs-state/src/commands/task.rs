@@ -28,11 +28,14 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
     let TaskArguments { id, cluster, output } = arguments;
     // Ids are in lower case.
     let id = &if id.starts_with("arn:") { id.clone() } else { id.to_ascii_lowercase() };
-    let Some(row) = read(tables, id, cluster.as_deref(), output.scan).await? else {
+    let mut source = Source::new(tables, output.scan);
+    let Some(row) = read(tables, &mut source, id, cluster.as_deref()).await? else {
+        if id.starts_with("arn:") {
+            return Err(Failure::Nothing(format!("no task has the ARN {id}")));
+        }
         let cluster = cluster.as_ref().map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
-        return Err(Failure::Nothing(format!(
-            "no task{cluster} has the id {id}, or one that contains it; --scan also finds rows outside the index"
-        )));
+        let hint = if source.scans() { "" } else { "; --scan also finds rows outside the index" };
+        return Err(Failure::Nothing(format!("no task{cluster} has the id {id}, or one that contains it{hint}")));
     };
     let mut row = match row {
         Ok(row) => row,
@@ -58,7 +61,7 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
 type Found = Option<Result<Stored<Task>, ecs_model::ModelError>>;
 
 /// Reads the task by its ARN if that is known, or else searches for it.
-async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> Result<Found, Failure> {
+async fn read(tables: &Tables, source: &mut Source<'_>, id: &str, cluster: Option<&str>) -> Result<Found, Failure> {
     if id.starts_with("arn:") {
         return Ok(tables.get(Resource::Task, id).await?);
     }
@@ -68,7 +71,7 @@ async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> R
     {
         return Ok(Some(row));
     }
-    let found = Source::new(tables, scan).find(id, cluster).await?;
+    let found = source.find(id, cluster).await?;
     match &found[..] {
         [] => Ok(None),
         [arn] => Ok(tables.get(Resource::Task, arn).await?),

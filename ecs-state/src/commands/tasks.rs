@@ -1,6 +1,7 @@
 //! `ecs-state tasks`
 
 use chrono::{DateTime, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::index::sort_key_of_active;
@@ -84,17 +85,18 @@ async fn running_at(
 ) -> Result<(Vec<Stored<Task>>, Unreadable), Failure> {
     let mut rows = Vec::new();
     let (_, unreadable) = for_each_row(listing, None, |row| {
-        if status_at(&row, Some(time)) != Some(TaskStatus::Stopped) {
+        let had_stopped = status_at(&row, Some(time)) == Some(TaskStatus::Stopped);
+        if !had_stopped {
             rows.push(row);
         }
-        Ok(true)
+        Ok(!had_stopped)
     })
     .await?;
     rows.sort_by_cached_key(|row| {
         let task = &row.state;
         let group = task.group.as_deref().unwrap_or_default();
         let sort_key = sort_key_of_active(group, task.created_at.or(row.recorded.as_of()));
-        (task.cluster_arn.clone(), sort_key, task.task_arn.clone())
+        (cluster_arn(task.cluster_arn.as_deref(), &task.task_arn), sort_key, task.task_arn.clone())
     });
     Ok((rows, unreadable))
 }

@@ -41,7 +41,7 @@ impl Filter {
     /// Whether the task of an entry may be admitted.
     pub(super) fn admits_entry(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        self.cluster.as_ref().is_none_or(|cluster| is_cluster(Some(&entry.cluster), cluster))
+        self.cluster.as_ref().is_none_or(|cluster| is_cluster(&entry.cluster, cluster))
             && is(&self.service.as_ref().map(|service| format!("service:{service}")), &entry.group)
             && is(&self.group, &entry.group)
             && self.services.is_none_or(|wanted| wanted == entry.group.starts_with("service:"))
@@ -74,8 +74,8 @@ impl Filter {
 }
 
 /// Whether a cluster has this ARN or name.
-pub(super) fn is_cluster(arn: Option<&str>, wanted: &str) -> bool {
-    arn.is_some_and(|arn| arn == wanted || last_part(arn) == wanted)
+pub(super) fn is_cluster(arn: &str, wanted: &str) -> bool {
+    arn == wanted || last_part(arn) == wanted
 }
 
 fn is_family(task_definition: Option<&str>, wanted: &str) -> bool {
