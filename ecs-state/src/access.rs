@@ -67,6 +67,27 @@ impl<'t> Source<'t> {
         Ok(arns)
     }
 
+    /// Passes all rows of a listing to `add`, as [`for_each_row`] does, for output that waits for the last one: with
+    /// progress meanwhile.
+    pub(crate) async fn for_all_rows<T: DeserializeOwned>(
+        &self,
+        listing: Listing<'_, T>,
+        mut add: impl FnMut(Stored<T>) -> bool,
+    ) -> Result<(usize, Unreadable), Failure> {
+        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let mut rows = 0;
+        let done = for_each_row(listing, None, |row| {
+            rows += 1;
+            if rows % 100 == 0 {
+                progress.update(rows, 0.0);
+            }
+            Ok(add(row))
+        })
+        .await;
+        progress.clear();
+        done
+    }
+
     async fn with_fallback<T>(
         &mut self,
         progress: &Progress,

@@ -280,6 +280,25 @@ async fn watch_highlights_changes_and_restores_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_only_at_the_end_shows_progress_meanwhile() {
+    let fixture = Fixture::new(true).await;
+    let rows = (0..1200).map(|number| row(&task("demo", &format!("{number:032}"), "web", ago(1, 0, 0)), ago(1, 0, 0)));
+    fixture.dynamodb.fill(harness::dynamodb::TASKS, rows.collect());
+    let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
+    // Progress is shown after half a second.
+    proxy.plan(|| {
+        std::thread::sleep(Duration::from_millis(80));
+        None
+    });
+    for arguments in [&["services"][..], &["tasks", "--at", "1m"]] {
+        let mut command = fixture.command(arguments);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let (text, code) = Terminal::start(command, 80).end();
+        assert!(text.contains("\r1,200 rows read …\x1b[K\r\x1b[K") && code == Some(0), "{text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watch_shows_services_and_what_changes_in_them() {
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;

@@ -9,7 +9,7 @@ use ecs_model::diagnosis::{CRASH_LOOP_SPAN, Cause, Code, Diagnosis, Kind, Stop, 
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
 
-use crate::access::{Source, for_each_row};
+use crate::access::Source;
 use crate::failure::{Failure, Unreadable};
 use crate::state_at::status_at;
 use crate::tables::TaskSet;
@@ -171,7 +171,7 @@ pub(crate) async fn read<'t>(
     let since = window.since.min(end - CRASH_LOOP_SPAN);
     let listing = source.tasks(TaskSet::ActiveSince(since), filter, None).await?;
     let mut groups = BTreeMap::<_, Group>::new();
-    let (_, unreadable) = for_each_row(listing, None, |row| {
+    let add = |row: Stored<Task>| {
         let task = &row.state;
         let cluster = cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default();
         let name = task.group.clone().unwrap_or_default();
@@ -179,9 +179,9 @@ pub(crate) async fn read<'t>(
         group.cluster = cluster;
         group.name = name;
         group.add(&row, window);
-        Ok(true)
-    })
-    .await?;
+        true
+    };
+    let (_, unreadable) = source.for_all_rows(listing, add).await?;
     let groups = groups.into_values().map(|group| {
         let is_crash_loop = crash_loop(group.stops.iter().copied(), end).is_some();
         Group { is_crash_loop, ..group }

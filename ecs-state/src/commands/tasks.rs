@@ -60,7 +60,7 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     };
     let (found, unreadable) = if let Some(time) = at {
         let listing = source.tasks(TaskSet::ActiveSince(time), &filter, None).await?;
-        let (mut rows, unreadable) = running_at(listing, time).await?;
+        let (mut rows, unreadable) = running_at(&source, listing, time).await?;
         rows.truncate(limit.unwrap_or(usize::MAX));
         let found = rows.len();
         rows.into_iter().try_for_each(|row| show(row).map(drop))?;
@@ -80,18 +80,19 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
 /// The tasks that had been created and had not stopped at a time, in the order of this command: those that have stopped
 /// since then come from the index in another.
 async fn running_at(
+    source: &Source<'_>,
     listing: Listing<'_, Task>,
     time: DateTime<Utc>,
 ) -> Result<(Vec<Stored<Task>>, Unreadable), Failure> {
     let mut rows = Vec::new();
-    let (_, unreadable) = for_each_row(listing, None, |row| {
+    let add = |row: Stored<Task>| {
         let had_stopped = status_at(&row, Some(time)) == Some(TaskStatus::Stopped);
         if !had_stopped {
             rows.push(row);
         }
-        Ok(!had_stopped)
-    })
-    .await?;
+        !had_stopped
+    };
+    let (_, unreadable) = source.for_all_rows(listing, add).await?;
     rows.sort_by_cached_key(|row| {
         let task = &row.state;
         let group = task.group.as_deref().unwrap_or_default();
