@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Arguments, Command, Connection};
-use self::commands::{explain, instances, jobs, services, stopped, task, tasks, watch};
+use self::commands::{explain, groups, instances, jobs, services, stopped, task, tasks, watch};
 use self::failure::Failure;
 
 fn main() -> ExitCode {
@@ -50,8 +50,8 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
         Command::Tasks(arguments) => tasks::run(&tables, arguments).await,
         Command::Stopped(arguments) => stopped::run(&tables, arguments).await,
-        Command::Services(arguments) => services::run(&tables, &arguments).await,
-        Command::Jobs(arguments) => jobs::run(&tables, &arguments).await,
+        Command::Services(arguments) => groups::show(&tables, &arguments, &services::VIEW).await,
+        Command::Jobs(arguments) => groups::show(&tables, &arguments, &jobs::VIEW).await,
         Command::Task(arguments) => task::run(&tables, &arguments).await,
         Command::Instances(arguments) => instances::run(&tables, arguments).await,
         Command::Watch(arguments) => watch::run(&tables, arguments).await,

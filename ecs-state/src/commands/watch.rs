@@ -12,7 +12,7 @@ use ecs_model::TaskStatus;
 use ecs_model::arn::last_part;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::groups::Group;
+use super::groups::{self, Group};
 use super::services;
 use super::tasks::{COLUMNS, cells};
 use crate::access::{Source, filter};
@@ -90,7 +90,7 @@ async fn snapshot(
     let now = Utc::now();
     let mut snapshot = Snapshot { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
     if arguments.what == Watched::Services {
-        let (services, unreadable) = services::read(&mut source, filter, Window::new(services::SINCE, None)?).await?;
+        let (services, unreadable) = groups::read(&mut source, filter, Window::new(services::SINCE, None)?).await?;
         snapshot.unreadable = unreadable.count();
         for service in services {
             let Group { running, starting, stopping, is_crash_loop, .. } = service;
