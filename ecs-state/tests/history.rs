@@ -207,7 +207,7 @@ async fn services_jobs_and_tasks_at_any_time_are_what_the_histories_say() {
     let now = Utc::now() - TimeDelta::seconds(1);
     // A stop that is about to be an hour ago would leave a crash loop during the test.
     let is_stable = |life: &Life| life.statuses.iter().all(|(at, _)| !(55..=60).contains(&(now - *at).num_minutes()));
-    let lives: Vec<Life> = (0..400)
+    let lives: Vec<Life> = (0..300)
         .map(|number| std::iter::repeat_with(|| Life::random(number, now, &mut random)).find(is_stable).unwrap())
         .collect();
     let (mut checks, mut loops) = (0, 0);
@@ -216,7 +216,7 @@ async fn services_jobs_and_tasks_at_any_time_are_what_the_histories_say() {
         for life in &lives {
             fixture.put(&life.row(now));
         }
-        for turn in 0..6 {
+        for turn in 0..4 {
             let at = (turn > 0).then(|| now - TimeDelta::milliseconds(random.random_range(0..9 * 3_600_000)));
             let since = at.unwrap_or(now) - TimeDelta::milliseconds(random.random_range(0..5 * 3_600_000));
             let at_text = at.map(time);
