@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -99,6 +100,9 @@ pub(crate) struct Filters {
     /// Only tasks of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     cluster: Option<String>,
+    /// Only tasks of this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    account: Option<String>,
     /// Only tasks of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -117,6 +121,9 @@ pub(crate) struct Filters {
     /// Only tasks with a container whose image or digest contains this text
     #[arg(long, value_name = "TEXT")]
     image: Option<String>,
+    /// Only tasks with this private address, IPv4 or IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
     /// Only tasks on this container instance, by its id or a prefix of it
     #[arg(long, value_name = "ID|ARN|EC2 ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) instance: Option<String>,
@@ -149,6 +156,7 @@ impl Filters {
         }
         Ok(Filter {
             cluster: self.cluster.clone(),
+            account: self.account.clone(),
             // The column GROUP shows it with the prefix.
             service: self.service.as_ref().map(|name| name.strip_prefix("service:").unwrap_or(name).to_owned()),
             group: self.group.clone(),
@@ -156,6 +164,7 @@ impl Filters {
             started_by: self.started_by.clone(),
             status,
             image: self.image.clone(),
+            ip: self.ip,
             instances: None,
             missing: self.missing,
         })
@@ -255,6 +264,9 @@ pub(crate) struct InstancesArguments {
     /// Only instances of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
+    /// Only instances of this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(crate) account: Option<String>,
     /// Only instances whose agent has been disconnected for at least this long: 5m, 1h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) disconnected: Option<Duration>,
@@ -286,6 +298,11 @@ fn pause(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) | Err(_) => Err("must be a duration such as 5s or 1m".to_owned()),
         Ok(pause) => Ok(pause),
     }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_account { Ok(text.to_owned()) } else { Err("must be an AWS account, 12 digits".to_owned()) }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

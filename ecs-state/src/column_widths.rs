@@ -19,6 +19,8 @@ pub(crate) enum Fit {
     AtLeast(usize),
     /// It is omitted, from right to left.
     Optional,
+    /// The same, and omitted as long as all rows have the same text.
+    IfDifferent,
     /// The last column, a sentence, which moves to its own line.
     Below,
 }
@@ -49,7 +51,7 @@ pub(crate) fn fit(columns: &[Column], natural: &[usize], width: Option<usize>) -
         shorten_id(&mut widths);
     }
     for (at, column) in columns.iter().enumerate().rev() {
-        if total(&widths) > width && column.fit == Fit::Optional {
+        if total(&widths) > width && matches!(column.fit, Fit::Optional | Fit::IfDifferent) {
             widths[at] = 0;
         }
     }

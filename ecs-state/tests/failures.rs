@@ -42,7 +42,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 14] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -52,6 +52,8 @@ async fn wrong_usage_is_code_2() {
         (&["stopped", "--status", "running"], "error: tasks in status RUNNING are listed by `ecs-state tasks`"),
         (&["stopped", "--since", "-1h"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["stopped", "--since", "+12026-01-01"], "must be a duration such as 24h or 7d, or a time such as"),
+        (&["tasks", "--ip", "10.0.0"], "invalid IP address syntax"),
+        (&["instances", "--account", "demo"], "must be an AWS account, 12 digits"),
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),

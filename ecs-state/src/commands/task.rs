@@ -227,7 +227,7 @@ fn network(task: &Task) -> Vec<(&'static str, String)> {
         (!values.is_empty()).then(|| values.join(" "))
     };
     let addresses = addresses(task);
-    fields.extend((!addresses.is_empty()).then(|| ("address", addresses.join(" "))));
+    fields.extend((!addresses.is_empty()).then_some(("address", addresses)));
     fields.extend(detail("networkInterfaceId").map(|id| ("interface", id)));
     fields.extend(detail("subnetId").map(|id| ("subnet", id)));
     for container in &task.containers {

@@ -1,7 +1,9 @@
 //! Filters for tasks.
 
+use std::net::IpAddr;
+
 use ecs_model::Task;
-use ecs_model::arn::last_part;
+use ecs_model::arn::{account, last_part};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::entry::Entry;
@@ -11,6 +13,7 @@ use super::entry::Entry;
 pub(crate) struct Filter {
     /// An ARN or a name.
     pub(crate) cluster: Option<String>,
+    pub(crate) account: Option<String>,
     pub(crate) service: Option<String>,
     pub(crate) group: Option<String>,
     /// A family, or a family and a revision: `web`, `web:42`.
@@ -20,6 +23,8 @@ pub(crate) struct Filter {
     pub(crate) status: Option<String>,
     /// A part of a container's image or image digest.
     pub(crate) image: Option<String>,
+    /// One of its private addresses.
+    pub(crate) ip: Option<IpAddr>,
     /// ARNs, ids or prefixes of ids.
     pub(crate) instances: Option<Vec<String>>,
     /// Whether to admit tasks that ECS no longer knows.
@@ -36,6 +41,7 @@ impl Filter {
     pub(super) fn admits_entry(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         self.cluster.as_ref().is_none_or(|cluster| is_cluster(Some(&entry.cluster), cluster))
+            && is_of_account(&entry.arn, self.account.as_ref())
             && is(&self.service.as_ref().map(|service| format!("service:{service}")), &entry.group)
             && is(&self.group, &entry.group)
             && (self.started_by.is_none() || self.started_by == entry.started_by)
@@ -60,12 +66,18 @@ impl Filter {
             && self.status.as_ref().is_none_or(|status| task.last_status.as_ref().is_some_and(|s| s.as_str() == status))
             && self.image.as_ref().is_none_or(has_image)
             && self.instances.as_ref().is_none_or(is_on)
+            && self.ip.is_none_or(|ip| task.addresses().contains(&ip))
     }
 }
 
 /// Whether a cluster has this ARN or name.
 pub(super) fn is_cluster(arn: Option<&str>, wanted: &str) -> bool {
     arn.is_some_and(|arn| arn == wanted || last_part(arn) == wanted)
+}
+
+/// Whether an ARN has this account.
+pub(super) fn is_of_account(arn: &str, wanted: Option<&String>) -> bool {
+    wanted.is_none_or(|wanted| account(arn) == Some(wanted))
 }
 
 fn is_family(task_definition: Option<&str>, wanted: &str) -> bool {

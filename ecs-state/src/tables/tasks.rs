@@ -11,7 +11,7 @@ use ecs_state_recorder::state::stored::Stored;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::entry::Entry;
-use super::filter::{Filter, is_cluster};
+use super::filter::{Filter, is_cluster, is_of_account};
 use super::keys::{KeyRange, Keys};
 use super::listing::Listing;
 use super::scan::{self, OnPage};
@@ -52,7 +52,8 @@ impl Tables {
                     (TaskSet::Active, None) => (ACTIVE.to_owned(), "A$".to_owned()),
                     (TaskSet::StoppedSince(since), _) => (sort_key_of_stopped(Some(since)), "S$".to_owned()),
                 };
-                let clusters = self.clusters_of(filter.cluster.as_deref()).await?;
+                let mut clusters = self.clusters_of(filter.cluster.as_deref()).await?;
+                clusters.retain(|cluster| is_of_account(cluster, filter.account.as_ref()));
                 let count = clusters.len();
                 let range = |cluster| {
                     let range =
