@@ -23,7 +23,13 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
 
 /// The same, for a loader that already has some settings, such as a profile.
 pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
+    for variable in [
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "AWS_ENDPOINT_URL_ECS",
+        "AWS_ENDPOINT_URL_EVENTBRIDGE",
+        "AWS_ENDPOINT_URL_STS",
+        "AWS_ENDPOINT_URL",
+    ] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             // Without the value: a URL can contain a password.
             return Err(InvalidVariable::new(
