@@ -25,6 +25,7 @@ Examples:
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
   ecs-state explain event.json                        why the task of an event stopped
+  ecs-state images --image openssl                    which digests of an image run where
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     /// Explain why a task stopped, from a file: without any table or AWS account
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArguments),
+    /// List the images that run: their digests, how many tasks, since when and in which groups
+    Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
     /// Watch the tasks that have not stopped, with changes highlighted
@@ -257,6 +260,18 @@ pub(crate) struct TaskArguments {
     pub(crate) cluster: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagesArguments {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Print one JSON object per line
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
 }
 
 #[derive(Args, Debug)]

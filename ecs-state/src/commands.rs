@@ -1,6 +1,7 @@
 //! The commands, one per file.
 
 pub(crate) mod explain;
+pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod stopped;
 mod summary;

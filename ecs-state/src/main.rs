@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Arguments, Command, Connection};
-use self::commands::{explain, instances, stopped, task, tasks, watch};
+use self::commands::{explain, images, instances, stopped, task, tasks, watch};
 use self::failure::Failure;
 
 fn main() -> ExitCode {
@@ -50,6 +50,7 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
         Command::Tasks(arguments) => tasks::run(&tables, arguments).await,
         Command::Stopped(arguments) => stopped::run(&tables, arguments).await,
         Command::Task(arguments) => task::run(&tables, &arguments).await,
+        Command::Images(arguments) => images::run(&tables, arguments).await,
         Command::Instances(arguments) => instances::run(&tables, arguments).await,
         Command::Watch(arguments) => watch::run(&tables, arguments).await,
         Command::Completions { .. } | Command::Explain(_) => Ok(()),

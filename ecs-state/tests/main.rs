@@ -5,6 +5,7 @@ mod explain;
 mod failures;
 mod filters;
 mod fixture;
+mod images;
 mod output;
 mod scale;
 mod search;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use ecs_model::Task;
 use ecs_model::arn::{account, last_part};
+use ecs_model::{Container, Task};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::entry::Entry;
@@ -51,11 +51,7 @@ impl Filter {
     /// `entry` is built from the row.
     pub(super) fn admits(&self, row: &Stored<Task>, entry: &Entry) -> bool {
         let task = &row.state;
-        let has_image = |image: &String| {
-            task.containers.iter().any(|container| {
-                [&container.image, &container.image_digest].into_iter().flatten().any(|text| text.contains(image))
-            })
-        };
+        let runs = |image: &String| task.containers.iter().any(|container| has_image(container, image));
         let is_on = |instances: &Vec<String>| {
             let instance = task.container_instance_arn.as_deref();
             instance
@@ -64,10 +60,15 @@ impl Filter {
         self.admits_entry(entry)
             && (self.missing || row.recorded.missing_since.is_none())
             && self.status.as_ref().is_none_or(|status| task.last_status.as_ref().is_some_and(|s| s.as_str() == status))
-            && self.image.as_ref().is_none_or(has_image)
+            && self.image.as_ref().is_none_or(runs)
             && self.instances.as_ref().is_none_or(is_on)
             && self.ip.is_none_or(|ip| task.addresses().contains(&ip))
     }
+}
+
+/// Whether a container's image or digest contains this text.
+pub(crate) fn has_image(container: &Container, text: &str) -> bool {
+    [&container.image, &container.image_digest].into_iter().flatten().any(|image| image.contains(text))
 }
 
 /// Whether a cluster has this ARN or name.
