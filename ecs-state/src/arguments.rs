@@ -13,6 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
+use ecs_state_recorder::config::is_account_id;
 
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
@@ -24,6 +25,7 @@ Examples:
   ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
+  ecs-state logs 5f1b9c0e                             the last lines of its log
   ecs-state explain event.json                        why the task of an event stopped
   ecs-state images --image openssl                    which digests of an image run where
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
@@ -40,6 +42,11 @@ Examples:
   ecs-state stopped --json | ecs-state explain --json - | jq .diagnosis.advice
 
 A wrong diagnosis? Please report it with the file, after you have removed names and secrets from it.";
+
+const LOGS: &str = "\
+No other command reads more than the tables. This one asks ECS for the task definition (DescribeTaskDefinition) and \
+CloudWatch Logs for the lines (GetLogEvents), in the region of the task and of the log. If the log goes elsewhere, it \
+says where.";
 
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
@@ -59,10 +66,13 @@ pub(crate) enum Command {
     Stopped(StoppedArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
+    /// Print the last lines of a task's log, from CloudWatch Logs
+    #[command(after_help = LOGS)]
+    Logs(LogsArguments),
     /// Explain why a task stopped, from a file: without any table or AWS account
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArguments),
-    /// List the images that run: their digests, how many tasks, since when and in which groups
+    /// List the images that run, by digest, and where
     Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
@@ -263,6 +273,31 @@ pub(crate) struct TaskArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct LogsArguments {
+    /// The task's ARN, its id, or a unique part of its id
+    #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) id: String,
+    /// Only in this cluster
+    #[arg(long, value_name = "NAME|ARN")]
+    pub(crate) cluster: Option<String>,
+    /// The container [default: the one that the diagnosis is about, or the only one that is not a sidecar]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Option<String>,
+    /// The profile of the task's account, if that is not the tables' [default: --profile]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) task_profile: Option<String>,
+    /// At most this many log events
+    #[arg(long, value_name = "NUMBER", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) lines: u16,
+    /// Print one JSON object per log event
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ImagesArguments {
     #[command(flatten)]
     pub(crate) filters: Filters,
@@ -316,8 +351,7 @@ fn pause(text: &str) -> Result<Duration, String> {
 }
 
 fn account(text: &str) -> Result<String, String> {
-    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_account { Ok(text.to_owned()) } else { Err("must be an AWS account, 12 digits".to_owned()) }
+    if is_account_id(text) { Ok(text.to_owned()) } else { Err("must be an AWS account, 12 digits".to_owned()) }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

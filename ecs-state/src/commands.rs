@@ -3,6 +3,7 @@
 pub(crate) mod explain;
 pub(crate) mod images;
 pub(crate) mod instances;
+pub(crate) mod logs;
 pub(crate) mod stopped;
 mod summary;
 pub(crate) mod task;

@@ -6,6 +6,7 @@ mod failures;
 mod filters;
 mod fixture;
 mod images;
+mod logs;
 mod output;
 mod scale;
 mod search;

@@ -258,6 +258,9 @@ Network
 
 Overrides of this run (--show-environment shows all)
   web  FEATURE_FLAGS=[hidden]
+
+Next
+  log    ecs-state logs 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6
 "
         .replace("{age}", age)
     );
@@ -322,6 +325,9 @@ Containers
 
 Network
   port  0.0.0.0:32768 → web 80/tcp
+
+Next
+  log    ecs-state logs 77e0d1c2b3a495867768594a3b2c1d0e
 ",
         at(ago(1, 0, 30)),
         at(reported),
@@ -404,7 +410,7 @@ async fn the_help_explains_the_commands_with_examples() {
     let mut command = binary();
     command.arg("--help");
     assert_eq!(run(command).await.stdout, include_str!("help.txt"));
-    for name in ["tasks", "stopped", "task", "instances", "watch", "completions"] {
+    for name in ["tasks", "stopped", "task", "logs", "images", "instances", "watch", "completions"] {
         let mut command = binary();
         command.args([name, "--help"]);
         let done = run(command).await;

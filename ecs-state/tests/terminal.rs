@@ -139,11 +139,12 @@ async fn no_line_is_wider_than_the_terminal() {
         json!({"stoppedReason": "x".repeat(300)}),
     ));
     for columns in [80, 100, 140] {
-        let commands: [&[&str]; 6] = [
+        let commands: [&[&str]; 7] = [
             &["tasks"],
             &["tasks", "--missing"],
             &["stopped"],
             &["stopped", "--summary"],
+            &["images"],
             &["task", "e5f6"],
             &["task", "f5f6"],
         ];
@@ -199,7 +200,7 @@ async fn nothing_in_a_row_controls_the_terminal() {
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
     fixture.put(&row(&instance, ago(0, 0, 0)));
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 13] = [
         &["tasks"],
         &["tasks", "--json"],
         &["stopped"],
@@ -209,6 +210,8 @@ async fn nothing_in_a_row_controls_the_terminal() {
         &["task", "e1", "--show-environment"],
         &["task", "e2", "--show-environment"],
         &["task", "e"],
+        &["images"],
+        &["images", "--json"],
         &["instances"],
         &["instances", "--json"],
     ];
