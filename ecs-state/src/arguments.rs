@@ -17,11 +17,13 @@ use ecs_state_recorder::config::is_account_id;
 
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
-use crate::time;
+use crate::time::{self, Since};
 
 const EXAMPLES: &str = "\
 Examples:
   ecs-state tasks --cluster demo --service web        the active tasks of a service
+  ecs-state services --failing                        the services that fail now, and why
+  ecs-state tasks --at 2026-03-02T11:40:26Z           the tasks that ran then
   ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
@@ -60,10 +62,15 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the tasks that have not stopped
+    /// List the tasks that have not stopped, or had not at an earlier time
     Tasks(TasksArguments),
     /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
+    /// List services: what runs, what fails and why, crash loops first
+    Services(GroupArguments),
+    /// List what runs without a service: each group's last run and its outcome
+    #[command(mut_arg("since", |since| since.default_value("24h")))]
+    Jobs(GroupArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
     /// Print the last lines of a task's log, from CloudWatch Logs
@@ -72,7 +79,7 @@ pub(crate) enum Command {
     /// Explain why a task stopped, from a file: without any table or AWS account
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArguments),
-    /// List the images that run, by digest, and where
+    /// List the images that run, or ran at an earlier time, by digest, and where
     Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
@@ -180,6 +187,8 @@ impl Filters {
             ip: self.ip,
             instances: None,
             missing: self.missing,
+            at: None,
+            services: None,
         })
     }
 }
@@ -200,6 +209,9 @@ pub(crate) struct Output {
 
 #[derive(Args, Debug)]
 pub(crate) struct TasksArguments {
+    /// The tasks of that time, with their status then: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// At most this many tasks
@@ -211,9 +223,12 @@ pub(crate) struct TasksArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct StoppedArguments {
-    /// Only tasks that have stopped since then: 24h, 7d, 2026-03-02, or 2026-03-02T11:40:26Z
+    /// Only tasks that have stopped since then: 24h, 7d (before --until), 2026-03-02, or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
-    pub(crate) since: DateTime<Utc>,
+    pub(crate) since: Since,
+    /// Only tasks that had stopped by then: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) until: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
     /// Count the tasks by code and cause, and by group, instead of listing them
@@ -226,6 +241,27 @@ pub(crate) struct StoppedArguments {
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GroupArguments {
+    /// Count tasks that have stopped since then: 1h, 7d (before --at), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", default_value = "1h", allow_hyphen_values = true, value_parser = time::since)]
+    pub(crate) since: Since,
+    /// The state at that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// Only those with failed tasks
+    #[arg(long)]
+    pub(crate) failing: bool,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Print one JSON object per line
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
 }
 
 /// Which diagnoses.
@@ -299,6 +335,9 @@ pub(crate) struct LogsArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct ImagesArguments {
+    /// The images of that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// Print one JSON object per line

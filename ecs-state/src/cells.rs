@@ -3,12 +3,13 @@
 use anstyle::Style;
 use chrono::{DateTime, Utc};
 use ecs_model::arn::{account, last_part, region};
-use ecs_model::diagnosis::{Code, Kind};
+use ecs_model::diagnosis::{Cause, Code, Kind};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
 
 use crate::column_widths::{Column, Fit};
 use crate::columns::Cell;
+use crate::state_at::{missing_at, status_at};
 use crate::terminal::{DIM, GREEN, PLAIN, RED, YELLOW};
 use crate::time::age;
 
@@ -31,14 +32,23 @@ pub(crate) fn code_style(code: Code, kind: Kind) -> Style {
     }
 }
 
-/// The status, the one that it is to become, and how long the task has been missing in ECS.
-pub(crate) fn status(row: &Stored<Task>, now: DateTime<Utc>) -> (String, Style) {
+/// A code and its cause: `ImagePullFailed (NotFound)`.
+pub(crate) fn reason(code: Code, cause: Option<Cause>) -> String {
+    cause.map_or_else(|| code.to_string(), |cause| format!("{code} ({cause})"))
+}
+
+/// The status, the one that it is to become, and how long the task has been missing in ECS: `at` that time, or `now`.
+pub(crate) fn status(row: &Stored<Task>, at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> (String, Style) {
     let task = &row.state;
-    let text = transition(task);
-    match (row.recorded.missing_since, &task.last_status) {
-        (Some(since), _) => (format!("{text}, missing {}", age(Some(since), now)), RED),
+    let status = status_at(row, at);
+    let text = match (&status, at) {
+        (Some(status), Some(_)) => status.to_string(),
+        _ => transition(task),
+    };
+    match (missing_at(row, at), status) {
+        (Some(since), _) => (format!("{text}, missing {}", age(Some(since), at.unwrap_or(now))), RED),
         (None, None) => (text, PLAIN),
-        (None, Some(TaskStatus::Running)) if !task.is_stopping() => (text, GREEN),
+        (None, Some(TaskStatus::Running)) if at.is_some() || !task.is_stopping() => (text, GREEN),
         (None, Some(_)) => (text, YELLOW),
     }
 }

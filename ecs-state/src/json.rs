@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use ecs_model::diagnosis::Diagnosis;
-use ecs_model::{ContainerInstance, Task};
+use ecs_model::{ContainerInstance, Task, TaskStatus};
 use ecs_state_recorder::state::redaction::REDACTED;
 use ecs_state_recorder::state::stored::{Recorded, Stored};
 use serde::Serialize;
@@ -20,16 +20,28 @@ struct Line<'r, T> {
     state: &'r T,
     #[serde(flatten)]
     recorded: &'r Recorded,
+    #[serde(rename = "statusAt", skip_serializing_if = "Option::is_none")]
+    status_at: Option<&'r TaskStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diagnosis: Option<&'r Diagnosis>,
 }
 
 pub(crate) fn task(output: &mut dyn Write, row: &Stored<Task>, diagnosis: Option<&Diagnosis>) -> io::Result<()> {
-    line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis })
+    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at: None, diagnosis })
+}
+
+/// The same with the status at a time.
+pub(crate) fn task_at(
+    output: &mut dyn Write,
+    row: &Stored<Task>,
+    status_at: Option<&TaskStatus>,
+    diagnosis: Option<&Diagnosis>,
+) -> io::Result<()> {
+    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at, diagnosis })
 }
 
 pub(crate) fn instance(output: &mut dyn Write, row: &Stored<ContainerInstance>) -> io::Result<()> {
-    line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis: None })
+    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at: None, diagnosis: None })
 }
 
 /// Writes an object. Terminal control characters are escaped, which does not change the JSON value.

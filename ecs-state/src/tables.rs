@@ -22,6 +22,8 @@ use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 use serde::de::DeserializeOwned;
 
+use crate::time::Window;
+
 /// How many requests are in flight at once.
 const CONCURRENCY: usize = 4;
 
@@ -33,13 +35,21 @@ pub(crate) struct Tables {
     pub(crate) container_instances: String,
 }
 
-/// The tasks that have not stopped, or those that have.
+/// The tasks that have not stopped, those that have, or both.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TaskSet {
     /// By cluster, group and creation time.
     Active,
     /// Newest first.
-    StoppedSince(DateTime<Utc>),
+    Stopped(Window),
+    /// Those that have not stopped, or not before this time: by cluster, but in no useful order.
+    ActiveSince(DateTime<Utc>),
+}
+
+impl TaskSet {
+    fn is_newest_first(self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
 }
 
 /// How the keys of tasks are found.

@@ -36,6 +36,17 @@ DIGEST                                                            TASKS  AGE  GR
         assert_eq!((done.stdout.as_str(), done.code), (expected, Some(0)), "{done:?}");
         assert_eq!(done.stderr.is_empty(), has_index, "{}", done.stderr);
 
+        // Then, one task had not been created, and one had not stopped.
+        let done = fixture.run(&["images", "--at", "90m"]).await;
+        let expected = "\
+DIGEST                                                            TASKS  AGE    GROUPS                               IMAGE
+2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b  1      1h30m  demo/service:web                     envoy:1
+1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a  1      7h30m  demo/service:web                     old:1
+1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a  2      5h30m  demo/service:web, other/service:api  registry/web:2
+2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b  1      1h30m  demo/service:web                     registry/web:2
+";
+        assert_eq!((done.stdout.as_str(), done.code), (expected, Some(0)), "{done:?}");
+
         // Only the containers that match, and in JSON.
         let started = |number: usize| tasks[number]["startedAt"].clone();
         let group = |name: &str, group: &str| json!({"clusterArn": cluster(name), "group": group});

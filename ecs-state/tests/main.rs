@@ -5,6 +5,8 @@ mod explain;
 mod failures;
 mod filters;
 mod fixture;
+mod groups;
+mod history;
 mod images;
 mod logs;
 mod output;

@@ -67,6 +67,7 @@ async fn accounts_and_regions_are_shown_where_rows_differ_in_them() {
         let tasks = fixture.run(&["tasks", "--family", "web", "--cluster", "demo"]).await;
         let stopped = fixture.run(&["stopped", "--code", "scaledin"]).await;
         let instances = fixture.run(&["instances"]).await;
+        let services = fixture.run(&["services", "--service", "web", "--cluster", "demo", "--since", "1m"]).await;
         let expected = "\
 TASK                              CLUSTER  ACCOUNT       REGION     GROUP        DEFINITION  STATUS   AGE    RUNS ON  STARTED BY
 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     123456789012  eu-west-1  service:web  web:42      RUNNING  3h12m  FARGATE  ecs-svc/4093171225387263520
@@ -78,8 +79,11 @@ AGO    TASK                              CLUSTER  ACCOUNT       REGION     GROUP
 INSTANCE  CLUSTER  ACCOUNT       REGION     EC2 ID  STATUS  AGENT      TASKS  FREE CPU   FREE MIB   TYPE        ZONE        VERSION  AS OF
 1         demo     123456789012  eu-west-1  i-1     ACTIVE  connected  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h
 1         demo     210987654321  eu-west-2  i-1     ACTIVE  connected  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h
+CLUSTER  ACCOUNT       REGION     SERVICE  RUNNING  START  DEFINITION
+demo     123456789012  eu-west-1  web      2        20.0s  web:42
+demo     210987654321  eu-west-2  web      1        20.0s  web:42
 ";
-        let found = [tasks.stdout, stopped.stdout, instances.stdout].concat();
+        let found = [tasks.stdout, stopped.stdout, instances.stdout, services.stdout].concat();
         assert_eq!(found, expected.replace("4m3xs", &seconds(&found, "4m")));
         let done = fixture.run(&["instances", "--account", "210987654321", "--json"]).await;
         assert_eq!(done.objects().len(), 1, "{done:?}");

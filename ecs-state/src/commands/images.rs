@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
+use ecs_model::TaskStatus;
 use ecs_model::arn::last_part;
 use ecs_state_recorder::attributes::timestamp;
 use serde_json::json;
@@ -15,10 +16,11 @@ use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
-use crate::tables::filter::has_image;
+use crate::state_at::status_at;
+use crate::tables::filter::{Filter, has_image};
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
-use crate::time::age;
+use crate::time::{age, instant};
 
 const COLUMNS: &[Column] = &[
     Column { title: "DIGEST", fit: Fit::Id },
@@ -50,19 +52,24 @@ struct Found {
 }
 
 pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(), Failure> {
-    let ImagesArguments { filters, json, scan } = arguments;
-    let filter = filter(tables, &filters, false).await?;
-    let listing = Source::new(tables, scan).tasks(TaskSet::Active, &filter, None).await?;
+    let ImagesArguments { at, filters, json, scan } = arguments;
+    let filter = Filter { at, ..filter(tables, &filters, false).await? };
+    let which = at.map_or(TaskSet::Active, TaskSet::ActiveSince);
+    let listing = Source::new(tables, scan).tasks(which, &filter, None).await?;
     let mut images: BTreeMap<Key, Found> = BTreeMap::new();
     let (_, unreadable) = for_each_row(listing, None, |row| {
         let task = &row.state;
+        if status_at(&row, at) == Some(TaskStatus::Stopped) {
+            return Ok(false);
+        }
         let is_wanted = |container: &&_| filter.image.as_ref().is_none_or(|text| has_image(container, text));
         let keys = task.containers.iter().filter(is_wanted).map(|container| Key {
             image: container.image.clone(),
             digest: container.image_digest.clone(),
             origin: task.task_arn.split(":task/").next().unwrap_or_default().to_owned(),
         });
-        let started = task.started_at.or(task.created_at).or(row.recorded.as_of());
+        let started = task.started_at.filter(|time| at.is_none_or(|at| *time <= at));
+        let started = started.or(task.created_at).or(row.recorded.as_of());
         for key in keys.collect::<BTreeSet<Key>>() {
             let found = images.entry(key).or_default();
             found.tasks += 1;
@@ -77,11 +84,14 @@ pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(
         images.iter().try_for_each(|(key, found)| write_json(&mut stdout, key, found))?;
     } else {
         let mut table = Table::new(COLUMNS, width(), &mut stdout);
-        let now = Utc::now();
+        let now = at.unwrap_or_else(Utc::now);
         images.iter().try_for_each(|(key, found)| table.add(cells(key, found, now)))?;
         table.flush()?;
     }
-    unreadable.outcome(images.len(), || "no task that has not stopped has such an image".to_owned())
+    unreadable.outcome(images.len(), || match at {
+        Some(at) => format!("no task of {} has such an image", instant(at)),
+        None => "no task that has not stopped has such an image".to_owned(),
+    })
 }
 
 fn write_json(output: &mut dyn Write, key: &Key, found: &Found) -> io::Result<()> {

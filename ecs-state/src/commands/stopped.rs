@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::json;
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
-use crate::time::{age, duration, instant};
+use crate::time::{Window, age, duration};
 
 /// The first is how long ago the task stopped; [`cells`] has the others.
 pub(super) const COLUMNS: &[Column] = &[
@@ -33,9 +33,10 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<(), Failure> {
-    let StoppedArguments { since, reasons, summary, filters, limit, output } = arguments;
+    let StoppedArguments { since, until, reasons, summary, filters, limit, output } = arguments;
+    let window = Window::new(since, until)?;
     let filter = filter(tables, &filters, true).await?;
-    let listing = Source::new(tables, output.scan).tasks(TaskSet::StoppedSince(since), &filter, limit).await?;
+    let listing = Source::new(tables, output.scan).tasks(TaskSet::Stopped(window), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
     let mut counts = Summary::default();
@@ -63,10 +64,10 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
         if output.json {
             counts.write_json(&mut stdout)?;
         } else {
-            counts.write(&mut stdout, since, width())?;
+            counts.write(&mut stdout, window, width())?;
         }
     }
-    unreadable.outcome(found, || format!("no task that has stopped since {} matches", instant(since)))
+    unreadable.outcome(found, || format!("no task that has stopped {window} matches"))
 }
 
 /// What a stop is shown as, but for how long ago it was.

@@ -108,7 +108,7 @@ async fn snapshot(
             };
             snapshot.changed += usize::from(change.is_some());
             if snapshot.rows.len() < height {
-                let cells = cells(&row, now);
+                let cells = cells(&row, None, now);
                 snapshot.rows.push(match change {
                     Some(style) => cells.into_iter().map(|cell| cell.with(style.bold())).collect(),
                     None => cells,

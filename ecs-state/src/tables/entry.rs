@@ -3,12 +3,16 @@
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_model::arn::cluster_name;
-use ecs_state_recorder::attributes::{EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string};
+use ecs_state_recorder::attributes::{
+    EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string, timestamp,
+};
 use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::expiry::is_terminal;
 use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::TaskSet;
+use crate::time::Window;
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -23,8 +27,8 @@ pub(super) struct Entry {
 }
 
 /// The attributes that [`Entry::from_item`] needs. `group` is a reserved word.
-pub(super) const ATTRIBUTES: &str =
-    "taskArn, clusterArn, #group, startedBy, taskDefinitionArn, createdAt, stoppedAt, event_time, reconciled_at";
+pub(super) const ATTRIBUTES: &str = "taskArn, clusterArn, #group, startedBy, taskDefinitionArn, createdAt, stoppedAt, \
+                                     lastStatus, event_time, reconciled_at";
 
 impl Entry {
     pub(super) fn from_index(mut item: Item) -> Option<Self> {
@@ -38,8 +42,8 @@ impl Entry {
         })
     }
 
-    /// `stopped` is whether the row's task is known to have stopped.
-    pub(super) fn from_item(mut item: Item, stopped: bool) -> Option<Self> {
+    pub(super) fn from_item(mut item: Item) -> Option<Self> {
+        let stopped = is_terminal(Resource::Task, &item);
         let mut time = |name| take_string(&mut item, name)?.parse().ok();
         let moment = if stopped { "stoppedAt" } else { "createdAt" };
         let at = time(moment).or_else(|| time(EVENT_TIME)).or_else(|| time(RECONCILED_AT));
@@ -73,9 +77,23 @@ impl Entry {
     /// Whether its task is one of these.
     pub(super) fn is_in(&self, which: TaskSet) -> bool {
         match which {
-            TaskSet::Active => self.sort_key.starts_with(ACTIVE),
-            TaskSet::StoppedSince(since) => self.sort_key >= sort_key_of_stopped(Some(since)),
+            TaskSet::Active => self.is_active(),
+            TaskSet::Stopped(Window { since, until }) => {
+                self.sort_key >= sort_key_of_stopped(Some(since))
+                    && until.is_none_or(|until| self.sort_key <= sort_key_of_stopped(Some(until)))
+            }
+            TaskSet::ActiveSince(since) => self.is_active() || self.sort_key >= sort_key_of_stopped(Some(since)),
         }
+    }
+
+    fn is_active(&self) -> bool {
+        self.sort_key.starts_with(ACTIVE)
+    }
+
+    /// Whether its task may have been created by then: the entry of a stopped task does not say.
+    pub(super) fn may_precede(&self, at: DateTime<Utc>) -> bool {
+        let created = self.sort_key.rsplit_once('#').map_or("", |(_, time)| time);
+        !self.is_active() || *created <= *timestamp(at)
     }
 }
 

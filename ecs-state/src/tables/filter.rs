@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
+use chrono::{DateTime, Utc};
 use ecs_model::arn::{account, last_part};
 use ecs_model::{Container, Task};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::entry::Entry;
+use crate::state_at::{missing_at, status_at};
 
 /// The conditions on a task. `None` admits every task.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,6 +31,10 @@ pub(crate) struct Filter {
     pub(crate) instances: Option<Vec<String>>,
     /// Whether to admit tasks that ECS no longer knows.
     pub(crate) missing: bool,
+    /// When the other conditions must hold; `None` is now.
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// Whether to admit only tasks of services, or only others.
+    pub(crate) services: Option<bool>,
 }
 
 impl Filter {
@@ -44,6 +50,8 @@ impl Filter {
             && is_of_account(&entry.arn, self.account.as_ref())
             && is(&self.service.as_ref().map(|service| format!("service:{service}")), &entry.group)
             && is(&self.group, &entry.group)
+            && self.services.is_none_or(|wanted| wanted == entry.group.starts_with("service:"))
+            && self.at.is_none_or(|at| entry.may_precede(at))
             && (self.started_by.is_none() || self.started_by == entry.started_by)
             && self.family.as_ref().is_none_or(|family| is_family(entry.task_definition.as_deref(), family))
     }
@@ -57,9 +65,11 @@ impl Filter {
             instance
                 .is_some_and(|arn| instances.iter().any(|wanted| arn == wanted || last_part(arn).starts_with(wanted)))
         };
+        let status = status_at(row, self.at);
         self.admits_entry(entry)
-            && (self.missing || row.recorded.missing_since.is_none())
-            && self.status.as_ref().is_none_or(|status| task.last_status.as_ref().is_some_and(|s| s.as_str() == status))
+            && (self.at.is_none() || status.is_some())
+            && (self.missing || missing_at(row, self.at).is_none())
+            && self.status.as_ref().is_none_or(|wanted| status.as_ref().is_some_and(|s| s.as_str() == wanted))
             && self.image.as_ref().is_none_or(runs)
             && self.instances.as_ref().is_none_or(is_on)
             && self.ip.is_none_or(|ip| task.addresses().contains(&ip))

@@ -16,6 +16,7 @@ use super::keys::{KeyRange, Keys};
 use super::listing::Listing;
 use super::scan::{self, OnPage};
 use super::{Access, CONCURRENCY, Tables, TaskSet};
+use crate::time::Window;
 
 impl Tables {
     /// The clusters of the index with this ARN or name, or all.
@@ -40,27 +41,35 @@ impl Tables {
         limit: Option<usize>,
         progress: OnPage<'_>,
     ) -> Result<Listing<'t, Task>, ReadError> {
-        let newest_first = which != TaskSet::Active;
+        let newest_first = which.is_newest_first();
         let ranges = match access {
             Access::Index => {
-                let (from, to) = match (which, filter.only_group()) {
-                    (TaskSet::Active, Some(group)) => {
-                        let from = sort_key_of_active(&group, None);
-                        (from.clone(), format!("{from}~"))
-                    }
+                let active = match filter.only_group().map(|group| sort_key_of_active(&group, None)) {
+                    Some(from) => (from.clone(), format!("{from}~")),
                     // `$` comes after `#`.
-                    (TaskSet::Active, None) => (ACTIVE.to_owned(), "A$".to_owned()),
-                    (TaskSet::StoppedSince(since), _) => (sort_key_of_stopped(Some(since)), "S$".to_owned()),
+                    None => (ACTIVE.to_owned(), "A$".to_owned()),
+                };
+                let stopped = |Window { since, until }| {
+                    let to = until.map_or_else(|| "S$".to_owned(), |until| sort_key_of_stopped(Some(until)));
+                    (sort_key_of_stopped(Some(since)), to)
+                };
+                let bounds = match which {
+                    TaskSet::Active => vec![active],
+                    TaskSet::Stopped(window) => vec![stopped(window)],
+                    TaskSet::ActiveSince(since) => vec![active, stopped(Window { since, until: None })],
                 };
                 let mut clusters = self.clusters_of(filter.cluster.as_deref()).await?;
                 clusters.retain(|cluster| is_of_account(cluster, filter.account.as_ref()));
-                let count = clusters.len();
-                let range = |cluster| {
-                    let range =
-                        index_query::Range { cluster, from: from.clone(), to: to.clone(), descending: newest_first };
-                    KeyRange::new(self, range, filter, limit, count)
-                };
-                futures_util::stream::iter(clusters.into_iter().map(range))
+                let count = clusters.len() * bounds.len();
+                let ranges = clusters.into_iter().flat_map(|cluster| {
+                    bounds.iter().map(move |(from, to)| index_query::Range {
+                        cluster: cluster.clone(),
+                        from: from.clone(),
+                        to: to.clone(),
+                        descending: newest_first,
+                    })
+                });
+                futures_util::stream::iter(ranges.map(|range| KeyRange::new(self, range, filter, limit, count)))
                     .map(KeyRange::with_first_page)
                     .buffered(CONCURRENCY)
                     .try_collect()
