@@ -125,7 +125,7 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
     let sort_key = |task: &&Value| {
         (text(task, "clusterArn").to_owned(), format!("{}#{}", text(task, "group"), text(task, "createdAt")))
     };
-    let by_status: [(&[&str], &[&str], Expected); 6] = [
+    let special: [(&[&str], &[&str], Expected); 7] = [
         (&["tasks"], &["--status", "running"], |task| text(task, "lastStatus") == "RUNNING"),
         (&["tasks"], &["--status", "PENDING"], |task| text(task, "lastStatus") == "PENDING"),
         (&["stopped", "--since", "7d"], &["--status", "Stopped"], |task| text(task, "lastStatus") == "STOPPED"),
@@ -134,15 +134,21 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
             text(task, "stoppedAt").parse::<chrono::DateTime<Utc>>().unwrap() > Utc::now() - TimeDelta::hours(10)
         }),
         (&["stopped", "--since", "1s"], &[], |_| false),
+        // All had been created by then.
+        (&["tasks", "--at", "20h"], &["--ip", "10.0.0.7"], |task| {
+            let stopped = text(task, "stoppedAt").parse::<chrono::DateTime<Utc>>();
+            // The others have not stopped yet.
+            has(task, "10.0.0.7") && stopped.map_or(true, |time| time > Utc::now() - TimeDelta::hours(20))
+        }),
     ];
     let cases = FILTERS.iter().flat_map(|(filter, expected)| {
         [(&["tasks"][..], *filter, *expected), (&["stopped", "--since", "90000h"][..], *filter, *expected)]
     });
     let mut checks = 0;
-    for (command, filter, is_expected) in cases.chain(by_status) {
+    for (command, filter, is_expected) in cases.chain(special) {
         let wants_active = command[0] == "tasks";
-        let mut expected: Vec<&Value> =
-            tasks.iter().filter(|task| active(task) == wants_active && is_expected(task)).collect();
+        let is_in = |command: &[&str], task| command.contains(&"--at") || active(task) == wants_active;
+        let mut expected: Vec<&Value> = tasks.iter().filter(|task| is_in(command, task) && is_expected(task)).collect();
         if wants_active {
             expected.sort_by_key(sort_key);
         } else {
