@@ -29,7 +29,7 @@ Examples:
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
   ecs-state logs 5f1b9c0e                             the last lines of its log
   ecs-state explain event.json                        why the task of an event stopped
-  ecs-state images --image openssl                    which digests of an image run where
+  ecs-state images --image nginx                      which digests of an image run, and where
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 

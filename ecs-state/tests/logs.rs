@@ -103,7 +103,7 @@ async fn the_log_is_that_of_the_container_that_the_diagnosis_is_about() {
         let created = fleet()[4]["createdAt"].as_str().unwrap()[..17].to_owned();
         let (start, rest) = done.stderr.split_once(" --since ").unwrap();
         assert!(start.ends_with(&format!(
-            "note: asked ECS and CloudWatch Logs, not only the tables; the whole log:\n  \
+            "note: from CloudWatch Logs, found through ECS, not from the tables; the whole log:\n  \
              aws logs tail /ecs/web --log-stream-names {STREAM}"
         )));
         assert!(rest.starts_with(&created) && rest.ends_with("Z --region us-east-1\n"), "{rest}");
@@ -145,7 +145,7 @@ async fn a_running_tasks_log_can_be_followed_and_a_name_from_ecs_is_quoted() {
     let message = "java.lang.OutOfMemoryError: Java heap space\n\tat Web.main(Web.java:7)\n";
     assert_eq!(done.objects(), [json!({"timestamp": "2026-03-02T11:39:31.246Z", "message": message})]);
     let command = r"aws logs tail 'it'\''s $(here)' --log-stream-names 0123abcd --follow --region eu-west-1";
-    let note = "note: asked ECS and CloudWatch Logs, not only the tables; to follow the log:";
+    let note = "note: from CloudWatch Logs, found through ECS, not from the tables; to follow it:";
     assert_eq!((done.stderr, done.code), (format!("{note}\n  {command}\n"), Some(0)));
     assert_eq!((calls.len(), &calls[1].1[..], &calls[1].2["limit"]), (2, "key eu-west-1", &json!(1)));
 }

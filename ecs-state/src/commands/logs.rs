@@ -74,9 +74,9 @@ pub(crate) async fn run(
         Some(created) if task.is_stopped() => words.extend(["--since", created]),
         _ => words.push("--follow"),
     }
-    let what = if task.is_stopped() { "the whole log" } else { "to follow the log" };
+    let what = if task.is_stopped() { "the whole log" } else { "to follow it" };
     note(&format!(
-        "note: asked ECS and CloudWatch Logs, not only the tables; {what}:\n  {}",
+        "note: from CloudWatch Logs, found through ECS, not from the tables; {what}:\n  {}",
         aws_cli::command(&words, region, profile)
     ));
     Ok(())
