@@ -56,7 +56,7 @@ struct LogConfiguration {
     options: Option<BTreeMap<String, String>>,
 }
 
-/// Options that say where a log goes, of log drivers and of FireLens's outputs. Others can be secrets.
+/// Options of log drivers, and of outputs of `FireLens`, that say where a log goes. Others can be secrets.
 const PLACES: [&str; 12] = [
     "bucket",
     "delivery_stream",
