@@ -71,7 +71,7 @@ pub(crate) fn open(aws: &SdkConfig, connection: &Connection) -> Tables {
 /// A client of another service in this region, or else in the configured one.
 pub(crate) fn client(aws: &SdkConfig, service: &'static Service, region: Option<&str>) -> AwsJson {
     let mut aws = aws.clone().into_builder();
-    // A region that is none could lead to another host.
+    // An invalid region could lead to another host.
     if let Some(region) = region.filter(|region| is_region(region)) {
         aws = aws.region(Region::new(region.to_owned()));
     }

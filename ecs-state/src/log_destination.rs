@@ -81,10 +81,11 @@ impl LogDestination {
         let ecs = client(aws, &ecs::SERVICE, region(definition));
         let body = json!({"taskDefinition": definition}).to_string();
         let described: Described = match ecs.call("DescribeTaskDefinition", body).await {
-            // It has been deleted.
             Err(error) if error.has_code("ClientException") => {
                 let name = last_part(definition);
-                return Ok(Self::Elsewhere(format!("ECS no longer has the task definition {name}")));
+                return Ok(Self::Elsewhere(format!(
+                    "ECS finds no task definition {name}: it has been deleted, or is in another account (--task-profile)"
+                )));
             }
             described => described.map_err(|error: CallError| {
                 Failure::of_call(&error, "ECS", &ecs::SERVICE, "ecs:DescribeTaskDefinition", definition)

@@ -54,6 +54,7 @@ fn definition() -> Value {
     json!({"taskDefinition": {"containerDefinitions": [
         container("web", "awslogs", awslogs),
         container("worker", "awslogs", json!({"awslogs-group": "it's $(here)"})),
+        container("astray", "awslogs", json!({"awslogs-group": "a", "awslogs-region": "x.example/"})),
         container("lost", "awslogs", json!({})),
         container("fire", "awsfirelens", firelens),
         container("router", "awsfirelens", json!(null)),
@@ -173,8 +174,20 @@ async fn of_several_containers_one_must_be_chosen() {
     assert_eq!(calls, []);
     let (done, _) = logs(&fixture, &[ID, "--container", "db"], pages).await;
     assert_eq!(done, usage("the task has no container \"db\": its containers are web, worker, envoy"));
-    let (done, calls) = logs(&fixture, &[ID, "--container", "web"], pages).await;
-    assert_eq!((done.code, &calls[1].2["logStreamName"]), (Some(0), &json!(STREAM)));
+    // An invalid region must not lead to another host.
+    let (fixture, cases) =
+        (running(&["web", "astray"], None).await, [("web", STREAM, "us"), ("astray", "0123abcd", "eu")]);
+    for (name, stream, region) in cases {
+        let (done, calls) = logs(&fixture, &[ID, "--container", name], pages).await;
+        assert_eq!((done.code, &calls[1].2["logStreamName"]), (Some(0), &json!(stream)));
+        assert!(calls[1].1.starts_with(&format!("key {region}-")), "{calls:?}");
+    }
+    // The diagnosis chooses, too.
+    let killed = json!({"name": "worker", "runtimeId": "4567", "exitCode": 137, "reason": "OutOfMemoryError: killed"});
+    let containers = json!({"containers": [{"name": "web", "exitCode": 143}, killed]});
+    fixture.put_detail(&stopped(task("demo", ID, "web", ago(1, 0, 0)), ago(0, 1, 0), containers));
+    let (_, calls) = logs(&fixture, &[ID], pages).await;
+    assert_eq!(calls[1].2["logStreamName"], "4567");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +227,7 @@ async fn what_aws_refuses_is_explained_without_its_message() {
             3,
             format!("error: access denied: your role must allow ecs:DescribeTaskDefinition on {definition}; for a task in another account, choose a profile with --task-profile"),
         ),
-        (|_, _| refused("ClientException"), 1, "ECS no longer has the task definition web:42".to_owned()),
+        (|_, _| refused("ClientException"), 1, "ECS finds no task definition web:42: it has been deleted, or is in another account (--task-profile)".to_owned()),
         (
             |_, _| (200, json!({})),
             3,
