@@ -26,6 +26,7 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
     for (variable, example) in [
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.eu-west-1.amazonaws.com"),
         ("AWS_ENDPOINT_URL_ECS", "https://ecs.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "https://events.eu-west-1.amazonaws.com"),
         ("AWS_ENDPOINT_URL_STS", "https://sts.eu-west-1.amazonaws.com"),
         ("AWS_ENDPOINT_URL", "http://localhost:4566"),
     ] {

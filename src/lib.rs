@@ -9,6 +9,7 @@
 //!
 //! - [`resource`] and [`attributes`]: the resources that have rows, and the names of the rows' attributes.
 //! - [`config`], [`aws`] and [`lambda`]: settings from the environment, AWS clients, and the startup of a function.
+//! - [`aws_json`]: calls of AWS services without an SDK crate.
 //! - [`state`]: what a state is, how it is written as a row, and how rows are read back, wherever states come from.
 //! - [`recorder`]: from an event to a state. A Lambda function invoked by EventBridge.
 //! - [`reconciler`]: from the ECS API to states that no event reported. A Lambda function on a schedule.
@@ -27,6 +28,7 @@
 
 pub mod attributes;
 pub mod aws;
+pub mod aws_json;
 pub mod config;
 pub mod lambda;
 pub mod reconciler;

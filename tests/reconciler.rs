@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
 use chrono::{DateTime, TimeDelta, Utc};
-use ecs_state_recorder::reconciler::ecs::endpoint;
+use ecs_state_recorder::aws_json::endpoint;
+use ecs_state_recorder::reconciler::ecs;
 use serde_json::{Value, json};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
@@ -293,8 +294,8 @@ fn the_endpoint_follows_from_the_region_and_its_partition() {
         ("eusc-de-east-1", false, "https://ecs.eusc-de-east-1.amazonaws.eu"),
     ] {
         let aws = SdkConfig::builder().region(Region::new(region)).use_fips(fips).build();
-        assert_eq!(endpoint(&aws), expected);
+        assert_eq!(endpoint(&aws, &ecs::SERVICE), expected);
     }
     let aws = SdkConfig::builder().region(Region::new("eu-west-1")).endpoint_url("http://127.0.0.1:9").build();
-    assert_eq!(endpoint(&aws), "http://127.0.0.1:9");
+    assert_eq!(endpoint(&aws, &ecs::SERVICE), "http://127.0.0.1:9");
 }

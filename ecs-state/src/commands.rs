@@ -2,8 +2,10 @@
 
 pub(crate) mod explain;
 pub(crate) mod groups;
+pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod jobs;
+pub(crate) mod logs;
 pub(crate) mod services;
 pub(crate) mod stopped;
 mod summary;

@@ -48,7 +48,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -65,6 +65,8 @@ async fn wrong_usage_is_code_2() {
             &["services", "--since", "2026-03-02", "--at", "2026-03-01"],
             "error: the window must start before it ends: 2026-03-02 00:00:00Z is after 2026-03-01 00:00:00Z\n",
         ),
+        (&["tasks", "--ip", "10.0.0"], "invalid IP address syntax"),
+        (&["instances", "--account", "demo"], "must be an AWS account, 12 digits"),
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),

@@ -121,6 +121,26 @@ AGO     TASK          CLUSTER  GROUP        DEFINITION  RAN    CODE
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_truncated_before_a_differing_account_is_omitted() {
+    let fixture = Fixture::new(true).await;
+    let address = json!({"attachments": [{"details": [{"name": "privateIPv4Address", "value": "10.0.24.54"}]}]});
+    let web = with(task("demo", "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(3, 51, 30)), address.clone());
+    let invoices = with(task("billing", "e27a90c1d4b84f6f9d15c7e80b2a4463", "invoices", ago(50, 51, 30)), address);
+    fixture.put_detail(&stopped(web, ago(1, 26, 0), json!({})));
+    let elsewhere = invoices.to_string().replace("123456789012", "210987654321");
+    fixture.put_detail(&serde_json::from_str(&elsewhere).unwrap());
+    let (text, _) = Terminal::start(fixture.command(&["tasks", "--ip", "10.0.24.54", "--at", "2h"]), 80).end();
+    assert_eq!(
+        without_colors(&text),
+        "\
+TASK          CLUSTER  ACCOUNT       GROUP           DEFINITION   STATUS   AGE
+5f1b9c0e6d7a  demo     123456789012  service:web     web:42       RUNNING  1h51m
+e27a90c1d4b8  billing  210987654321  service:invoi…  invoices:42  RUNNING  2d
+"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_line_is_wider_than_the_terminal() {
     let fixture = fixture().await;
     let long = "a-service-with-quite-a-long-name-as-people-like-to-have-them-in-production";
@@ -139,7 +159,7 @@ async fn no_line_is_wider_than_the_terminal() {
         json!({"stoppedReason": "x".repeat(300)}),
     ));
     for columns in [80, 100, 140] {
-        let commands: [&[&str]; 10] = [
+        let commands: [&[&str]; 11] = [
             &["services"],
             &["services", "--since", "3d"],
             &["jobs", "--since", "3d"],
@@ -148,6 +168,7 @@ async fn no_line_is_wider_than_the_terminal() {
             &["tasks", "--missing"],
             &["stopped"],
             &["stopped", "--summary"],
+            &["images"],
             &["task", "e5f6"],
             &["task", "f5f6"],
         ];
@@ -204,7 +225,7 @@ async fn nothing_in_a_row_controls_the_terminal() {
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
     fixture.put(&row(&instance, ago(0, 0, 0)));
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 18] = [
         &["services"],
         &["services", "--json"],
         &["jobs"],
@@ -219,6 +240,8 @@ async fn nothing_in_a_row_controls_the_terminal() {
         &["task", "e1", "--show-environment"],
         &["task", "e2", "--show-environment"],
         &["task", "e"],
+        &["images"],
+        &["images", "--json"],
         &["instances"],
         &["instances", "--json"],
     ];

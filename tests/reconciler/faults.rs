@@ -84,9 +84,9 @@ async fn a_permanent_fault_fails_only_its_part_and_the_error_names_it() {
         (Fault::AccessDenied, "AccessDeniedException (HTTP 400); the function's role must allow it"),
         (Fault::HalfAnswer, "the connection failed"),
         (Fault::Closed, "the connection failed"),
-        (Fault::NotJson, "the response is not from ECS"),
-        (Fault::Foreign("the password is hunter2"), "no ECS error code (HTTP 400); check the endpoint"),
-        (Fault::Foreign("hunter2"), "no ECS error code (HTTP 400); check the endpoint"),
+        (Fault::NotJson, "the response is not from AWS"),
+        (Fault::Foreign("the password is hunter2"), "no AWS error code (HTTP 400); check the endpoint"),
+        (Fault::Foreign("hunter2"), "no AWS error code (HTTP 400); check the endpoint"),
     ] {
         let world = World::new().await;
         let (good, bad) = (cluster("good"), cluster("bad"));

@@ -6,7 +6,7 @@ use ecs_state_recorder::attributes::timestamp;
 use serde_json::{Value, json};
 
 use super::groups::{Group, Run, View, count};
-use crate::cells::code_style;
+use crate::cells::{ACCOUNT, REGION, code_style, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::Cell;
 use crate::terminal::{GREEN, PLAIN, RED};
@@ -15,6 +15,8 @@ use crate::time::{age, duration};
 /// The columns from `LAST RUN` to `RAN` are about the last run.
 const COLUMNS: &[Column] = &[
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "GROUP", fit: Fit::AtLeast(12) },
     Column { title: "RUNNING", fit: Fit::Whole },
     Column { title: "RUNS", fit: Fit::Whole },
@@ -54,8 +56,11 @@ fn cells(job: &Group, now: DateTime<Utc>) -> Vec<Cell> {
         None => Cell::styled(if run.started_at.is_some() { "running" } else { "starting" }, GREEN),
     };
     let ran = run.started_at.map_or_else(|| "–".to_owned(), |from| duration(run.stopped_at.unwrap_or(now) - from));
+    let [account, region] = place(&job.cluster);
     vec![
         Cell::new(last_part(&job.cluster)),
+        account,
+        region,
         Cell::new(if job.name.is_empty() { "–" } else { &job.name }),
         count(job.active(), GREEN),
         count(job.stopped, PLAIN),

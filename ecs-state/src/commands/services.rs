@@ -6,7 +6,7 @@ use ecs_state_recorder::attributes::timestamp;
 use serde_json::{Value, json};
 
 use super::groups::{Group, Reason, View, count};
-use crate::cells::{self, code_style};
+use crate::cells::{self, ACCOUNT, REGION, code_style, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::Cell;
 use crate::terminal::{GREEN, PLAIN, RED, YELLOW};
@@ -17,6 +17,8 @@ pub(super) const SINCE: Since = Since::Ago(TimeDelta::hours(1));
 
 pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "SERVICE", fit: Fit::AtLeast(12) },
     Column { title: "RUNNING", fit: Fit::Whole },
     Column { title: "STARTING", fit: Fit::Optional },
@@ -63,8 +65,11 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
     let mark = if service.is_crash_loop { "crash loop: " } else { "" };
     let reason = format!("{mark}{}", reason.unwrap_or_default());
     let definitions: Vec<&str> = service.definitions().into_iter().map(last_part).collect();
+    let [account, region] = place(&service.cluster);
     vec![
         Cell::new(last_part(&service.cluster)),
+        account,
+        region,
         Cell::new(name(service)),
         Cell::styled(&service.running.to_string(), if service.running > 0 { GREEN } else { PLAIN }),
         count(service.starting, YELLOW),

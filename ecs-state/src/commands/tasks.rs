@@ -9,7 +9,7 @@ use ecs_state_recorder::state::stored::Stored;
 
 use crate::access::{Source, filter, for_each_row};
 use crate::arguments::TasksArguments;
-use crate::cells::{addresses, definition, status};
+use crate::cells::{ACCOUNT, REGION, addresses, definition, place, status};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
@@ -25,6 +25,8 @@ use crate::time::{age, instant};
 pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "TASK", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "GROUP", fit: Fit::AtLeast(12) },
     Column { title: "DEFINITION", fit: Fit::AtLeast(10) },
     Column { title: "STATUS", fit: Fit::Whole },
@@ -106,15 +108,18 @@ async fn running_at(
 pub(crate) fn cells(row: &Stored<Task>, at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<Cell> {
     let task = &row.state;
     let (status, style) = status(row, at, now);
+    let [account, region] = place(&task.task_arn);
     vec![
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
+        account,
+        region,
         Cell::new(task.group.as_deref().unwrap_or("–")),
         Cell::new(definition(task)),
         Cell::styled(&status, style),
         Cell::new(&age(task.created_at.or(row.recorded.as_of()), at.unwrap_or(now))),
         Cell::new(task.capacity().unwrap_or_default()),
-        Cell::new(&addresses(task).join(" ")),
+        Cell::new(&addresses(task)),
         Cell::styled(task.started_by.as_deref().unwrap_or_default(), DIM),
     ]
 }
