@@ -389,9 +389,9 @@ pub(crate) struct WatchArguments {
     /// What to watch
     #[arg(default_value = "tasks")]
     pub(crate) what: Watched,
-    /// The pause between refreshes
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
-    pub(crate) interval: Duration,
+    /// The pause between refreshes [default: 5s, or 1m if the whole table is read each time]
+    #[arg(long, value_name = "DURATION", value_parser = pause)]
+    pub(crate) interval: Option<Duration>,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// Read the whole table instead of the index

@@ -152,23 +152,39 @@ impl Failure {
     }
 }
 
+/// Names a field that could not be read, of a row that is shown without it.
+pub(crate) fn note_field(error: &ModelError) {
+    note(&format!("warning: a field is left out: {}", clean(&error.to_string())));
+}
+
 /// The rows of a listing that could not be read.
 #[derive(Default)]
-pub(crate) struct Unreadable(usize);
+pub(crate) struct Unreadable {
+    pub(crate) rows: usize,
+    /// Whether they are counted, but not named.
+    pub(crate) quiet: bool,
+}
 
 impl Unreadable {
     pub(crate) fn add(&mut self, error: &ModelError) {
-        note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
-        self.0 += 1;
+        if !self.quiet {
+            note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
+        }
+        self.rows += 1;
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.0
+    /// Names a field of a row that is shown without it. If nothing is named, the row is counted.
+    pub(crate) fn add_field(&mut self, error: &ModelError) {
+        if self.quiet {
+            self.rows += 1;
+        } else {
+            note_field(error);
+        }
     }
 
     /// The outcome of a listing: an incomplete one is a failure.
     pub(crate) fn outcome(&self, found: usize, nothing: impl FnOnce() -> String) -> Result<(), Failure> {
-        match (self.0, found) {
+        match (self.rows, found) {
             (0, 0) => Err(Failure::Nothing(nothing())),
             (0, _) => Ok(()),
             _ => Err(Failure::Unreadable),

@@ -9,7 +9,7 @@ use ecs_state_recorder::state::redaction::REDACTED;
 use ecs_state_recorder::state::stored::{Recorded, Stored};
 use serde::Serialize;
 
-use crate::terminal::is_unsafe;
+use crate::terminal::{is_safe, is_unsafe};
 
 /// Shown in place of a value that may be secret.
 pub(crate) const HIDDEN: &str = "[hidden]";
@@ -47,7 +47,7 @@ pub(crate) fn instance(output: &mut dyn Write, row: &Stored<ContainerInstance>) 
 /// Writes an object. Terminal control characters are escaped, which does not change the JSON value.
 pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_string(object)?;
-    if !json.contains(is_unsafe) {
+    if is_safe(&json) {
         return writeln!(output, "{json}");
     }
     let mut escaped = String::with_capacity(json.len());

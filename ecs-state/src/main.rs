@@ -41,7 +41,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     Ok(std::io::stdout().write_all(&script)?)
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     let command = match command {
         Command::Completions { shell } => return completions(shell),

@@ -1,8 +1,9 @@
 //! The rows of both tables, as typed values.
 //!
-//! A [`Listing`](listing::Listing) is read in two steps: first the keys of matching rows, then the rows, in batches.
-//! The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching keys. So
-//! memory is bounded by a few pages and batches, or for a scan by the number of matches, whatever the table's size.
+//! A [`Listing`](listing::Listing) is one stream in two steps: first the keys of matching rows, then the rows, in
+//! batches. The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching
+//! keys. Both steps read ahead of what is printed, within bounds. So memory is bounded by a few pages and batches, or
+//! for a scan by the number of matches, whatever the table's size.
 
 mod entry;
 pub(crate) mod filter;
@@ -12,6 +13,8 @@ pub(crate) mod listing;
 pub(crate) mod scan;
 pub(crate) mod search;
 mod tasks;
+
+use std::panic::resume_unwind;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -24,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 use crate::time::Window;
 
-/// How many requests are in flight at once.
+/// How many scans, or first pages of clusters, are read at once.
 const CONCURRENCY: usize = 4;
 
 /// The two tables, by their names.
@@ -57,6 +60,12 @@ impl TaskSet {
 pub(crate) enum Access {
     Index,
     Scan,
+}
+
+/// Starts a read on another thread, so that it goes on while this one prints.
+fn spawn<R: Send + 'static>(read: impl Future<Output = R> + Send + 'static) -> impl Future<Output = R> {
+    let read = tokio::spawn(read);
+    async { read.await.unwrap_or_else(|error| resume_unwind(error.into_panic())) }
 }
 
 impl Tables {

@@ -17,7 +17,7 @@ pub(crate) const RED: Style = AnsiColor::Red.on_default();
 
 /// Escapes control sequences, and characters that change the direction of text.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if is_safe(text) {
         return text.into();
     }
     text.chars()
@@ -30,6 +30,12 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
             clean
         })
         .into()
+}
+
+/// Whether a text can be printed as it is.
+pub(crate) fn is_safe(text: &str) -> bool {
+    // Almost every text is. Bytes are faster than characters.
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(is_unsafe)
 }
 
 /// C0, DEL, C1, line separators, and the characters of the Unicode bidirectional algorithm.

@@ -281,7 +281,7 @@ async fn a_closed_pipe_ends_quietly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_highlights_changes_and_restores_the_terminal() {
-    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
+    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGQUIT, 131), (Signal::SIGTERM, 143)] {
         let fixture = fixture().await;
         let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "50ms", "--cluster", "demo"]), 80);
         terminal.wait_for(Some("3 tasks"));
@@ -335,8 +335,77 @@ async fn watch_shows_services_and_what_changes_in_them() {
         terminal.wait_for(Some("1 new or changed"));
         fixture.put_detail(&task("demo", "b0000000000000000000000000000000", "api", ago(0, 0, 0)));
         terminal.wait_for(Some("\x1b[1m\x1b[32mapi"));
+        let mut broken = row(&task("demo", "c0000000000000000000000000000000", "api", ago(0, 0, 0)), ago(0, 0, 0));
+        broken["cpu"] = json!({"L": []});
+        fixture.put(&broken);
+        terminal.wait_for(Some("1 can't be read in full: see `ecs-state services`"));
+        assert!(!terminal.text.contains("warning"), "{:?}", terminal.text);
         kill(Pid::from_raw(terminal.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
         assert_eq!(terminal.end().1, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_gives_the_terminal_back_while_it_is_suspended() {
+    let fixture = fixture().await;
+    let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "1h"]), 80);
+    terminal.wait_for(Some("4 tasks"));
+    terminal.text.clear();
+    let pid = Pid::from_raw(terminal.child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTSTP).unwrap();
+    terminal.wait_for(Some("\x1b[?25h\x1b[?1049l"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {
+        assert!(Instant::now() < deadline, "it is not suspended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    terminal.text.clear();
+    kill(pid, Signal::SIGCONT).unwrap();
+    terminal.wait_for(Some("4 tasks"));
+    assert!(terminal.text.starts_with("\x1b[?1049h\x1b[?25l"), "{:?}", terminal.text);
+    kill(pid, Signal::SIGINT).unwrap();
+    assert_eq!(terminal.end().1, Some(0));
+}
+
+/// A look is a scan of four segments. The index is asked for once.
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_asks_once_for_an_index_that_is_missing_and_says_what_its_scans_cost() {
+    let fixture = Fixture::new(false).await;
+    fixture.put_details(&fleet());
+    let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
+    let mut command = fixture.command(&["watch", "--interval", "50ms", "--cluster", "none"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    let mut terminal = Terminal::start(command, 140);
+    for _ in 0..3 {
+        terminal.wait_for(Some("0 tasks"));
+        assert_eq!(proxy.requests() % 4, 1, "one for the index, and four a look");
+        terminal.text = terminal.text.split_once("0 tasks").unwrap().1.to_owned();
+    }
+    terminal.wait_for(Some("Ctrl-C"));
+    let title = without_colors(&terminal.text);
+    assert!(title.contains("  scan: 7 rows, ") && title.contains(" read units  "), "{title:?}");
+    drop(terminal);
+    // Without an interval, it is longer.
+    let mut terminal = Terminal::start(fixture.command(&["watch"]), 140);
+    terminal.wait_for(Some("every 1m, until Ctrl-C"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_of_watch_is_wider_than_the_terminal() {
+    let fixture = Fixture::new(false).await;
+    let tasks: Vec<_> = (0..30).map(|id| task("demo", &format!("{id:032x}"), "web", ago(1, 0, 0))).collect();
+    fixture.put_details(&tasks[..29]);
+    let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "1s"]), 62);
+    terminal.wait_for(Some("more below"));
+    fixture.put_detail(&tasks[29]);
+    for task in &tasks[..4] {
+        fixture.put_detail(&stopped(task.clone(), ago(0, 0, 0), json!({})));
+    }
+    terminal.wait_for(Some(" gone: "));
+    terminal.wait_for(Some("\x1b[J"));
+    for line in terminal.text.replace("\x1b[H", "\n").lines() {
+        let line = without_colors(line);
+        assert!(line.chars().count() <= 62, "{line:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use crate::arguments::TaskArguments;
 use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
-use crate::failure::{Failure, Unreadable};
+use crate::failure::{Failure, Unreadable, note_field};
 use crate::tables::Tables;
 use crate::tables::search::{is_full_task_id, possible_task_arns};
 use crate::terminal::{BOLD, DIM, RED, YELLOW, clean, width};
@@ -27,6 +27,7 @@ const LISTED: usize = 20;
 pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &TaskArguments) -> Result<(), Failure> {
     let TaskArguments { id, cluster, output } = arguments;
     let mut row = find(tables, id, cluster.as_deref(), output.scan).await?;
+    row.left_out.iter().for_each(note_field);
     if !output.show_environment {
         json::hide(&mut row.state);
     }

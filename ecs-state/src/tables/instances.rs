@@ -1,7 +1,5 @@
 //! Container instances. Their table has hundreds of rows, so it is scanned.
 
-use std::marker::PhantomData;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use ecs_model::arn::cluster_arn;
@@ -70,14 +68,8 @@ impl Tables {
             filter.admits_cluster(cluster.as_deref(), &arn).then(|| Key { order, arn: arn.into() })
         })
         .await?;
-        Ok(Listing {
-            tables: self,
-            resource: Resource::ContainerInstance,
-            keys: Keys { ranges: vec![KeyRange::scanned(keys, false)], newest_first: false },
-            admits: Box::new(|row| filter.admits(row)),
-            limit: None,
-            model: PhantomData,
-        })
+        let keys = Keys { ranges: vec![KeyRange::scanned(keys, false)], newest_first: false };
+        Ok(Listing::new(self, Resource::ContainerInstance, keys, None, |row| filter.admits(row)))
     }
 
     /// The ARNs of the container instances with this EC2 instance id.

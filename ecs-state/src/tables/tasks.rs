@@ -1,7 +1,5 @@
 //! Lists the tasks that a filter admits, through the index or by a scan.
 
-use std::marker::PhantomData;
-
 use ecs_model::Task;
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
@@ -81,13 +79,6 @@ impl Tables {
             let entry = Entry::from_row(row);
             entry.is_in(which) && filter.admits(row, &entry)
         };
-        Ok(Listing {
-            tables: self,
-            resource: Resource::Task,
-            keys: Keys { ranges, newest_first },
-            admits: Box::new(admits),
-            limit,
-            model: PhantomData,
-        })
+        Ok(Listing::new(self, Resource::Task, Keys { ranges, newest_first }, limit, admits))
     }
 }
