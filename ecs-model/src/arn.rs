@@ -15,6 +15,18 @@ pub fn cluster_arn(cluster_arn: Option<&str>, arn: &str) -> Option<String> {
     })
 }
 
+/// The region in an ARN.
+#[must_use]
+pub fn region(arn: &str) -> Option<&str> {
+    arn.split(':').nth(3)
+}
+
+/// The account in an ARN.
+#[must_use]
+pub fn account(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4)
+}
+
 /// The cluster's name: from its ARN, or else from the resource's ARN, unless that has the old short form.
 #[must_use]
 pub fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'a str> {

@@ -7,7 +7,7 @@ use ecs_state_recorder::state::stored::Stored;
 use serde::de::DeserializeOwned;
 
 use crate::arguments::Filters;
-use crate::failure::{Failure, Unreadable, note_field};
+use crate::failure::{Failure, Unreadable};
 use crate::tables::filter::Filter;
 use crate::tables::listing::Listing;
 use crate::tables::search::is_full_task_id;
@@ -74,6 +74,28 @@ impl<'t> Source<'t> {
         Ok(arns)
     }
 
+    /// Passes all rows of a listing to `add`, as [`for_each_row`] does, for output that waits for the last one: with
+    /// progress meanwhile.
+    pub(crate) async fn for_all_rows<T: DeserializeOwned + Send + 'static>(
+        &self,
+        listing: Listing<'_, T>,
+        mut add: impl FnMut(Stored<T>) -> bool,
+    ) -> Result<(usize, Unreadable), Failure> {
+        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let mut rows = 0;
+        let unreadable = Unreadable { quiet: self.quiet, ..Unreadable::default() };
+        let done = each_row(listing, None, unreadable, |row| {
+            rows += 1;
+            if rows % 100 == 0 {
+                progress.update(rows, 0.0);
+            }
+            Ok(add(row))
+        })
+        .await;
+        progress.clear();
+        done
+    }
+
     async fn with_fallback<T>(
         &mut self,
         progress: &Progress,
@@ -103,11 +125,20 @@ impl<'t> Source<'t> {
 /// Shows the rows of a listing until `limit` of them count; `show` returns whether a row does. Returns how many count,
 /// and which could not be read. A row that does not count may have failed to by a field that could not be read.
 pub(crate) async fn for_each_row<T: DeserializeOwned + Send + 'static>(
+    listing: Listing<'_, T>,
+    limit: Option<usize>,
+    show: impl FnMut(Stored<T>) -> Result<bool, Failure>,
+) -> Result<(usize, Unreadable), Failure> {
+    each_row(listing, limit, Unreadable::default(), show).await
+}
+
+async fn each_row<T: DeserializeOwned + Send + 'static>(
     mut listing: Listing<'_, T>,
     limit: Option<usize>,
+    mut unreadable: Unreadable,
     mut show: impl FnMut(Stored<T>) -> Result<bool, Failure>,
 ) -> Result<(usize, Unreadable), Failure> {
-    let (mut found, mut unreadable) = (0, Unreadable::default());
+    let mut found = 0;
     while limit != Some(found) {
         let rows = listing.next().await?;
         if rows.is_empty() {
@@ -122,7 +153,7 @@ pub(crate) async fn for_each_row<T: DeserializeOwned + Send + 'static>(
                     let left_out = std::mem::take(&mut row.left_out);
                     if show(row)? {
                         found += 1;
-                        left_out.iter().for_each(note_field);
+                        left_out.iter().for_each(|error| unreadable.add_field(error));
                     } else if let Some(error) = left_out.first() {
                         unreadable.add(error);
                     }

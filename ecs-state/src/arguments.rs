@@ -3,15 +3,17 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
+use ecs_state_recorder::config::is_account_id;
 
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
@@ -25,7 +27,9 @@ Examples:
   ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
+  ecs-state logs 5f1b9c0e                             the last lines of its log
   ecs-state explain event.json                        why the task of an event stopped
+  ecs-state images --image nginx                      which digests of an image run, and where
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
@@ -40,6 +44,11 @@ Examples:
   ecs-state stopped --json | ecs-state explain --json - | jq .diagnosis.advice
 
 A wrong diagnosis? Please report it with the file, after you have removed names and secrets from it.";
+
+const LOGS: &str = "\
+No other command reads more than the tables. This one asks ECS for the task definition (DescribeTaskDefinition) and \
+CloudWatch Logs for the lines (GetLogEvents), in the region of the task and of the log. If the log goes elsewhere, it \
+says where.";
 
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
@@ -64,12 +73,17 @@ pub(crate) enum Command {
     Jobs(GroupArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
+    /// Print the last lines of a task's log, from CloudWatch Logs
+    #[command(after_help = LOGS)]
+    Logs(LogsArguments),
     /// Explain why a task stopped, from a file: without any table or AWS account
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArguments),
+    /// List the images that run, or ran at an earlier time, by digest, and where
+    Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
-    /// Watch the tasks that have not stopped, with changes highlighted
+    /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
     /// Print a shell's completion script
     #[command(after_help = "\
@@ -106,6 +120,9 @@ pub(crate) struct Filters {
     /// Only tasks of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     cluster: Option<String>,
+    /// Only tasks of this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    account: Option<String>,
     /// Only tasks of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -124,6 +141,9 @@ pub(crate) struct Filters {
     /// Only tasks with a container whose image or digest contains this text
     #[arg(long, value_name = "TEXT")]
     image: Option<String>,
+    /// Only tasks with this private address, IPv4 or IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
     /// Only tasks on this container instance, by its id or a prefix of it
     #[arg(long, value_name = "ID|ARN|EC2 ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) instance: Option<String>,
@@ -161,6 +181,7 @@ impl Filters {
         }
         Ok(Filter {
             cluster: self.cluster.clone(),
+            account: self.account.clone(),
             // The column GROUP shows it with the prefix.
             service: self.service.as_ref().map(|name| name.strip_prefix("service:").unwrap_or(name).to_owned()),
             group: self.group.clone(),
@@ -168,6 +189,7 @@ impl Filters {
             started_by: self.started_by.clone(),
             status,
             image: self.image.clone(),
+            ip: self.ip,
             instances: None,
             missing: self.missing,
             at: None,
@@ -293,10 +315,53 @@ pub(crate) struct TaskArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct LogsArguments {
+    /// The task's ARN, its id, or a unique part of its id
+    #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) id: String,
+    /// Only in this cluster
+    #[arg(long, value_name = "NAME|ARN")]
+    pub(crate) cluster: Option<String>,
+    /// The container [default: the one that the diagnosis is about, or the only one that is not a sidecar]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Option<String>,
+    /// The profile of the task's account, if that is not the tables' [default: --profile]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) task_profile: Option<String>,
+    /// At most this many log events
+    #[arg(long, value_name = "NUMBER", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) lines: u16,
+    /// Print one JSON object per log event
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagesArguments {
+    /// The images of that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Print one JSON object per line
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct InstancesArguments {
     /// Only instances of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
+    /// Only instances of this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(crate) account: Option<String>,
     /// Only instances whose agent has been disconnected for at least this long: 5m, 1h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) disconnected: Option<Duration>,
@@ -311,8 +376,19 @@ pub(crate) struct InstancesArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Watched {
+    /// The tasks that have not stopped
+    Tasks,
+    /// Services, with the stops of the last hour
+    Services,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
+    /// What to watch
+    #[arg(default_value = "tasks")]
+    pub(crate) what: Watched,
     /// The pause between refreshes [default: 5s, or 1m if the whole table is read each time]
     #[arg(long, value_name = "DURATION", value_parser = pause)]
     pub(crate) interval: Option<Duration>,
@@ -328,6 +404,10 @@ fn pause(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) | Err(_) => Err("must be a duration such as 5s or 1m".to_owned()),
         Ok(pause) => Ok(pause),
     }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if is_account_id(text) { Ok(text.to_owned()) } else { Err("must be an AWS account, 12 digits".to_owned()) }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

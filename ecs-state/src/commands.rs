@@ -1,9 +1,11 @@
 //! The commands, one per file.
 
 pub(crate) mod explain;
-mod groups;
+pub(crate) mod groups;
+pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod jobs;
+pub(crate) mod logs;
 pub(crate) mod services;
 pub(crate) mod stopped;
 mod summary;

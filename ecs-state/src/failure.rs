@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use ecs_model::ModelError;
+use ecs_state_recorder::aws_json::{CallError, Service};
 use ecs_state_recorder::config::InvalidVariable;
 use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::store_error::{Cause, StoreError};
@@ -13,6 +14,8 @@ use crate::exit_code::{FAILED, FOUND, NOTHING_FOUND, USAGE};
 use crate::terminal::{clean, note};
 
 const NOT_DYNAMODB: &str = "check whether AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB";
+const NO_CREDENTIALS: &str = "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check \
+                              that the profile of --profile or AWS_PROFILE exists";
 
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -64,11 +67,7 @@ impl From<ReadError> for Failure {
         let details = details.map(|details| format!(" ({})", details.trim_end_matches('.'))).unwrap_or_default();
         let (StoreError::Transient(cause) | StoreError::Permanent(cause)) = cause;
         Self::Aws(match cause {
-            Cause::NoCredentials => {
-                "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check that the \
-                 profile of --profile or AWS_PROFILE exists"
-                    .to_owned()
-            }
+            Cause::NoCredentials => NO_CREDENTIALS.to_owned(),
             Cause::Credentials => format!(
                 "the AWS credentials could not be fetched{details}: sign in again, such as with `aws sso login`, or \
                  choose another profile with --profile or AWS_PROFILE"
@@ -121,6 +120,38 @@ impl From<ReadError> for Failure {
     }
 }
 
+impl Failure {
+    /// A call of another service than DynamoDB failed. `resource` is what its action is on.
+    pub(crate) fn of_call(error: &CallError, name: &str, service: &Service, action: &str, resource: &str) -> Self {
+        let variable = service.endpoint_variable;
+        Self::Aws(match error {
+            CallError::Refused { code, status } => match code.as_deref() {
+                Some("AccessDeniedException") => {
+                    format!(
+                        "access denied: your role must allow {action} on {resource}; for a task in another account, \
+                         choose a profile with --task-profile"
+                    )
+                }
+                Some("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException") => {
+                    "the AWS credentials are invalid or have expired: sign in again".to_owned()
+                }
+                Some(code) => format!("{action} on {resource} failed: {code}"),
+                None => format!(
+                    "{action} on {resource} failed with HTTP status {status}: check whether {variable} or a proxy \
+                     leads to something other than {name}"
+                ),
+            },
+            CallError::Timeout(_) | CallError::Connection => {
+                format!("{name} could not be reached. Check the region, the network, and {variable} if it is set")
+            }
+            CallError::Credentials => NO_CREDENTIALS.to_owned(),
+            CallError::NotAws => {
+                format!("the answer is not from {name}: check whether {variable} or a proxy leads to something else")
+            }
+        })
+    }
+}
+
 /// Names a field that could not be read, of a row that is shown without it.
 pub(crate) fn note_field(error: &ModelError) {
     note(&format!("warning: a field is left out: {}", clean(&error.to_string())));
@@ -128,17 +159,32 @@ pub(crate) fn note_field(error: &ModelError) {
 
 /// The rows of a listing that could not be read.
 #[derive(Default)]
-pub(crate) struct Unreadable(usize);
+pub(crate) struct Unreadable {
+    pub(crate) rows: usize,
+    /// Whether they are counted, but not named.
+    pub(crate) quiet: bool,
+}
 
 impl Unreadable {
     pub(crate) fn add(&mut self, error: &ModelError) {
-        note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
-        self.0 += 1;
+        if !self.quiet {
+            note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
+        }
+        self.rows += 1;
+    }
+
+    /// Names a field of a row that is shown without it. If nothing is named, the row is counted.
+    pub(crate) fn add_field(&mut self, error: &ModelError) {
+        if self.quiet {
+            self.rows += 1;
+        } else {
+            note_field(error);
+        }
     }
 
     /// The outcome of a listing: an incomplete one is a failure.
     pub(crate) fn outcome(&self, found: usize, nothing: impl FnOnce() -> String) -> Result<(), Failure> {
-        match (self.0, found) {
+        match (self.rows, found) {
             (0, 0) => Err(Failure::Nothing(nothing())),
             (0, _) => Ok(()),
             _ => Err(Failure::Unreadable),

@@ -19,7 +19,7 @@ fn failed(code: i32, stderr: &str) -> Done {
 async fn nothing_found_is_code_1() {
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 7] = [
             (
                 &["tasks"],
                 "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
@@ -29,6 +29,12 @@ async fn nothing_found_is_code_1() {
                 &["stopped", "--since", "2026-03-02T11:40:26Z"],
                 "no task that has stopped since 2026-03-02 11:40:26Z matches",
             ),
+            (&["services", "--since", "2026-03-02"], "no service with tasks since 2026-03-02 00:00:00Z matches"),
+            (
+                &["jobs", "--since", "2026-03-02", "--failing"],
+                "no job with failed runs since 2026-03-02 00:00:00Z matches",
+            ),
+            (&["tasks", "--at", "2026-03-02"], "no task of 2026-03-02 00:00:00Z matches"),
             (&["instances"], "no container instance matches"),
             (
                 &["tasks", "--instance", "i-1"],
@@ -44,7 +50,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -55,6 +61,14 @@ async fn wrong_usage_is_code_2() {
         (&["stopped", "--missing"], "error: tasks that are missing in ECS are listed by `ecs-state tasks --missing`"),
         (&["stopped", "--since", "-1h"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["stopped", "--since", "+12026-01-01"], "must be a duration such as 24h or 7d, or a time such as"),
+        (&["tasks", "--at", "2126-03-02"], "must be in the past"),
+        (&["stopped", "--until", "2126-03-02"], "must be in the past"),
+        (
+            &["services", "--since", "2026-03-02", "--at", "2026-03-01"],
+            "error: the window must start before it ends: 2026-03-02 00:00:00Z is after 2026-03-01 00:00:00Z\n",
+        ),
+        (&["tasks", "--ip", "10.0.0"], "invalid IP address syntax"),
+        (&["instances", "--account", "demo"], "must be an AWS account, 12 digits"),
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),

@@ -7,6 +7,8 @@ mod filters;
 mod fixture;
 mod groups;
 mod history;
+mod images;
+mod logs;
 mod output;
 mod scale;
 mod search;

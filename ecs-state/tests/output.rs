@@ -57,6 +57,40 @@ fn seconds(output: &str, minutes: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn accounts_and_regions_are_shown_where_rows_differ_in_them() {
+    for fixture in fleets().await {
+        for detail in [fleet().remove(0), fleet().remove(5), container_instance("demo", "1", "i-1", true)] {
+            fixture.put(&row(&detail, ago(1, 0, 30)));
+            let elsewhere = detail.to_string().replace("1:123456789012", "2:210987654321");
+            fixture.put(&row(&serde_json::from_str(&elsewhere).unwrap(), ago(1, 0, 30)));
+        }
+        let tasks = fixture.run(&["tasks", "--family", "web", "--cluster", "demo"]).await;
+        let stopped = fixture.run(&["stopped", "--code", "scaledin"]).await;
+        let instances = fixture.run(&["instances"]).await;
+        let services = fixture.run(&["services", "--service", "web", "--cluster", "demo", "--since", "1m"]).await;
+        let expected = "\
+TASK                              CLUSTER  ACCOUNT       REGION     GROUP        DEFINITION  STATUS   AGE    RUNS ON  STARTED BY
+5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     123456789012  eu-west-1  service:web  web:42      RUNNING  3h12m  FARGATE  ecs-svc/4093171225387263520
+a81c2d3e4f5061728394a5b6c7d8e9f0  demo     123456789012  eu-west-1  service:web  web:42      RUNNING  4m3xs  FARGATE  ecs-svc/4093171225387263520
+5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     210987654321  eu-west-2  service:web  web:42      RUNNING  3h12m  FARGATE  ecs-svc/4093171225387263520
+AGO    TASK                              CLUSTER  ACCOUNT       REGION     GROUP        DEFINITION  RAN    CODE      WHY
+2h20m  18bb22cc33dd44ee55ff667788990011  demo     123456789012  eu-west-1  service:web  web:42      5h39m  ScaledIn  service \"web\" was scaled in or is deploying another version
+2h20m  18bb22cc33dd44ee55ff667788990011  demo     210987654321  eu-west-2  service:web  web:42      5h39m  ScaledIn  service \"web\" was scaled in or is deploying another version
+INSTANCE  CLUSTER  ACCOUNT       REGION     EC2 ID  STATUS  AGENT      TASKS  FREE CPU   FREE MIB   TYPE        ZONE        VERSION  AS OF
+1         demo     123456789012  eu-west-1  i-1     ACTIVE  connected  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h
+1         demo     210987654321  eu-west-2  i-1     ACTIVE  connected  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h
+CLUSTER  ACCOUNT       REGION     SERVICE  RUNNING  START  DEFINITION
+demo     123456789012  eu-west-1  web      2        20.0s  web:42
+demo     210987654321  eu-west-2  web      1        20.0s  web:42
+";
+        let found = [tasks.stdout, stopped.stdout, instances.stdout, services.stdout].concat();
+        assert_eq!(found, expected.replace("4m3xs", &seconds(&found, "4m")));
+        let done = fixture.run(&["instances", "--account", "210987654321", "--json"]).await;
+        assert_eq!(done.objects().len(), 1, "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_that_only_later_rows_fill_get_a_header() {
     let fixture = Fixture::new(true).await;
     let bare = |number: u32, service: &str| {
@@ -278,6 +312,9 @@ Network
 
 Overrides of this run (--show-environment shows all)
   web  FEATURE_FLAGS=[hidden]
+
+Next
+  log    ecs-state logs 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6
 "
         .replace("{age}", age)
     );
@@ -342,6 +379,9 @@ Containers
 
 Network
   port  0.0.0.0:32768 → web 80/tcp
+
+Next
+  log    ecs-state logs 77e0d1c2b3a495867768594a3b2c1d0e
 ",
         at(ago(1, 0, 30)),
         at(reported),
@@ -424,7 +464,7 @@ async fn the_help_explains_the_commands_with_examples() {
     let mut command = binary();
     command.arg("--help");
     assert_eq!(run(command).await.stdout, include_str!("help.txt"));
-    for name in ["tasks", "stopped", "task", "instances", "watch", "completions"] {
+    for name in ["tasks", "stopped", "task", "logs", "images", "instances", "watch", "completions"] {
         let mut command = binary();
         command.args([name, "--help"]);
         let done = run(command).await;

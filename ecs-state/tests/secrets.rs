@@ -31,7 +31,8 @@ async fn overridden_values_and_commands_are_hidden_by_default() {
     assert_eq!(
         overrides,
         "  web  command: [hidden]\n  web  TOKEN=[hidden]\n  web  KEY=[redacted]\n  web  NEW=[hidden]\n  \
-           web  256 MiB of memory\n"
+           web  256 MiB of memory\n\n\
+         Next\n  log    ecs-state logs 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6\n"
     );
     let done = fixture.run(&["tasks", "--json"]).await;
     assert_eq!(
@@ -50,7 +51,8 @@ async fn overridden_values_are_shown_on_request() {
     assert_eq!(
         overrides,
         "  web  command: run --password hunter4\n  web  TOKEN=hunter2\n  web  KEY=[redacted]\n  web  NEW=x\n  \
-           web  256 MiB of memory\n"
+           web  256 MiB of memory\n\n\
+         Next\n  log    ecs-state logs 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6\n"
     );
     for arguments in [&["task", ID, "--json", "--show-environment"][..], &["tasks", "--json", "--show-environment"]] {
         let done = fixture.run(arguments).await;

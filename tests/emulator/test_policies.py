@@ -193,6 +193,11 @@ def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(deployed, enf
         ):
             with pytest.raises(client("dynamodb").exceptions.ClientError, match="not authorized"):
                 change()
+    # For `ecs-state logs`.
+    stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/web:log-stream:web/web/1"
+    assert allows(policy("read"), KEY, "ecs:DescribeTaskDefinition", "*")
+    assert allows(policy("read"), KEY, "logs:GetLogEvents", stream)
+    assert not allows(policy("read"), KEY, "logs:GetLogEvents", stream.replace("/ecs/", "/aws/lambda/"))
     writes = ("Put", "Delete", "Update", "Create", "Invoke", "Receive", "Send", "Tag", "Set")
     assert not [action for action in actions(policy("read")) if action.split(":")[1].startswith(writes)]
 
@@ -275,7 +280,7 @@ OPERATES = {f"ops/{name}.py" for name in ("invoke", "reconcile", "redrive", "rep
 # Of no single operation.
 COMMANDS = {
     "cloudformation deploy": "cloudformation:ExecuteChangeSet", "cloudformation package": "s3:PutObject",
-    "dynamodb execute-statement": "dynamodb:PartiQLSelect", "s3 cp": "s3:PutObject",
+    "dynamodb execute-statement": "dynamodb:PartiQLSelect", "logs tail": "logs:FilterLogEvents", "s3 cp": "s3:PutObject",
 }
 # Commands without a policy here: those of cargo-lambda's deployment and of whoever owns topics and rules, what the
 # README suggests instead of this project, and what an administrator of the organization does once.
@@ -302,7 +307,8 @@ def printed_commands():
     for path in pages:
         for text in texts(path):
             for service, words in command.findall(text):
-                if service == "sso":
+                # A shell in a task is no part of reading the tables.
+                if service == "sso" or (service, words.split()[0]) == ("ecs", "execute-command"):
                     continue
                 operation, *words = words.split()
                 if operation == "wait":

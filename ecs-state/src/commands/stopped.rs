@@ -8,7 +8,7 @@ use ecs_state_recorder::state::stored::Stored;
 use super::summary::Summary;
 use crate::access::{Source, filter, for_each_row};
 use crate::arguments::StoppedArguments;
-use crate::cells::{code_style, definition};
+use crate::cells::{ACCOUNT, REGION, code_style, definition, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
@@ -22,6 +22,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column { title: "AGO", fit: Fit::Whole },
     Column { title: "TASK", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "GROUP", fit: Fit::AtLeast(12) },
     Column { title: "DEFINITION", fit: Fit::Optional },
     Column { title: "RAN", fit: Fit::Whole },
@@ -73,9 +75,12 @@ pub(crate) fn cells(row: &Stored<Task>, diagnosis: &Diagnosis) -> Vec<Cell> {
     let task = &row.state;
     let stopped_at = task.stopped_at.or(row.recorded.as_of());
     let ran = task.started_at.zip(stopped_at).map_or_else(|| "–".to_owned(), |(from, to)| duration(to - from));
+    let [account, region] = place(&task.task_arn);
     vec![
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
+        account,
+        region,
         Cell::new(task.group.as_deref().unwrap_or("–")),
         Cell::new(definition(task)),
         Cell::new(&ran),

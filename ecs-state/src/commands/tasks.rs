@@ -1,6 +1,7 @@
 //! `ecs-state tasks`
 
 use chrono::{DateTime, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::index::sort_key_of_active;
@@ -8,7 +9,7 @@ use ecs_state_recorder::state::stored::Stored;
 
 use crate::access::{Source, filter, for_each_row};
 use crate::arguments::TasksArguments;
-use crate::cells::{addresses, definition, status};
+use crate::cells::{ACCOUNT, REGION, addresses, definition, place, status};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
@@ -24,6 +25,8 @@ use crate::time::{age, instant};
 pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "TASK", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "GROUP", fit: Fit::AtLeast(12) },
     Column { title: "DEFINITION", fit: Fit::AtLeast(10) },
     Column { title: "STATUS", fit: Fit::Whole },
@@ -59,7 +62,7 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     };
     let (found, unreadable) = if let Some(time) = at {
         let listing = source.tasks(TaskSet::ActiveSince(time), &filter, None).await?;
-        let (mut rows, unreadable) = running_at(listing, time).await?;
+        let (mut rows, unreadable) = running_at(&source, listing, time).await?;
         rows.truncate(limit.unwrap_or(usize::MAX));
         let found = rows.len();
         rows.into_iter().try_for_each(|row| show(row).map(drop))?;
@@ -79,22 +82,24 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
 /// The tasks that had been created and had not stopped at a time, in the order of this command: those that have stopped
 /// since then come from the index in another.
 async fn running_at(
+    source: &Source<'_>,
     listing: Listing<'_, Task>,
     time: DateTime<Utc>,
 ) -> Result<(Vec<Stored<Task>>, Unreadable), Failure> {
     let mut rows = Vec::new();
-    let (_, unreadable) = for_each_row(listing, None, |row| {
-        if status_at(&row, Some(time)) != Some(TaskStatus::Stopped) {
+    let add = |row: Stored<Task>| {
+        let had_stopped = status_at(&row, Some(time)) == Some(TaskStatus::Stopped);
+        if !had_stopped {
             rows.push(row);
         }
-        Ok(true)
-    })
-    .await?;
+        !had_stopped
+    };
+    let (_, unreadable) = source.for_all_rows(listing, add).await?;
     rows.sort_by_cached_key(|row| {
         let task = &row.state;
         let group = task.group.as_deref().unwrap_or_default();
         let sort_key = sort_key_of_active(group, task.created_at.or(row.recorded.as_of()));
-        (task.cluster_arn.clone(), sort_key, task.task_arn.clone())
+        (cluster_arn(task.cluster_arn.as_deref(), &task.task_arn), sort_key, task.task_arn.clone())
     });
     Ok((rows, unreadable))
 }
@@ -103,15 +108,18 @@ async fn running_at(
 pub(crate) fn cells(row: &Stored<Task>, at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<Cell> {
     let task = &row.state;
     let (status, style) = status(row, at, now);
+    let [account, region] = place(&task.task_arn);
     vec![
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
+        account,
+        region,
         Cell::new(task.group.as_deref().unwrap_or("–")),
         Cell::new(definition(task)),
         Cell::styled(&status, style),
         Cell::new(&age(task.created_at.or(row.recorded.as_of()), at.unwrap_or(now))),
         Cell::new(task.capacity().unwrap_or_default()),
-        Cell::new(&addresses(task).join(" ")),
+        Cell::new(&addresses(task)),
         Cell::styled(task.started_by.as_deref().unwrap_or_default(), DIM),
     ]
 }

@@ -1,8 +1,10 @@
 //! Filters for tasks.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
-use ecs_model::Task;
-use ecs_model::arn::last_part;
+use ecs_model::arn::{account, last_part};
+use ecs_model::{Container, Task};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::entry::Entry;
@@ -13,6 +15,7 @@ use crate::state_at::{missing_at, status_at};
 pub(crate) struct Filter {
     /// An ARN or a name.
     pub(crate) cluster: Option<String>,
+    pub(crate) account: Option<String>,
     pub(crate) service: Option<String>,
     pub(crate) group: Option<String>,
     /// A family, or a family and a revision: `web`, `web:42`.
@@ -22,6 +25,8 @@ pub(crate) struct Filter {
     pub(crate) status: Option<String>,
     /// A part of a container's image or image digest.
     pub(crate) image: Option<String>,
+    /// One of its private addresses.
+    pub(crate) ip: Option<IpAddr>,
     /// ARNs, ids or prefixes of ids.
     pub(crate) instances: Option<Vec<String>>,
     /// Whether to admit tasks that ECS no longer knows.
@@ -42,6 +47,7 @@ impl Filter {
     pub(super) fn admits_entry(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         self.cluster.as_ref().is_none_or(|cluster| is_cluster(&entry.cluster, cluster))
+            && is_of_account(&entry.arn, self.account.as_ref())
             && is(&self.service.as_ref().map(|service| format!("service:{service}")), &entry.group)
             && is(&self.group, &entry.group)
             && self.services.is_none_or(|wanted| wanted == entry.group.starts_with("service:"))
@@ -53,11 +59,7 @@ impl Filter {
     /// `entry` is built from the row.
     pub(super) fn admits(&self, row: &Stored<Task>, entry: &Entry) -> bool {
         let task = &row.state;
-        let has_image = |image: &String| {
-            task.containers.iter().any(|container| {
-                [&container.image, &container.image_digest].into_iter().flatten().any(|text| text.contains(image))
-            })
-        };
+        let runs = |image: &String| task.containers.iter().any(|container| has_image(container, image));
         let is_on = |instances: &Vec<String>| {
             let instance = task.container_instance_arn.as_deref();
             instance
@@ -68,14 +70,25 @@ impl Filter {
             && (self.at.is_none() || status.is_some())
             && (self.missing || missing_at(row, self.at).is_none())
             && self.status.as_ref().is_none_or(|wanted| status.as_ref().is_some_and(|s| s.as_str() == wanted))
-            && self.image.as_ref().is_none_or(has_image)
+            && self.image.as_ref().is_none_or(runs)
             && self.instances.as_ref().is_none_or(is_on)
+            && self.ip.is_none_or(|ip| task.addresses().contains(&ip))
     }
+}
+
+/// Whether a container's image or digest contains this text.
+pub(crate) fn has_image(container: &Container, text: &str) -> bool {
+    [&container.image, &container.image_digest].into_iter().flatten().any(|image| image.contains(text))
 }
 
 /// Whether a cluster has this ARN or name.
 pub(super) fn is_cluster(arn: &str, wanted: &str) -> bool {
     arn == wanted || last_part(arn) == wanted
+}
+
+/// Whether an ARN has this account.
+pub(super) fn is_of_account(arn: &str, wanted: Option<&String>) -> bool {
+    wanted.is_none_or(|wanted| account(arn) == Some(wanted))
 }
 
 fn is_family(task_definition: Option<&str>, wanted: &str) -> bool {

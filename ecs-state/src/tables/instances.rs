@@ -10,7 +10,7 @@ use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 
 use super::Tables;
-use super::filter::is_cluster;
+use super::filter::{is_cluster, is_of_account};
 use super::keys::{Key, KeyRange, Keys};
 use super::listing::Listing;
 use super::scan::{self, OnPage};
@@ -20,6 +20,7 @@ use super::scan::{self, OnPage};
 pub(crate) struct InstanceFilter {
     /// An ARN or a name.
     pub(crate) cluster: Option<String>,
+    pub(crate) account: Option<String>,
     /// Its agent was reported as disconnected before this time.
     pub(crate) disconnected_before: Option<DateTime<Utc>>,
     /// Whether to admit deregistered instances.
@@ -36,6 +37,7 @@ impl InstanceFilter {
         };
         (self.missing || row.recorded.missing_since.is_none())
             && (self.inactive || instance.status != Some(ContainerInstanceStatus::Inactive))
+            && is_of_account(&instance.container_instance_arn, self.account.as_ref())
             && self.disconnected_before.is_none_or(is_disconnected)
             && self.admits_cluster(instance.cluster_arn.as_deref(), &instance.container_instance_arn)
     }

@@ -9,7 +9,7 @@ use ecs_state_recorder::state::stored::Stored;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::entry::Entry;
-use super::filter::{Filter, is_cluster};
+use super::filter::{Filter, is_cluster, is_of_account};
 use super::keys::{KeyRange, Keys};
 use super::listing::Listing;
 use super::scan::{self, OnPage};
@@ -56,7 +56,8 @@ impl Tables {
                     TaskSet::Stopped(window) => vec![stopped(window)],
                     TaskSet::ActiveSince(since) => vec![active, stopped(Window { since, until: None })],
                 };
-                let clusters = self.clusters_of(filter.cluster.as_deref()).await?;
+                let mut clusters = self.clusters_of(filter.cluster.as_deref()).await?;
+                clusters.retain(|cluster| is_of_account(cluster, filter.account.as_ref()));
                 let count = clusters.len() * bounds.len();
                 let ranges = clusters.into_iter().flat_map(|cluster| {
                     bounds.iter().map(move |(from, to)| index_query::Range {
