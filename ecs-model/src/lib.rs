@@ -22,7 +22,8 @@
 //! every field except the ARN is optional.
 //!
 //! Serialized again, an object has the same values. Unknown fields are kept in `other`, unknown names in an enum's
-//! `Unknown`. The only differences: a field that was `null` is absent, and a number beyond 64 bits is rounded.
+//! `Unknown`. The only differences: a field that was `null` is absent, and a number beyond 64 bits is rounded,
+//! and a time has milliseconds.
 //!
 //! ECS documents every field: [Task], [`ContainerInstance`][API], [events].
 //!

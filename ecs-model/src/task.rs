@@ -54,27 +54,27 @@ object! {
         enable_execute_command: Option<bool>,
         trusted_execution_summary: Option<TrustedExecutionSummary>,
         connectivity: Option<Connectivity>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         connectivity_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         created_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         pull_started_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         pull_stopped_at: Option<DateTime<Utc>>,
         /// When it became `RUNNING`.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         started_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         stopping_at: Option<DateTime<Utc>>,
         /// When its containers had ended.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         execution_stopped_at: Option<DateTime<Utc>>,
         /// When it became `STOPPED`.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         stopped_at: Option<DateTime<Utc>>,
         /// When it changed to this version. Only in events.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         updated_at: Option<DateTime<Utc>>,
         stop_code: Option<StopCode>,
         /// In the words of ECS, or of the caller of `StopTask`.
@@ -321,7 +321,7 @@ object! {
         /// Only in events.
         status: Option<ContainerStatus>,
         reason: Option<String>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         last_started_at: Option<DateTime<Utc>>,
     }
 }

@@ -35,6 +35,11 @@ impl<'t> Source<'t> {
         Self { quiet: true, ..Self::new(tables, scan) }
     }
 
+    /// Whether the whole table is read: as asked for, or because it has no index.
+    pub(crate) fn scans(&self) -> bool {
+        self.access == Access::Scan
+    }
+
     pub(crate) async fn tasks(
         &mut self,
         which: TaskSet,
@@ -60,6 +65,27 @@ impl<'t> Source<'t> {
         // For a part of an id, every entry of the index is read.
         self.note_cost(&progress, if is_full_task_id(id) { 1 } else { progress.rows() });
         Ok(arns)
+    }
+
+    /// Passes all rows of a listing to `add`, as [`for_each_row`] does, for output that waits for the last one: with
+    /// progress meanwhile.
+    pub(crate) async fn for_all_rows<T: DeserializeOwned>(
+        &self,
+        listing: Listing<'_, T>,
+        mut add: impl FnMut(Stored<T>) -> bool,
+    ) -> Result<(usize, Unreadable), Failure> {
+        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let mut rows = 0;
+        let done = for_each_row(listing, None, |row| {
+            rows += 1;
+            if rows % 100 == 0 {
+                progress.update(rows, 0.0);
+            }
+            Ok(add(row))
+        })
+        .await;
+        progress.clear();
+        done
     }
 
     async fn with_fallback<T>(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
 use ecs_state_recorder::config::is_account_id;
@@ -83,7 +83,7 @@ pub(crate) enum Command {
     Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
-    /// Watch the tasks that have not stopped, with changes highlighted
+    /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
     /// Print a shell's completion script
     #[command(after_help = "\
@@ -174,6 +174,11 @@ impl Filters {
             let command = if stopped { "tasks" } else { "stopped" };
             return Err(Failure::Usage(format!("tasks in status {status} are listed by `ecs-state {command}`")));
         }
+        if stopped && self.missing {
+            return Err(Failure::Usage(
+                "tasks that are missing in ECS are listed by `ecs-state tasks --missing`".to_owned(),
+            ));
+        }
         Ok(Filter {
             cluster: self.cluster.clone(),
             account: self.account.clone(),
@@ -222,6 +227,7 @@ pub(crate) struct TasksArguments {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_arg("missing", |missing| missing.hide(true)))]
 pub(crate) struct StoppedArguments {
     /// Only tasks that have stopped since then: 24h, 7d (before --until), 2026-03-02, or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
@@ -370,8 +376,19 @@ pub(crate) struct InstancesArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Watched {
+    /// The tasks that have not stopped
+    Tasks,
+    /// Services, with the stops of the last hour
+    Services,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
+    /// What to watch
+    #[arg(default_value = "tasks")]
+    pub(crate) what: Watched,
     /// The pause between refreshes
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
     pub(crate) interval: Duration,

@@ -1,7 +1,7 @@
 //! The commands, one per file.
 
 pub(crate) mod explain;
-mod groups;
+pub(crate) mod groups;
 pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod jobs;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::exit_code::{FAILED, FOUND, NOTHING_FOUND, USAGE};
 use crate::terminal::{clean, note};
 
+const NOT_DYNAMODB: &str = "check whether AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB";
 const NO_CREDENTIALS: &str = "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check \
                               that the profile of --profile or AWS_PROFILE exists";
 
@@ -102,11 +103,11 @@ impl From<ReadError> for Failure {
                      table's limits"
                 ),
                 Some(code) => format!("{action} on the table {table:?} failed: {code}{details}"),
-                None => format!(
-                    "{action} on the table {table:?} failed with HTTP status {status}: check whether \
-                     AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
-                ),
+                None => format!("{action} on the table {table:?} failed with HTTP status {status}: {NOT_DYNAMODB}"),
             },
+            Cause::NotDynamoDb => {
+                format!("{action} on the table {table:?} failed: the response is not from DynamoDB: {NOT_DYNAMODB}")
+            }
             Cause::UnprocessedKeys => {
                 format!("DynamoDB kept leaving rows of the table {table:?} unread: it is throttled; try again later")
             }
@@ -145,6 +146,10 @@ impl Unreadable {
     pub(crate) fn add(&mut self, error: &ModelError) {
         note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
         self.0 += 1;
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0
     }
 
     /// The outcome of a listing: an incomplete one is a failure.

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Arguments, Command, Connection};
-use self::commands::{explain, images, instances, jobs, logs, services, stopped, task, tasks, watch};
+use self::commands::{explain, groups, images, instances, jobs, logs, services, stopped, task, tasks, watch};
 use self::failure::Failure;
 
 fn main() -> ExitCode {
@@ -54,8 +54,8 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
         Command::Tasks(arguments) => tasks::run(&tables, arguments).await,
         Command::Stopped(arguments) => stopped::run(&tables, arguments).await,
-        Command::Services(arguments) => services::run(&tables, &arguments).await,
-        Command::Jobs(arguments) => jobs::run(&tables, &arguments).await,
+        Command::Services(arguments) => groups::show(&tables, &arguments, &services::VIEW).await,
+        Command::Jobs(arguments) => groups::show(&tables, &arguments, &jobs::VIEW).await,
         Command::Task(arguments) => task::run(&tables, profile, &arguments).await,
         Command::Logs(arguments) => match arguments.task_profile.as_deref() {
             Some(name) => {

@@ -81,8 +81,8 @@ impl Tables {
             .key(resource.key(), AttributeValue::S(arn.to_owned()))
             .consistent_read(true)
             .send()
-            .await
-            .map_err(|error| ReadError::new("dynamodb:GetItem", table, &error))?;
+            .await;
+        let response = ReadError::check("dynamodb:GetItem", table, response)?;
         Ok(response.item.map(Stored::from_item))
     }
 }

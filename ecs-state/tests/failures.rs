@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
 use harness::proxy::{Fault, Proxy};
 
-use super::fixture::{Done, Fixture, binary, fleet, run};
+use super::fixture::{Done, Fixture, binary, cluster, fleet, run};
 
 fn failed(code: i32, stderr: &str) -> Done {
     Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
@@ -17,7 +17,7 @@ fn failed(code: i32, stderr: &str) -> Done {
 async fn nothing_found_is_code_1() {
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 7] = [
             (
                 &["tasks"],
                 "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
@@ -27,6 +27,12 @@ async fn nothing_found_is_code_1() {
                 &["stopped", "--since", "2026-03-02T11:40:26Z"],
                 "no task that has stopped since 2026-03-02 11:40:26Z matches",
             ),
+            (&["services", "--since", "2026-03-02"], "no service with tasks since 2026-03-02 00:00:00Z matches"),
+            (
+                &["jobs", "--since", "2026-03-02", "--failing"],
+                "no job with failed runs since 2026-03-02 00:00:00Z matches",
+            ),
+            (&["tasks", "--at", "2026-03-02"], "no task of 2026-03-02 00:00:00Z matches"),
             (&["instances"], "no container instance matches"),
             (
                 &["tasks", "--instance", "i-1"],
@@ -42,7 +48,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -50,8 +56,15 @@ async fn wrong_usage_is_code_2() {
         (&["tasks", "--status", "runing"], "[possible values: PROVISIONING"),
         (&["tasks", "--status", "stopped"], "error: tasks in status STOPPED are listed by `ecs-state stopped`"),
         (&["stopped", "--status", "running"], "error: tasks in status RUNNING are listed by `ecs-state tasks`"),
+        (&["stopped", "--missing"], "error: tasks that are missing in ECS are listed by `ecs-state tasks --missing`"),
         (&["stopped", "--since", "-1h"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["stopped", "--since", "+12026-01-01"], "must be a duration such as 24h or 7d, or a time such as"),
+        (&["tasks", "--at", "2126-03-02"], "must be in the past"),
+        (&["stopped", "--until", "2126-03-02"], "must be in the past"),
+        (
+            &["services", "--since", "2026-03-02", "--at", "2026-03-01"],
+            "error: the window must start before it ends: 2026-03-02 00:00:00Z is after 2026-03-01 00:00:00Z\n",
+        ),
         (&["tasks", "--ip", "10.0.0"], "invalid IP address syntax"),
         (&["instances", "--account", "demo"], "must be an AWS account, 12 digits"),
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
@@ -174,7 +187,7 @@ async fn answering(answers: &'static [&'static str]) -> String {
     let number = Arc::new(AtomicUsize::new(0));
     let answer = async move || {
         let number = number.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
-        ([("content-type", "application/x-amz-json-1.0")], answers[number])
+        ([("x-amzn-requestid", "1")], answers[number])
     };
     harness::serve(axum::Router::new().fallback(answer)).await
 }
@@ -187,6 +200,37 @@ async fn an_attribute_of_an_unknown_type_is_an_error_and_not_a_panic() {
     let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute that JSON can't represent, \
                    such as binary data";
     assert_eq!(run(command).await, failed(3, warning));
+}
+
+/// A proxy's empty answer is not "nothing found": every request notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_from_dynamodb_is_code_3() {
+    let (arn, id) = (cluster("demo"), "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
+    let cases: [(&[&str], &str); 12] = [
+        (&["tasks"], "dynamodb:Scan"),
+        (&["tasks", "--cluster", &arn], "dynamodb:Query"),
+        (&["tasks", "--scan"], "dynamodb:Scan"),
+        (&["tasks", "--instance", "i-1"], "dynamodb:Scan"),
+        (&["stopped"], "dynamodb:Scan"),
+        (&["stopped", "--cluster", &arn], "dynamodb:Query"),
+        (&["stopped", "--scan", "--json"], "dynamodb:Scan"),
+        (&["task", "5f1b"], "dynamodb:Scan"),
+        (&["task", id], "dynamodb:Scan"),
+        (&["task", id, "--cluster", &arn], "dynamodb:GetItem"),
+        (&["task", "arn:aws:ecs:x"], "dynamodb:GetItem"),
+        (&["instances"], "dynamodb:Scan"),
+    ];
+    let proxy = harness::serve(axum::Router::new().fallback(async || "{}")).await;
+    for (arguments, action) in cases {
+        let mut command = binary();
+        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy);
+        let table = if arguments.iter().any(|word| word.starts_with("i")) { CONTAINER_INSTANCES } else { TASKS };
+        let error = format!(
+            "error: {action} on the table \"{table}\" failed: the response is not from DynamoDB: check whether \
+             AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
+        );
+        assert_eq!(run(command).await, failed(3, &error), "{arguments:?}");
+    }
 }
 
 /// The server ends the list after a few requests, so that the test ends in any case.

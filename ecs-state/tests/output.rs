@@ -112,14 +112,64 @@ async fn columns_that_only_later_rows_fill_get_a_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_without_the_clusters_arn_is_found_by_the_name_that_is_shown() {
+async fn every_command_finds_a_row_without_the_clusters_arn_by_its_cluster() {
     let fixture = Fixture::new(true).await;
-    let mut task = task("demo", "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0));
-    task.as_object_mut().unwrap().remove("clusterArn");
-    fixture.put_detail(&task);
-    for (cluster, code) in [("demo", 0), ("other", 1)] {
-        let done = fixture.run(&["tasks", "--scan", "--cluster", cluster]).await;
-        assert_eq!((done.stdout.contains("5f1b9c0e6d7a"), done.code), (code == 0, Some(code)), "{done:?}");
+    let id = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
+    for mut detail in [task("demo", id, "web", ago(1, 0, 0)), container_instance("demo", id, "i-1", true)] {
+        detail.as_object_mut().unwrap().remove("clusterArn");
+        fixture.put(&row(&detail, ago(0, 0, 0)));
+    }
+    for command in [&["tasks", "--scan"][..], &["task", id, "--scan"], &["task", "5f1b", "--scan"], &["instances"]] {
+        for (name, code) in [("demo", 0), (&cluster("demo"), 0), ("other", 1), (&cluster("other"), 1)] {
+            let done = fixture.run(&[command, &["--cluster", name]].concat()).await;
+            let found = (done.stdout.contains(id), done.code);
+            assert_eq!(found, (code == 0, Some(code)), "{command:?} {name} {done:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_is_suggested_only_where_it_could_find_more() {
+    let suggestion = "; --scan also finds rows outside the index\n";
+    for (has_index, arguments, suggests) in [
+        (true, &["task", "5f1b"][..], true),
+        (true, &["task", "5f1b", "--scan"], false),
+        (true, &["task", "arn:aws:ecs:x"], false),
+        (false, &["task", "5f1b"], false),
+    ] {
+        let done = Fixture::new(has_index).await.run(arguments).await;
+        assert_eq!((done.stderr.ends_with(suggestion), done.code), (suggests, Some(1)), "{arguments:?} {done:?}");
+    }
+}
+
+/// Whatever their precision in the row: an event's times have milliseconds only where they are not zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_in_json_sort_as_text() {
+    let fixture = Fixture::new(true).await;
+    let at = |id: &str, time: &str| {
+        let times = json!({"createdAt": time, "stoppedAt": time, "version": 6});
+        fixture.put(&row(
+            &with(stopped(task("demo", id, "web", ago(1, 0, 0)), ago(0, 0, 0), json!({})), times),
+            ago(0, 0, 0),
+        ));
+    };
+    at("a1", "2026-03-02T11:40:16.001Z");
+    at("a2", "2026-03-02T11:40:16Z");
+    let instance = with(container_instance("demo", "c1", "i-1", true), json!({"registeredAt": "2026-03-02T11:40:16Z"}));
+    fixture.put(&row(&instance, "2026-03-02T11:40:26Z".parse().unwrap()));
+    let done = fixture.run(&["stopped", "--since", "2026-03-02", "--json"]).await;
+    let times: Vec<Value> = done.objects().iter().map(|task| task["stoppedAt"].clone()).collect();
+    assert_eq!(times, ["2026-03-02T11:40:16.001Z", "2026-03-02T11:40:16.000Z"]);
+    let is_time = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().is_ok();
+    for arguments in
+        [&["stopped", "--since", "2026-03-02", "--json"][..], &["task", "a1", "--json"], &["instances", "--json"]]
+    {
+        let done = fixture.run(arguments).await;
+        let objects = done.objects();
+        let texts: Vec<&str> =
+            objects.iter().flat_map(|object| object.as_object().unwrap().values()).filter_map(Value::as_str).collect();
+        let times: Vec<&&str> = texts.iter().filter(|text| is_time(text)).collect();
+        assert!(times.len() >= 2 && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')), "{times:?}");
     }
 }
 

@@ -72,12 +72,16 @@ async fn a_query_takes_few_requests_and_little_memory() {
     let (c3, hour) = (cluster("c3"), time(ago(1, 0, 0)));
     fixture.dynamodb.fill(TASKS, rows(4_000).collect());
     // The arguments, the lines of output, and the maximum number of requests.
-    let cases: [(&[&str], usize, u64); 8] = [
+    let cases: [(&[&str], usize, u64); 11] = [
         (&["tasks", "--json", "--cluster", &c3, "--service", "s3"], 10, 2),
         (&["tasks", "--json", "--cluster", "c3", "--service", "s3"], 10, 13),
         (&["tasks", "--json", "--service", "s3"], 100, 22),
         (&["tasks", "--json"], 1000, 31),
         (&["stopped", "--json", "--since", &hour], 138, 23),
+        // Two ranges of each cluster: 100 active tasks, and the 41 that have stopped in the last three hours.
+        (&["services", "--json", "--cluster", &c3], 10, 4),
+        (&["services", "--json"], 100, 11 + 20 + 15),
+        (&["tasks", "--json", "--cluster", &c3, "--at", &hour], 113, 4),
         (&["stopped", "--json", "--limit", "20"], 20, 22),
         (&["stopped", "--since", "90000h"], 3001, 11 + 10 + 30),
         (&["stopped", "--since", "90000h", "--scan", "--json"], 3000, 60),

@@ -159,7 +159,11 @@ async fn no_line_is_wider_than_the_terminal() {
         json!({"stoppedReason": "x".repeat(300)}),
     ));
     for columns in [80, 100, 140] {
-        let commands: [&[&str]; 7] = [
+        let commands: [&[&str]; 11] = [
+            &["services"],
+            &["services", "--since", "3d"],
+            &["jobs", "--since", "3d"],
+            &["tasks", "--at", "30m"],
             &["tasks"],
             &["tasks", "--missing"],
             &["stopped"],
@@ -212,6 +216,7 @@ async fn nothing_in_a_row_controls_the_terminal() {
     };
     fixture.put_detail(&evil("e1"));
     fixture.put_detail(&stopped(evil("e2"), ago(0, 10, 0), json!({"stopCode": EVIL})));
+    fixture.put_detail(&with(evil("e4"), json!({"group": EVIL})));
     let mut broken = row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
     broken["cpu"] = json!({"L": []});
     fixture.put(&broken);
@@ -220,7 +225,12 @@ async fn nothing_in_a_row_controls_the_terminal() {
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
     fixture.put(&row(&instance, ago(0, 0, 0)));
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 18] = [
+        &["services"],
+        &["services", "--json"],
+        &["jobs"],
+        &["jobs", "--json"],
+        &["tasks", "--at", "30m", "--json"],
         &["tasks"],
         &["tasks", "--json"],
         &["stopped"],
@@ -293,6 +303,44 @@ async fn watch_highlights_changes_and_restores_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_only_at_the_end_shows_progress_meanwhile() {
+    let fixture = Fixture::new(true).await;
+    let rows = (0..1200).map(|number| row(&task("demo", &format!("{number:032}"), "web", ago(1, 0, 0)), ago(1, 0, 0)));
+    fixture.dynamodb.fill(harness::dynamodb::TASKS, rows.collect());
+    let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
+    // Progress is shown after half a second.
+    proxy.plan(|| {
+        std::thread::sleep(Duration::from_millis(80));
+        None
+    });
+    for arguments in [&["services"][..], &["tasks", "--at", "1m"]] {
+        let mut command = fixture.command(arguments);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let (text, code) = Terminal::start(command, 80).end();
+        assert!(text.contains("\r1,200 rows read …\x1b[K\r\x1b[K") && code == Some(0), "{text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_shows_services_and_what_changes_in_them() {
+    for has_index in [true, false] {
+        let fixture = Fixture::new(has_index).await;
+        fixture.put_details(&fleet());
+        let arguments = ["watch", "services", "--interval", "50ms", "--cluster", "demo"];
+        let mut terminal = Terminal::start(fixture.command(&arguments), 80);
+        terminal.wait_for(Some("1 services"));
+        terminal.wait_for(Some("OutOfMemory 1"));
+        let web = fleet().remove(0);
+        fixture.put_detail(&stopped(web, ago(0, 0, 1), json!({"stopCode": "UserInitiated"})));
+        terminal.wait_for(Some("1 new or changed"));
+        fixture.put_detail(&task("demo", "b0000000000000000000000000000000", "api", ago(0, 0, 0)));
+        terminal.wait_for(Some("\x1b[1m\x1b[32mapi"));
+        kill(Pid::from_raw(terminal.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        assert_eq!(terminal.end().1, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watch_shows_an_error_and_continues() {
     let fixture = fixture().await;
     let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
@@ -322,7 +370,14 @@ async fn watch_does_not_count_a_longer_absence_as_a_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_terminal_is_too_narrow() {
     let fixture = fixture().await;
-    for arguments in [&["tasks"][..], &["stopped", "--since", "3d"], &["stopped", "--summary"], &["task", "09aa"]] {
+    for arguments in [
+        &["tasks"][..],
+        &["stopped", "--since", "3d"],
+        &["stopped", "--summary"],
+        &["services"],
+        &["jobs"],
+        &["task", "09aa"],
+    ] {
         let (text, code) = Terminal::start(fixture.command(arguments), 1).end();
         assert_eq!(code, Some(0), "{arguments:?}: {text}");
     }

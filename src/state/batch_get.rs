@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::stream::iter;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -77,10 +76,7 @@ async fn batch(
             // It fails only without keys.
             .map_err(|_| failed(StoreError::Permanent(Cause::NotSent)))?;
         let response = client.batch_get_item().request_items(table, request).send().await;
-        let response = response.map_err(|error| ReadError::new(ACTION, table, &error))?;
-        if response.request_id().is_none() {
-            return Err(failed(StoreError::Permanent(Cause::NotDynamoDb)));
-        }
+        let response = ReadError::check(ACTION, table, response)?;
         let items = response.responses.unwrap_or_default().remove(table).unwrap_or_default();
         keys = response.unprocessed_keys.unwrap_or_default().remove(table).map(|left| left.keys).unwrap_or_default();
         if items.is_empty() && !keys.is_empty() {

@@ -27,19 +27,19 @@ pub struct Recorded {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// The `time` of the event.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub event_time: Option<DateTime<Utc>>,
     /// The `version` of the event's envelope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cw_version: Option<String>,
     /// When the ECS API described this state, if it does not come from an event.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<DateTime<Utc>>,
     /// When the resource was first found missing in ECS.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<DateTime<Utc>>,
     /// When DynamoDB may delete the row.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 

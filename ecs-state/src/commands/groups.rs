@@ -1,19 +1,39 @@
-//! Tasks counted by cluster and group: what `services` and `jobs` show.
+//! Tasks counted by cluster and group, which is what `services` and `jobs` show.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use anstyle::Style;
 use chrono::{DateTime, TimeDelta, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::diagnosis::{CRASH_LOOP_SPAN, Cause, Code, Diagnosis, Kind, Stop, crash_loop};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
+use serde_json::Value;
 
-use crate::access::{Source, for_each_row};
+use crate::access::{Source, filter};
+use crate::arguments::GroupArguments;
+use crate::column_widths::Column;
+use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
+use crate::json;
 use crate::state_at::status_at;
-use crate::tables::TaskSet;
 use crate::tables::filter::Filter;
+use crate::tables::{Tables, TaskSet};
+use crate::terminal::width;
 use crate::time::Window;
+
+/// A command that shows groups.
+pub(crate) struct View {
+    /// Whether it shows services, or what has none.
+    pub(crate) services: bool,
+    /// What an empty answer says is missing, and the same for `--failing`.
+    pub(crate) nothing: [&'static str; 2],
+    pub(crate) columns: &'static [Column],
+    /// The cells of a group at a time.
+    pub(crate) cells: fn(&Group, DateTime<Utc>) -> Vec<Cell>,
+    pub(crate) json: fn(&Group) -> Value,
+}
 
 /// The tasks of one group: those at the end of a window, and those that stopped in it.
 #[derive(Default)]
@@ -160,7 +180,28 @@ impl Group {
     }
 }
 
-/// Reads and counts the tasks that a filter admits, by cluster and group. The state is that at the end of the window.
+pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &View) -> Result<(), Failure> {
+    let GroupArguments { since, at, failing, filters, json, scan } = arguments;
+    let window = Window::new(*since, *at)?;
+    let filter = Filter { at: *at, services: Some(view.services), ..filter(tables, filters, false).await? };
+    let (mut groups, unreadable) = read(&mut Source::new(tables, *scan), &filter, window).await?;
+    groups.retain(|group| !failing || group.failed > 0 || group.is_crash_loop);
+    let mut stdout = anstream::stdout().lock();
+    let mut table = Table::new(view.columns, width(), &mut stdout);
+    let now = at.unwrap_or_else(Utc::now);
+    for group in &groups {
+        if *json {
+            json::line(table.output(), &(view.json)(group))?;
+        } else {
+            table.add((view.cells)(group, now))?;
+        }
+    }
+    table.flush()?;
+    unreadable.outcome(groups.len(), || format!("no {} {window} matches", view.nothing[usize::from(*failing)]))
+}
+
+/// Reads and counts the tasks that a filter admits, by cluster and group, with crash loops first. The state is that at
+/// the end of the window.
 pub(crate) async fn read<'t>(
     source: &mut Source<'t>,
     filter: &'t Filter,
@@ -170,19 +211,28 @@ pub(crate) async fn read<'t>(
     let since = window.since.min(end - CRASH_LOOP_SPAN);
     let listing = source.tasks(TaskSet::ActiveSince(since), filter, None).await?;
     let mut groups = BTreeMap::<_, Group>::new();
-    let (_, unreadable) = for_each_row(listing, None, |row| {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let (cluster, name) = (text(&row.state.cluster_arn), text(&row.state.group));
+    let add = |row: Stored<Task>| {
+        let task = &row.state;
+        let cluster = cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default();
+        let name = task.group.clone().unwrap_or_default();
         let group = groups.entry((cluster.clone(), name.clone())).or_default();
         group.cluster = cluster;
         group.name = name;
         group.add(&row, window);
-        Ok(true)
-    })
-    .await?;
-    let groups = groups.into_values().map(|group| {
-        let is_crash_loop = crash_loop(group.stops.iter().copied(), end).is_some();
-        Group { is_crash_loop, ..group }
-    });
-    Ok((groups.filter(|group| group.active() + group.stopped > 0 || group.is_crash_loop).collect(), unreadable))
+        true
+    };
+    let (_, unreadable) = source.for_all_rows(listing, add).await?;
+    let mut groups: Vec<Group> = groups.into_values().collect();
+    for group in &mut groups {
+        // What has no service is not started again and again.
+        group.is_crash_loop = filter.services == Some(true) && crash_loop(group.stops.iter().copied(), end).is_some();
+    }
+    groups.retain(|group| group.active() + group.stopped > 0 || group.is_crash_loop);
+    groups.sort_by_key(|group| !group.is_crash_loop);
+    Ok((groups, unreadable))
+}
+
+/// A count; nothing for none, so that a column without any is omitted.
+pub(crate) fn count(count: usize, style: Style) -> Cell {
+    if count > 0 { Cell::styled(&count.to_string(), style) } else { Cell::new("") }
 }

@@ -1,24 +1,19 @@
 //! `ecs-state services`
 
-use anstyle::Style;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ecs_model::arn::last_part;
-use ecs_model::diagnosis::{Cause, Code};
 use ecs_state_recorder::attributes::timestamp;
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::groups::{self, Group, Reason};
-use crate::access::{Source, filter};
-use crate::arguments::GroupArguments;
+use super::groups::{Group, Reason, View, count};
 use crate::cells::{self, ACCOUNT, REGION, code_style, place};
 use crate::column_widths::{Column, Fit};
-use crate::columns::{Cell, Table};
-use crate::failure::{Failure, Unreadable};
-use crate::json;
-use crate::tables::Tables;
-use crate::tables::filter::Filter;
-use crate::terminal::{GREEN, PLAIN, RED, YELLOW, width};
-use crate::time::{Window, age, precise};
+use crate::columns::Cell;
+use crate::terminal::{GREEN, PLAIN, RED, YELLOW};
+use crate::time::{Since, age, precise};
+
+/// The window of `watch services`, which is the default of `--since`.
+pub(super) const SINCE: Since = Since::Ago(TimeDelta::hours(1));
 
 pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
@@ -35,81 +30,32 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "DEFINITION", fit: Fit::Optional },
 ];
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'g> {
-    cluster_arn: &'g str,
-    group: &'g str,
-    running: usize,
-    starting: usize,
-    stopping: usize,
-    stopped: usize,
-    failed: usize,
-    is_crash_loop: bool,
-    most_frequent: Option<MostFrequent>,
-    last_stopped_at: Option<String>,
-    median_start_seconds: Option<f64>,
-    task_definition_arns: Vec<&'g str>,
-}
+pub(crate) const VIEW: View = View {
+    services: true,
+    nothing: ["service with tasks", "service with failed stops"],
+    columns: COLUMNS,
+    cells,
+    json,
+};
 
-#[derive(Serialize)]
-struct MostFrequent {
-    code: Code,
-    cause: Option<Cause>,
-    count: usize,
-}
-
-pub(crate) async fn run(tables: &Tables, arguments: &GroupArguments) -> Result<(), Failure> {
-    let window = Window::new(arguments.since, arguments.at)?;
-    let filter = Filter { at: arguments.at, services: Some(true), ..filter(tables, &arguments.filters, false).await? };
-    let (mut services, unreadable) = read(&mut Source::new(tables, arguments.scan), &filter, window).await?;
-    services.retain(|service| !arguments.failing || service.failed > 0 || service.is_crash_loop);
-    let mut stdout = anstream::stdout().lock();
-    let mut table = Table::new(COLUMNS, width(), &mut stdout);
-    let now = window.until.unwrap_or_else(Utc::now);
-    for service in &services {
-        if arguments.json {
-            json::line(table.output(), &line(service))?;
-        } else {
-            table.add(cells(service, now))?;
-        }
-    }
-    table.flush()?;
-    unreadable.outcome(services.len(), || {
-        let what = if arguments.failing { "failed stops" } else { "tasks" };
-        format!("no service with {what} {window} matches")
-    })
-}
-
-/// The services that a filter admits, by cluster and name, but crash loops first.
-pub(crate) async fn read<'t>(
-    source: &mut Source<'t>,
-    filter: &'t Filter,
-    window: Window,
-) -> Result<(Vec<Group>, Unreadable), Failure> {
-    let (mut services, unreadable) = groups::read(source, filter, window).await?;
-    services.sort_by_key(|service| !service.is_crash_loop);
-    Ok((services, unreadable))
-}
-
-fn line(service: &Group) -> Line<'_> {
-    let most_frequent = service.most_frequent();
+fn json(service: &Group) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "these are milliseconds of a start")]
-    let seconds = |time: chrono::TimeDelta| time.num_milliseconds() as f64 / 1000.0;
-    Line {
-        cluster_arn: &service.cluster,
-        group: &service.name,
-        running: service.running,
-        starting: service.starting,
-        stopping: service.stopping,
-        stopped: service.stopped,
-        failed: service.failed,
-        is_crash_loop: service.is_crash_loop,
-        most_frequent: most_frequent.map(|Reason { code, cause, count, .. }| MostFrequent { code, cause, count }),
-        last_stopped_at: service.last_stopped_at.map(timestamp),
-        median_start_seconds: service.median_start().map(seconds),
-        task_definition_arns: service.definitions(),
-    }
+    let seconds = |time: TimeDelta| time.num_milliseconds() as f64 / 1000.0;
+    let reason = |Reason { code, cause, count, .. }| json!({"code": code, "cause": cause, "count": count});
+    json!({
+        "clusterArn": service.cluster,
+        "group": service.name,
+        "running": service.running,
+        "starting": service.starting,
+        "stopping": service.stopping,
+        "stopped": service.stopped,
+        "failed": service.failed,
+        "isCrashLoop": service.is_crash_loop,
+        "mostFrequent": service.most_frequent().map(reason),
+        "lastStoppedAt": service.last_stopped_at.map(timestamp),
+        "medianStartSeconds": service.median_start().map(seconds),
+        "taskDefinitionArns": service.definitions(),
+    })
 }
 
 pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
@@ -124,7 +70,7 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
         Cell::new(last_part(&service.cluster)),
         account,
         region,
-        Cell::new(service.name.strip_prefix("service:").unwrap_or(&service.name)),
+        Cell::new(name(service)),
         Cell::styled(&service.running.to_string(), if service.running > 0 { GREEN } else { PLAIN }),
         count(service.starting, YELLOW),
         count(service.stopping, YELLOW),
@@ -136,7 +82,6 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
     ]
 }
 
-/// A count; nothing for none, so that a column without any is omitted.
-pub(super) fn count(count: usize, style: Style) -> Cell {
-    if count > 0 { Cell::styled(&count.to_string(), style) } else { Cell::new("") }
+pub(super) fn name(service: &Group) -> &str {
+    service.name.strip_prefix("service:").unwrap_or(&service.name)
 }

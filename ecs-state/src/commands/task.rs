@@ -67,17 +67,18 @@ pub(super) async fn find(
 ) -> Result<Stored<Task>, Failure> {
     // Ids are in lower case.
     let id = &if id.starts_with("arn:") { id.to_owned() } else { id.to_ascii_lowercase() };
-    match read(tables, id, cluster, scan).await? {
+    let mut source = Source::new(tables, scan);
+    match read(tables, &mut source, id, cluster).await? {
         Some(Ok(row)) => Ok(row),
         Some(Err(error)) => {
             Unreadable::default().add(&error);
             Err(Failure::Unreadable)
         }
+        None if id.starts_with("arn:") => Err(Failure::Nothing(format!("no task has the ARN {id}"))),
         None => {
             let cluster = cluster.map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
-            Err(Failure::Nothing(format!(
-                "no task{cluster} has the id {id}, or one that contains it; --scan also finds rows outside the index"
-            )))
+            let hint = if source.scans() { "" } else { "; --scan also finds rows outside the index" };
+            Err(Failure::Nothing(format!("no task{cluster} has the id {id}, or one that contains it{hint}")))
         }
     }
 }
@@ -85,7 +86,7 @@ pub(super) async fn find(
 type Found = Option<Result<Stored<Task>, ecs_model::ModelError>>;
 
 /// Reads the task by its ARN if that is known, or else searches for it.
-async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> Result<Found, Failure> {
+async fn read(tables: &Tables, source: &mut Source<'_>, id: &str, cluster: Option<&str>) -> Result<Found, Failure> {
     if id.starts_with("arn:") {
         return Ok(tables.get(Resource::Task, id).await?);
     }
@@ -95,7 +96,7 @@ async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> R
     {
         return Ok(Some(row));
     }
-    let found = Source::new(tables, scan).find(id, cluster).await?;
+    let found = source.find(id, cluster).await?;
     match &found[..] {
         [] => Ok(None),
         [arn] => Ok(tables.get(Resource::Task, arn).await?),

@@ -1,6 +1,7 @@
 //! `ecs-state tasks`
 
 use chrono::{DateTime, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::index::sort_key_of_active;
@@ -61,7 +62,7 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
     };
     let (found, unreadable) = if let Some(time) = at {
         let listing = source.tasks(TaskSet::ActiveSince(time), &filter, None).await?;
-        let (mut rows, unreadable) = running_at(listing, time).await?;
+        let (mut rows, unreadable) = running_at(&source, listing, time).await?;
         rows.truncate(limit.unwrap_or(usize::MAX));
         let found = rows.len();
         rows.into_iter().try_for_each(|row| show(row).map(drop))?;
@@ -81,22 +82,24 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
 /// The tasks that had been created and had not stopped at a time, in the order of this command: those that have stopped
 /// since then come from the index in another.
 async fn running_at(
+    source: &Source<'_>,
     listing: Listing<'_, Task>,
     time: DateTime<Utc>,
 ) -> Result<(Vec<Stored<Task>>, Unreadable), Failure> {
     let mut rows = Vec::new();
-    let (_, unreadable) = for_each_row(listing, None, |row| {
-        if status_at(&row, Some(time)) != Some(TaskStatus::Stopped) {
+    let add = |row: Stored<Task>| {
+        let had_stopped = status_at(&row, Some(time)) == Some(TaskStatus::Stopped);
+        if !had_stopped {
             rows.push(row);
         }
-        Ok(true)
-    })
-    .await?;
+        !had_stopped
+    };
+    let (_, unreadable) = source.for_all_rows(listing, add).await?;
     rows.sort_by_cached_key(|row| {
         let task = &row.state;
         let group = task.group.as_deref().unwrap_or_default();
         let sort_key = sort_key_of_active(group, task.created_at.or(row.recorded.as_of()));
-        (task.cluster_arn.clone(), sort_key, task.task_arn.clone())
+        (cluster_arn(task.cluster_arn.as_deref(), &task.task_arn), sort_key, task.task_arn.clone())
     });
     Ok((rows, unreadable))
 }

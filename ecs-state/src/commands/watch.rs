@@ -12,26 +12,28 @@ use ecs_model::TaskStatus;
 use ecs_model::arn::last_part;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::groups::{self, Group};
+use super::services;
 use super::tasks::{COLUMNS, cells};
 use crate::access::{Source, filter};
-use crate::arguments::WatchArguments;
-use crate::columns::{Cell, Table};
+use crate::arguments::{WatchArguments, Watched};
+use crate::columns::{Cell, Table, truncate};
 use crate::exit_code::{HANGUP, INTERRUPT, TERMINATE};
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW, clean, grouped, size};
-use crate::time::instant;
+use crate::time::{Window, instant};
 
 /// The lines around the rows: the title, the header, and the one with the changes, with blank lines between.
 const FRAME: usize = 5;
 /// How many of the tasks that are gone are named.
 const NAMED: usize = 3;
 
-/// The status of each task, by its ARN.
+/// The status of each task, by its ARN, or of each service, by its cluster's ARN and its name.
 type Seen = HashMap<Box<str>, Box<str>>;
 
-/// The tasks at one refresh.
+/// The tasks or services at one refresh.
 struct Snapshot {
     /// The rows that fit the screen.
     rows: Vec<Vec<Cell>>,
@@ -44,7 +46,8 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
     if !io::stdout().is_terminal() {
         return Err(Failure::Usage("watch needs a terminal: for a program, use `ecs-state tasks --json`".to_owned()));
     }
-    let filter = filter(tables, &arguments.filters, false).await?;
+    let services = (arguments.what == Watched::Services).then_some(true);
+    let filter = Filter { services, ..filter(tables, &arguments.filters, false).await? };
     let mut stop = Stop::new()?;
     let mut screen: Option<Screen> = None;
     let mut before: Option<Seen> = None;
@@ -83,10 +86,21 @@ async fn snapshot(
     arguments: &WatchArguments,
     before: Option<&Seen>,
 ) -> Result<Snapshot, Failure> {
-    let height = size().map_or(usize::MAX, |(_, height)| height.saturating_sub(FRAME).max(1));
-    let mut listing = Source::quiet(tables, arguments.scan).tasks(TaskSet::Active, filter, None).await?;
+    let mut source = Source::quiet(tables, arguments.scan);
     let now = Utc::now();
     let mut snapshot = Snapshot { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
+    if arguments.what == Watched::Services {
+        let (services, unreadable) = groups::read(&mut source, filter, Window::new(services::SINCE, None)?).await?;
+        snapshot.unreadable = unreadable.count();
+        for service in services {
+            let Group { running, starting, stopping, is_crash_loop, .. } = service;
+            let status = format!("{running} {starting} {stopping} {is_crash_loop}");
+            let key = format!("{}/{}", service.cluster, services::name(&service));
+            snapshot.add(before, &key, status, || services::cells(&service, now));
+        }
+        return Ok(snapshot);
+    }
+    let mut listing = source.tasks(TaskSet::Active, filter, None).await?;
     loop {
         let rows = listing.next().await?;
         if rows.is_empty() {
@@ -100,35 +114,44 @@ async fn snapshot(
             // Without how long a task has been missing, which always changes.
             let missing = if row.recorded.missing_since.is_some() { " missing" } else { "" };
             let status = format!("{}{missing}", row.state.last_status.as_ref().map_or("", TaskStatus::as_str));
-            let arn = row.state.task_arn.as_str();
-            let change = match before.map(|before| before.get(arn)) {
-                Some(None) => Some(GREEN),
-                Some(Some(old)) if **old != *status => Some(YELLOW),
-                _ => None,
-            };
-            snapshot.changed += usize::from(change.is_some());
-            if snapshot.rows.len() < height {
-                let cells = cells(&row, None, now);
-                snapshot.rows.push(match change {
-                    Some(style) => cells.into_iter().map(|cell| cell.with(style.bold())).collect(),
-                    None => cells,
-                });
-            }
-            snapshot.seen.insert(arn.into(), status.into());
+            snapshot.add(before, &row.state.task_arn, status, || cells(&row, None, now));
         }
     }
 }
 
+impl Snapshot {
+    /// Adds a row, highlighted if it is new or has another status than before.
+    fn add(&mut self, before: Option<&Seen>, key: &str, status: String, cells: impl FnOnce() -> Vec<Cell>) {
+        let change = match before.map(|before| before.get(key)) {
+            Some(None) => Some(GREEN),
+            Some(Some(old)) if **old != *status => Some(YELLOW),
+            _ => None,
+        };
+        self.changed += usize::from(change.is_some());
+        if self.rows.len() < size().map_or(usize::MAX, |(_, height)| height.saturating_sub(FRAME).max(1)) {
+            self.rows.push(match change {
+                Some(style) => cells().into_iter().map(|cell| cell.with(style.bold())).collect(),
+                None => cells(),
+            });
+        }
+        self.seen.insert(key.into(), status.into());
+    }
+}
+
 fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -> io::Result<String> {
+    let (what, columns) = match arguments.what {
+        Watched::Tasks => ("tasks", &COLUMNS[..COLUMNS.len() - 1]),
+        Watched::Services => ("services", services::COLUMNS),
+    };
     let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
     let mut text = format!(
-        "{BOLD}{} tasks{BOLD:#}  {DIM}{}, every {}, until Ctrl-C{DIM:#}\n\n",
+        "{BOLD}{} {what}{BOLD:#}  {DIM}{}, every {}, until Ctrl-C{DIM:#}\n\n",
         count(found.seen.len()),
         instant(Utc::now()),
         humantime::format_duration(arguments.interval),
     );
     let mut rendered = Vec::new();
-    let mut table = Table::new(&COLUMNS[..COLUMNS.len() - 1], size().map(|(width, _)| width), &mut rendered);
+    let mut table = Table::new(columns, size().map(|(width, _)| width), &mut rendered);
     for row in &found.rows {
         table.add(row.clone())?;
     }
@@ -140,7 +163,7 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         notes.push((DIM, format!("{} more below", count(found.seen.len() - found.rows.len()))));
     }
     if found.unreadable > 0 {
-        notes.push((RED, format!("{} can't be read: see `ecs-state tasks`", count(found.unreadable))));
+        notes.push((RED, format!("{} can't be read: see `ecs-state {what}`", count(found.unreadable))));
     }
     if found.changed > 0 {
         notes.push((YELLOW, format!("{} new or changed", count(found.changed))));
@@ -153,7 +176,7 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         .collect();
     gone.sort_unstable();
     if !gone.is_empty() {
-        let id = |arn: &&str| clean(last_part(arn)).chars().take(12).collect::<String>();
+        let id = |key: &&str| truncate(&clean(last_part(key)), 12);
         let mut ids = gone.iter().take(NAMED).map(id).collect::<Vec<_>>().join(" ");
         if gone.len() > NAMED {
             ids.push_str(" …");
@@ -161,7 +184,7 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         notes.push((RED, format!("{} gone: {ids}", count(gone.len()))));
     }
     if notes.is_empty() && found.seen.is_empty() {
-        notes.push((PLAIN, "no task matches".to_owned()));
+        notes.push((PLAIN, format!("no {what} match")));
     }
     let notes: Vec<String> = notes.iter().map(|(style, note)| format!("{style}{note}{style:#}")).collect();
     let _ = write!(text, "\n{}", notes.join("  "));

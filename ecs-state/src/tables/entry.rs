@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
-use ecs_model::arn::cluster_name;
+use ecs_model::arn::cluster_arn;
 use ecs_state_recorder::attributes::{
     EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string, timestamp,
 };
@@ -17,7 +17,7 @@ use crate::time::Window;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) arn: String,
-    /// The cluster's ARN, or only its name if the ARN is unknown.
+    /// The cluster's ARN; empty if it is unknown.
     pub(super) cluster: String,
     /// Its sort key in the index.
     pub(super) sort_key: String,
@@ -51,7 +51,7 @@ impl Entry {
         let arn = take_string(&mut item, Resource::Task.key())?;
         let cluster = take_string(&mut item, "clusterArn");
         Some(Self {
-            cluster: cluster.or_else(|| cluster_name(None, &arn).map(str::to_owned)).unwrap_or_default(),
+            cluster: cluster_arn(cluster.as_deref(), &arn).unwrap_or_default(),
             arn,
             sort_key: sort_key(stopped, &group, at),
             group,
@@ -66,7 +66,7 @@ impl Entry {
         let group = task.group.clone().unwrap_or_default();
         Self {
             arn: task.task_arn.clone(),
-            cluster: task.cluster_arn.as_deref().or(task.cluster_name()).unwrap_or_default().to_owned(),
+            cluster: cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default(),
             sort_key: sort_key(task.is_stopped(), &group, at.or_else(|| row.recorded.as_of())),
             group,
             started_by: task.started_by.clone(),

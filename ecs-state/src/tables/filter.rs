@@ -46,7 +46,7 @@ impl Filter {
     /// Whether the task of an entry may be admitted.
     pub(super) fn admits_entry(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        self.cluster.as_ref().is_none_or(|cluster| is_cluster(Some(&entry.cluster), cluster))
+        self.cluster.as_ref().is_none_or(|cluster| is_cluster(&entry.cluster, cluster))
             && is_of_account(&entry.arn, self.account.as_ref())
             && is(&self.service.as_ref().map(|service| format!("service:{service}")), &entry.group)
             && is(&self.group, &entry.group)
@@ -82,8 +82,8 @@ pub(crate) fn has_image(container: &Container, text: &str) -> bool {
 }
 
 /// Whether a cluster has this ARN or name.
-pub(super) fn is_cluster(arn: Option<&str>, wanted: &str) -> bool {
-    arn.is_some_and(|arn| arn == wanted || last_part(arn) == wanted)
+pub(super) fn is_cluster(arn: &str, wanted: &str) -> bool {
+    arn == wanted || last_part(arn) == wanted
 }
 
 /// Whether an ARN has this account.

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::{ContainerInstance, ContainerInstanceStatus};
 use ecs_state_recorder::attributes::take_string;
 use ecs_state_recorder::resource::Resource;
@@ -40,7 +41,12 @@ impl InstanceFilter {
             && (self.inactive || instance.status != Some(ContainerInstanceStatus::Inactive))
             && is_of_account(&instance.container_instance_arn, self.account.as_ref())
             && self.disconnected_before.is_none_or(is_disconnected)
-            && self.cluster.as_ref().is_none_or(|cluster| is_cluster(instance.cluster_arn.as_deref(), cluster))
+            && self.admits_cluster(instance.cluster_arn.as_deref(), &instance.container_instance_arn)
+    }
+
+    fn admits_cluster(&self, found: Option<&str>, arn: &str) -> bool {
+        let found = cluster_arn(found, arn).unwrap_or_default();
+        self.cluster.as_ref().is_none_or(|cluster| is_cluster(&found, cluster))
     }
 }
 
@@ -59,9 +65,9 @@ impl Tables {
             .expression_attribute_names("#key", Resource::ContainerInstance.key());
         let keys = scan::parallel(&self.container_instances, request, progress, |mut item| {
             let cluster = take_string(&mut item, "clusterArn");
-            let is_wanted = filter.cluster.as_ref().is_none_or(|wanted| is_cluster(cluster.as_deref(), wanted));
-            let arn = take_string(&mut item, Resource::ContainerInstance.key()).filter(|_| is_wanted)?;
-            Some(Key { order: cluster.unwrap_or_default().into(), arn: arn.into() })
+            let arn = take_string(&mut item, Resource::ContainerInstance.key())?;
+            let order = cluster_arn(cluster.as_deref(), &arn).unwrap_or_default().into();
+            filter.admits_cluster(cluster.as_deref(), &arn).then(|| Key { order, arn: arn.into() })
         })
         .await?;
         Ok(Listing {

@@ -66,8 +66,8 @@ pub(super) async fn parallel<K>(
                 .segment(i32::try_from(number).unwrap_or_default())
                 .set_exclusive_start_key(start)
                 .send()
-                .await
-                .map_err(|error| ReadError::new("dynamodb:Scan", table, &error))?;
+                .await;
+            let page = ReadError::check("dynamodb:Scan", table, page)?;
             rows.set(rows.get() + u64::try_from(page.scanned_count).unwrap_or_default());
             let capacity = page.consumed_capacity.and_then(|capacity| capacity.capacity_units);
             units.set(units.get() + capacity.unwrap_or_default());

@@ -25,7 +25,7 @@ impl Tables {
             Some(arn) if arn.starts_with("arn:") => Ok(vec![arn.to_owned()]),
             Some(name) => {
                 let mut clusters = index_query::clusters(&self.client, &self.tasks).await?;
-                clusters.retain(|cluster| is_cluster(Some(cluster), name));
+                clusters.retain(|cluster| is_cluster(cluster, name));
                 Ok(clusters)
             }
             None => index_query::clusters(&self.client, &self.tasks).await,
