@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use ecs_model::ModelError;
-use ecs_state_recorder::aws_json::{CallError, Service};
+use ecs_state_recorder::aws_json::CallError;
 use ecs_state_recorder::config::InvalidVariable;
 use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::store_error::{Cause, StoreError};
@@ -121,33 +121,19 @@ impl From<ReadError> for Failure {
 }
 
 impl Failure {
-    /// A call of another service than DynamoDB failed. `resource` is what its action is on.
-    pub(crate) fn of_call(error: &CallError, name: &str, service: &Service, action: &str, resource: &str) -> Self {
-        let variable = service.endpoint_variable;
-        Self::Aws(match error {
-            CallError::Refused { code, status } => match code.as_deref() {
-                Some("AccessDeniedException") => {
-                    format!(
-                        "access denied: your role must allow {action} on {resource}; for a task in another account, \
-                         choose a profile with --task-profile"
-                    )
-                }
-                Some("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException") => {
-                    "the AWS credentials are invalid or have expired: sign in again".to_owned()
-                }
-                Some(code) => format!("{action} on {resource} failed: {code}"),
-                None => format!(
-                    "{action} on {resource} failed with HTTP status {status}: check whether {variable} or a proxy \
-                     leads to something other than {name}"
-                ),
-            },
-            CallError::Timeout(_) | CallError::Connection => {
-                format!("{name} could not be reached. Check the region, the network, and {variable} if it is set")
+    /// A call of another service than DynamoDB failed: its action, and what the action is on.
+    pub(crate) fn of_call(error: &CallError, action: &str, resource: &str) -> Self {
+        let code = if let CallError::Refused { code, .. } = error { code.as_deref() } else { None };
+        Self::Aws(match (code, error) {
+            (Some("AccessDeniedException"), _) => format!(
+                "access denied: your role must allow {action} on {resource}; for a task in another account, choose a \
+                 profile with --task-profile"
+            ),
+            (Some("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException"), _) => {
+                "the AWS credentials are invalid or have expired: sign in again".to_owned()
             }
-            CallError::Credentials => NO_CREDENTIALS.to_owned(),
-            CallError::NotAws => {
-                format!("the answer is not from {name}: check whether {variable} or a proxy leads to something else")
-            }
+            (_, CallError::Credentials) => NO_CREDENTIALS.to_owned(),
+            _ => format!("{action} on {resource} failed: {error}"),
         })
     }
 }

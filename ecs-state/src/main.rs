@@ -11,7 +11,7 @@ mod connection;
 mod exit_code;
 mod failure;
 mod json;
-mod log_destination;
+mod log_stream;
 mod reason;
 mod state_at;
 mod tables;

@@ -1,6 +1,6 @@
 //! The last lines of a task's log, from a stand-in for ECS and CloudWatch Logs.
 
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -14,18 +14,18 @@ const STREAM: &str = "web/web/09aa11bb22cc33dd44ee55ff66778899";
 
 /// A call: its operation, the access key and the region in its signature, and its body.
 type Call = (String, String, Value);
-/// Answers an operation with a status and a body.
-type Answers = fn(&str, &Value) -> (u16, Value);
 
-/// Runs `logs` against a stand-in. Returns what it printed, and the calls.
-async fn logs(fixture: &Fixture, arguments: &[&str], answers: Answers) -> (Done, Vec<Call>) {
-    let (command, calls) = logs_command(fixture, arguments, answers).await;
-    let done = run(command).await;
-    let calls = calls.lock().unwrap().clone();
-    (done, calls)
+/// A file with credentials, which only one test creates.
+fn credentials() -> PathBuf {
+    std::env::temp_dir().join(format!("ecs-state-credentials-{}", std::process::id()))
 }
 
-async fn logs_command(fixture: &Fixture, arguments: &[&str], answers: Answers) -> (Command, Arc<Mutex<Vec<Call>>>) {
+/// Runs `logs` against a stand-in, which answers an operation with a status and a body. Returns the calls, too.
+async fn logs(
+    fixture: &Fixture,
+    arguments: &[&str],
+    answers: impl Fn(&str, &Value) -> (u16, Value) + Clone + Send + Sync + 'static,
+) -> (Done, Vec<Call>) {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let seen = calls.clone();
     let answer = move |headers: HeaderMap, body: String| async move {
@@ -40,8 +40,11 @@ async fn logs_command(fixture: &Fixture, arguments: &[&str], answers: Answers) -
     };
     let url = harness::serve(Router::new().fallback(answer)).await;
     let mut command = fixture.command(&["logs"]);
-    command.args(arguments).env("AWS_ENDPOINT_URL_ECS", &url).env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &url);
-    (command, calls)
+    command.args(arguments).env("AWS_SHARED_CREDENTIALS_FILE", credentials());
+    command.env("AWS_ENDPOINT_URL_ECS", &url).env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &url);
+    let done = run(command).await;
+    let calls = calls.lock().unwrap().clone();
+    (done, calls)
 }
 
 /// A task definition with a container for each way of logging.
@@ -153,15 +156,10 @@ async fn a_running_tasks_log_can_be_followed_and_a_name_from_ecs_is_quoted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_in_another_account_than_the_tables_has_its_own_profile() {
-    let file = std::env::temp_dir().join(format!("ecs-state-credentials-{}", std::process::id()));
-    std::fs::write(&file, "[spoke]\naws_access_key_id = spoke\naws_secret_access_key = secret\n").unwrap();
-    let fixture = running(&["web"], None).await;
-    let (mut command, calls) = logs_command(&fixture, &[ID, "--task-profile", "spoke"], pages).await;
-    command.env("AWS_SHARED_CREDENTIALS_FILE", &file);
-    let done = run(command).await;
-    std::fs::remove_file(file).unwrap();
-    let scopes: Vec<String> = calls.lock().unwrap().iter().map(|(_, scope, _)| scope.clone()).collect();
-    assert_eq!((done.code, &scopes[0][..], &scopes[1][..]), (Some(0), "spoke eu-west-1", "spoke us-east-1"));
+    std::fs::write(credentials(), "[spoke]\naws_access_key_id = spoke\naws_secret_access_key = secret\n").unwrap();
+    let (done, calls) = logs(&running(&["web"], None).await, &[ID, "--task-profile", "spoke"], pages).await;
+    std::fs::remove_file(credentials()).unwrap();
+    assert_eq!((done.code, &calls[0].1[..], &calls[1].1[..]), (Some(0), "spoke eu-west-1", "spoke us-east-1"));
     assert!(done.stderr.ends_with(" --follow --region us-east-1 --profile spoke\n"), "{done:?}");
 }
 
@@ -220,53 +218,44 @@ async fn a_log_that_goes_elsewhere_is_named_with_where_it_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_refuses_is_explained_without_its_message() {
-    let definition = format!("{ECS}:task-definition/web:42");
-    let cases: [(Answers, i32, String); 7] = [
-        (
-            |_, _| refused("AccessDeniedException"),
-            3,
-            format!("error: access denied: your role must allow ecs:DescribeTaskDefinition on {definition}; for a task in another account, choose a profile with --task-profile"),
-        ),
-        (|_, _| refused("ClientException"), 1, "ECS finds no task definition web:42: it has been deleted, or is in another account (--task-profile)".to_owned()),
-        (
-            |_, _| (200, json!({})),
-            3,
-            "error: the answer is not from ECS: check whether AWS_ENDPOINT_URL_ECS or a proxy leads to something else".to_owned(),
-        ),
-        (
-            |operation, body| if operation == "GetLogEvents" { refused("AccessDeniedException") } else { pages(operation, body) },
-            3,
-            "error: access denied: your role must allow logs:GetLogEvents on the log group /ecs/web; for a task in another account, choose a profile with --task-profile".to_owned(),
-        ),
-        (
-            |operation, body| if operation == "GetLogEvents" { refused("ResourceNotFoundException") } else { pages(operation, body) },
-            1,
-            format!("there is no log stream {STREAM} in the log group /ecs/web (us-east-1): the container has not started, or its log has been deleted"),
-        ),
-        (
-            |operation, body| if operation == "GetLogEvents" { refused("InvalidParameterException") } else { pages(operation, body) },
-            3,
-            "error: logs:GetLogEvents on the log group /ecs/web failed: InvalidParameterException".to_owned(),
-        ),
-        (
-            |operation, body| match operation {
-                "GetLogEvents" => (200, json!({"events": [], "nextBackwardToken": "b/1"})),
-                _ => pages(operation, body),
-            },
-            1,
-            format!("the log stream {STREAM} in the log group /ecs/web (us-east-1) is empty"),
-        ),
+    let describe = format!("ecs:DescribeTaskDefinition on {ECS}:task-definition/web:42");
+    let get = "logs:GetLogEvents on the log group /ecs/web".to_owned();
+    let denied = |call: &str| {
+        format!(
+            "error: access denied: your role must allow {call}; for a task in another account, choose a profile with \
+             --task-profile"
+        )
+    };
+    let expired = "error: the AWS credentials are invalid or have expired: sign in again".to_owned();
+    let stream = format!("log stream {STREAM} in the log group /ecs/web (us-east-1)");
+    let missing = format!("there is no {stream}: the container has not started, or its log has been deleted");
+    let deleted = "it has been deleted, or is in another account (--task-profile)";
+    let not_aws = "the response is not from AWS; check the endpoint and any proxy in between";
+    let no_events = (200, json!({"events": [], "nextBackwardToken": "b/1"}));
+    // The beginning of an operation, and the answer to it.
+    let cases = [
+        ("Describe", refused("AccessDeniedException"), denied(&describe)),
+        ("Describe", refused("ExpiredTokenException"), expired),
+        ("Describe", refused("ClientException"), format!("ECS finds no task definition web:42: {deleted}")),
+        ("Describe", (200, json!({})), format!("error: {describe} failed: {not_aws}")),
+        ("Get", refused("AccessDeniedException"), denied(&get)),
+        ("Get", refused("ResourceNotFoundException"), missing),
+        ("Get", refused("Invalid"), format!("error: {get} failed: Invalid (HTTP 400)")),
+        ("Get", no_events, format!("the {stream} is empty")),
     ];
     let fixture = running(&["web"], None).await;
-    for (answers, code, message) in cases {
+    for (failing, answer, message) in cases {
+        let answers = move |operation: &str, body: &Value| {
+            if operation.starts_with(failing) { answer.clone() } else { pages(operation, body) }
+        };
         let (done, _) = logs(&fixture, &[ID], answers).await;
+        let code = if message.starts_with("error: ") { 3 } else { 1 };
         assert_eq!(done, Done { code: Some(code), stdout: String::new(), stderr: format!("{message}\n") });
     }
     let mut command = fixture.command(&["logs", ID]);
     command.env("AWS_ENDPOINT_URL_ECS", "http://127.0.0.1:1");
-    let unreachable =
-        "error: ECS could not be reached. Check the region, the network, and AWS_ENDPOINT_URL_ECS if it is set\n";
-    assert_eq!(run(command).await.stderr, unreachable);
+    let connection = "the connection failed; check the endpoint and the network route to it";
+    assert_eq!(run(command).await.stderr, format!("error: {describe} failed: {connection}\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
