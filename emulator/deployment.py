@@ -92,7 +92,7 @@ def run(operation, name, template, parameters):
     parameters = {"Architecture": ARCHITECTURE, **parameters}
     client = boto3.client("cloudformation")
     getattr(client, operation)(
-        StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
     )
     deadline = time.monotonic() + SECONDS
