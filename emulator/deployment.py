@@ -108,7 +108,7 @@ def run(operation, name, template, parameters):
     s3.put_object(Bucket=BUCKET, Key="template.json", Body=json.dumps(template))
     getattr(client, operation)(
         StackName=name, TemplateURL=f"{s3.meta.endpoint_url}/{BUCKET}/template.json",
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
     )
     deadline = time.monotonic() + SECONDS
