@@ -33,7 +33,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use self::announcement::Announcement;
+use self::announcement::detail;
 use self::event_bus::{Delivery, EventBus};
 use self::history::History;
 use self::news::{News, Stop};
@@ -114,9 +114,9 @@ impl Notifier {
         let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
         let standing = |stop: &&Stop| Standing::new(stop, group(stop).and_then(|group| histories.get(&group)));
         let standings: Vec<Standing> = fresh.iter().map(standing).collect();
-        let announcements: Vec<Announcement> =
-            fresh.iter().zip(&standings).map(|(stop, standing)| Announcement::new(stop, standing)).collect();
-        let deliveries = self.bus.send(&announcements, start + left).await;
+        let details: Vec<String> =
+            fresh.iter().zip(&standings).map(|(stop, standing)| detail(stop, standing).to_string()).collect();
+        let deliveries = self.bus.send(&details, start + left).await;
 
         let mut sent = standings.iter().zip(&deliveries);
         let mut answer = Answer::default();

@@ -5,10 +5,8 @@
 
 use std::fmt::Write as _;
 
-use ecs_model::arn::last_part;
-use ecs_model::diagnosis::{Actor, Cause, Code, Kind};
 use ecs_model::{StopCode, Task};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::history::{WINDOW, window};
 use super::news::Stop;
@@ -29,145 +27,82 @@ const MAX_ARN: usize = 1024;
 const MAX_NAME: usize = 256;
 const MAX_SENTENCE: usize = 2048;
 
-/// The `detail` of the event.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Announcement<'s> {
-    schema_version: &'static str,
-    task_arn: &'s str,
-    task_version: Option<u64>,
-    cluster_arn: Option<String>,
-    cluster: Option<String>,
-    group: Option<String>,
-    task_definition_arn: Option<String>,
-    started_by: Option<String>,
-    started_at: Option<String>,
-    stopped_at: String,
-    stop_code: Option<String>,
-    exit_code: Option<i64>,
-    code: Code,
-    cause: Option<Cause>,
-    summary: String,
-    actor: Actor,
-    advice: String,
-    transient: Option<bool>,
-    container: Option<String>,
-    kind: Kind,
-    notify: bool,
-    count: Option<u64>,
-    previous_stopped_at: Option<String>,
-    is_crash_loop: bool,
-    chat: Chat<'s>,
+/// The `detail` of the event about a stop.
+pub fn detail(stop: &Stop, standing: &Standing) -> Value {
+    let Stop { task, diagnosis, stopped_at, .. } = stop;
+    let arn = |arn: &Option<String>| arn.as_deref().map(|arn| short(arn, MAX_ARN));
+    let name = |name: Option<&str>| name.map(|name| short(name, MAX_NAME));
+    let container = diagnosis.container.as_deref();
+    let ended = task.containers.iter().find(|ended| container.is_some() && ended.name.as_deref() == container);
+    json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "taskArn": task.task_arn,
+        "taskVersion": task.version,
+        "clusterArn": arn(&task.cluster_arn),
+        "cluster": name(task.cluster_name()),
+        "group": name(task.group.as_deref()),
+        "taskDefinitionArn": arn(&task.task_definition_arn),
+        "startedBy": name(task.started_by.as_deref()),
+        "startedAt": task.started_at.map(timestamp),
+        "stoppedAt": timestamp(*stopped_at),
+        "stopCode": task.stop_code.as_ref().map(StopCode::as_str).filter(|code| is_error_code(code)),
+        "exitCode": ended.and_then(|container| container.exit_code),
+        "code": diagnosis.code,
+        "cause": diagnosis.cause,
+        "summary": short(diagnosis.redacted_summary(), MAX_SENTENCE),
+        "actor": diagnosis.actor,
+        "advice": short(&diagnosis.advice, MAX_SENTENCE),
+        "transient": diagnosis.transient,
+        "container": name(container),
+        "kind": diagnosis.kind(),
+        "notify": standing.notify,
+        "count": standing.count,
+        "previousStoppedAt": standing.previous_stopped_at.map(timestamp),
+        "isCrashLoop": standing.is_crash_loop,
+        "chat": chat(stop, standing),
+    })
 }
 
 /// A [custom notification] of Amazon Q Developer in chat applications.
 ///
 /// [custom notification]: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
-#[derive(Debug, Serialize)]
-struct Chat<'s> {
-    version: &'static str,
-    source: &'static str,
-    content: Content,
-    metadata: Metadata<'s>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Content {
-    text_type: &'static str,
-    title: String,
-    description: String,
-    next_steps: [String; 1],
-    keywords: [&'static str; 2],
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata<'s> {
-    thread_id: String,
-    summary: String,
-    event_type: &'static str,
-    related_resources: [&'s str; 1],
-}
-
-impl<'s> Announcement<'s> {
-    /// Describes a stop.
-    pub fn new(stop: &'s Stop, standing: &Standing) -> Self {
-        let Stop { task, diagnosis, .. } = stop;
-        let arn = |arn: &Option<String>| arn.as_deref().map(|arn| short(arn, MAX_ARN));
-        let name = |name: Option<&str>| name.map(|name| short(name, MAX_NAME));
-        let container = diagnosis.container.as_deref();
-        let ended = task.containers.iter().find(|ended| container.is_some() && ended.name.as_deref() == container);
-        Self {
-            schema_version: SCHEMA_VERSION,
-            task_arn: &task.task_arn,
-            task_version: task.version,
-            cluster_arn: arn(&task.cluster_arn),
-            cluster: name(task.cluster_name()),
-            group: name(task.group.as_deref()),
-            task_definition_arn: arn(&task.task_definition_arn),
-            started_by: name(task.started_by.as_deref()),
-            started_at: task.started_at.map(timestamp),
-            stopped_at: timestamp(stop.stopped_at),
-            stop_code: name(task.stop_code.as_ref().map(StopCode::as_str).filter(|code| is_error_code(code))),
-            exit_code: ended.and_then(|container| container.exit_code),
-            code: diagnosis.code,
-            cause: diagnosis.cause,
-            summary: short(diagnosis.redacted_summary(), MAX_SENTENCE),
-            actor: diagnosis.actor,
-            advice: short(&diagnosis.advice, MAX_SENTENCE),
-            transient: diagnosis.transient,
-            container: name(container),
-            kind: diagnosis.kind(),
-            notify: standing.notify,
-            count: standing.count,
-            previous_stopped_at: standing.previous_stopped_at.map(timestamp),
-            is_crash_loop: standing.is_crash_loop,
-            chat: Chat::new(stop, standing),
-        }
+fn chat(stop: &Stop, standing: &Standing) -> Value {
+    let Stop { task, diagnosis, stopped_at, .. } = stop;
+    let cluster = short(task.cluster_name().unwrap_or("an unknown cluster"), MAX_NAME);
+    let group = short(task.service_name().or(task.group.as_deref()).unwrap_or("a task"), MAX_NAME);
+    let how = match standing {
+        Standing { is_crash_loop: true, .. } => "crash loop: ",
+        Standing { is_still: true, .. } => "still ",
+        _ => "",
+    };
+    let title = markdown(&format!("{group} in {cluster}: {how}{}", diagnosis.code));
+    let mut description = sentence(&short(diagnosis.redacted_summary(), MAX_SENTENCE));
+    // Writing to a string never fails.
+    let _ = write!(description, "\nTask {}.", markdown(&short(task.id(), MAX_NAME)));
+    let since = window(*stopped_at).format("%H:%M");
+    if let Some(count @ 2..) = standing.count {
+        let _ = write!(description, " {count} such stops since {since} UTC.");
     }
-}
-
-impl<'s> Chat<'s> {
-    fn new(stop: &'s Stop, standing: &Standing) -> Self {
-        let Stop { task, diagnosis, stopped_at, .. } = stop;
-        let cluster = short(task.cluster_name().unwrap_or("an unknown cluster"), MAX_NAME);
-        let group = short(task.service_name().or(task.group.as_deref()).unwrap_or("a task"), MAX_NAME);
-        let what = if standing.is_crash_loop {
-            format!("crash loop: {}", diagnosis.code)
-        } else if standing.is_still {
-            format!("still {}", diagnosis.code)
-        } else {
-            diagnosis.code.to_string()
-        };
-        let mut description = sentence(&short(diagnosis.redacted_summary(), MAX_SENTENCE));
-        // Writing to a string never fails.
-        let _ = write!(description, "\nTask {}.", markdown(&short(last_part(&task.task_arn), MAX_NAME)));
-        let since = window(*stopped_at).format("%H:%M");
-        if let Some(count @ 2..) = standing.count {
-            let _ = write!(description, " {count} such stops since {since} UTC.");
-        }
-        if standing.is_still {
-            let _ = write!(description, " It also happened in the {} hours before {since} UTC.", WINDOW.num_hours());
-        }
-        Self {
-            version: "1.0",
-            source: "custom",
-            content: Content {
-                text_type: "client-markdown",
-                title: markdown(&format!("{group} in {cluster}: {what}")),
-                description,
-                next_steps: [markdown(&short(&diagnosis.advice, MAX_SENTENCE))],
-                keywords: [diagnosis.code.as_str(), diagnosis.actor.as_str()],
-            },
-            metadata: Metadata {
-                thread_id: thread(task),
-                summary: markdown(&format!("{group} in {cluster}: {what}")),
-                event_type: DETAIL_TYPE,
-                related_resources: [&task.task_arn],
-            },
-        }
+    if standing.is_still {
+        let _ = write!(description, " It also happened in the {} hours before {since} UTC.", WINDOW.num_hours());
     }
+    json!({
+        "version": "1.0",
+        "source": "custom",
+        "content": {
+            "textType": "client-markdown",
+            "title": title,
+            "description": description,
+            "nextSteps": [markdown(&short(&diagnosis.advice, MAX_SENTENCE))],
+            "keywords": [diagnosis.code.as_str(), diagnosis.actor.as_str()],
+        },
+        "metadata": {
+            "threadId": thread(task),
+            "summary": title,
+            "eventType": DETAIL_TYPE,
+            "relatedResources": [task.task_arn],
+        },
+    })
 }
 
 /// The thread of a group's messages.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::announcement::{Announcement, DETAIL_TYPE, SOURCE};
+use super::announcement::{DETAIL_TYPE, SOURCE};
 use crate::aws_json::{AwsJson, CallError, Service};
 use crate::state::known_messages::is_error_code;
 
@@ -72,10 +72,9 @@ impl EventBus {
         Self { api: AwsJson::new(aws, &SERVICE, aws.http_client()), name }
     }
 
-    /// Sends announcements until the deadline. Those that fail are tried up to three times, the others once. The result
+    /// Sends events with these details until the deadline. Those that fail are tried up to three times, the others once. The result
     /// has the same order.
-    pub async fn send(&self, announcements: &[Announcement<'_>], deadline: Instant) -> Vec<Delivery> {
-        let details: Vec<String> = announcements.iter().map(|announcement| json!(announcement).to_string()).collect();
+    pub async fn send(&self, details: &[String], deadline: Instant) -> Vec<Delivery> {
         let unsent = Delivery::Failed("it was not sent before the deadline".to_owned());
         let deliveries = Mutex::new(vec![unsent; details.len()]);
         let lock = || deliveries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,10 +85,10 @@ impl EventBus {
                     sleep((PAUSE * attempt).mul_f64(fastrand::f64())).await;
                 }
                 let left = (0..details.len()).filter(|&entry| matches!(lock()[entry], Delivery::Failed(_)));
-                let batches = batches(left, &details, if separately { 1 } else { BATCH });
+                let batches = batches(left, details, if separately { 1 } else { BATCH });
                 iter(&batches)
                     .for_each_concurrent(CONCURRENCY, |batch| async {
-                        let results = self.put(batch, &details).await;
+                        let results = self.put(batch, details).await;
                         batch.iter().zip(results).for_each(|(&entry, result)| lock()[entry] = result);
                     })
                     .await;

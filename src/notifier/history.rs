@@ -8,7 +8,7 @@ use ecs_model::Task;
 use ecs_model::diagnosis::{Code, Diagnosis, Kind};
 
 use super::news::Stop;
-use crate::attributes::{EVENT_TIME, Item, RECONCILED_AT, take_string};
+use crate::attributes::{Item, take_string};
 use crate::resource::Resource;
 use crate::state::batch_get::{self, Projection};
 use crate::state::index::sort_key_of_stopped;
@@ -24,23 +24,9 @@ const PAGES: usize = 3;
 /// How many rows are read, besides those in the batch itself.
 const ROWS: usize = 100;
 
-/// The attributes that a [`PastStop`] depends on.
-const ATTRIBUTES: [&str; 14] = [
-    "taskArn",
-    "lastStatus",
-    "desiredStatus",
-    "startedAt",
-    "stoppedAt",
-    "stopCode",
-    "stoppedReason",
-    "containers",
-    "attachments",
-    "group",
-    "launchType",
-    "capacityProviderName",
-    EVENT_TIME,
-    RECONCILED_AT,
-];
+/// The attributes that a [`PastStop`] depends on, separated by spaces.
+const ATTRIBUTES: &str = "taskArn lastStatus desiredStatus startedAt stoppedAt stopCode stoppedReason containers \
+                          attachments group launchType capacityProviderName event_time reconciled_at";
 
 /// The known stops of a group.
 pub struct History {
@@ -128,7 +114,7 @@ impl History {
         }
         let is_complete = start.is_none() && arns.len() <= ROWS;
         arns.truncate(ROWS);
-        let projection = Projection::new(ATTRIBUTES);
+        let projection = Projection::new(ATTRIBUTES.split(' '));
         let rows = batch_get::rows(client, table, Resource::Task, &arns, Some(&projection)).await?;
         let own = stops.iter().map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at));
         Ok(Self { stops: rows.into_iter().filter_map(PastStop::from_row).chain(own).collect(), is_complete })

@@ -1,4 +1,4 @@
-//! PutEvents that fails wholly, in part, forever, or hangs.
+//! `PutEvents` that fails wholly, in part, forever, or hangs.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
