@@ -366,7 +366,7 @@ def deployed_reconciler(hub):
 
 
 def test_a_spokes_reconciler_is_given_the_hubs_role_and_tables_and_its_own_account(hub, deployed_reconciler):
-    # tests/reconciler/table_role.rs shows what it does with them.
+    # tests/emulator/test_organization.py runs it with them.
     variables = deployed_reconciler.properties["Reconciler"]["Environment"]["Variables"]
     wanted = {
         "TABLE_ROLE_ARN": hub.outputs["TableRoleArn"], "TABLE_REGION": REGION, "ACCOUNT_ID": OTHER[0],

@@ -30,7 +30,7 @@ ALONE = {
 
 
 def deploy(account, **more):
-    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", **account | more)
+    code, lines, errors = ops("cargo_lambda.py", "deploy", "alone", seconds=200, **account | more)
     assert code == 0, (lines, errors)
     return lines
 
