@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .PHONY: help run watch invoke emulator cli check audit test test-functions storm fuzz mutants bench \
 	validate build package test-package deploy delete deploy-cargo-lambda delete-cargo-lambda \
-	invoke-remote smoke reconcile redrive replay preflight signed-in cargo debug lock
+	invoke-remote smoke reconcile redrive replay spokes preflight signed-in cargo debug lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ help: ## List the targets
 STACK ?= ecs-state-recorder
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
-# More options of `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket mine'.
+# As for `sam deploy`: make deploy SAM_OPTIONS='--tags team=platform --s3-bucket mine'.
 export SAM_OPTIONS ?=
 # A folder that `make package` wrote, for a deployment without Rust. It is for one architecture, and
 # this Makefile may be in it.
@@ -157,16 +157,8 @@ test-package: .tools/aws/all .tools/emulator/installed ## Test a package (PACKAG
 	@$(OPS)/check_package.py '$(PACKAGE)'
 
 deploy: preflight $(if $(PACKAGE),,build) ## Deploy the stack (PARAMETERS='ArchiveDays=10')
-ifneq ($(PACKAGE),)
-	@$(OPS)/deploy.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' '$(PACKAGE)' \
-		--options="$$SAM_OPTIONS"
-else
-	@$(AWS) sam deploy --template '$(TARGET)/sam/build/template.yaml' \
-		--stack-name '$(STACK)' --capabilities CAPABILITY_IAM \
-		--no-confirm-changeset --no-fail-on-empty-changeset \
-		--parameter-overrides 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
-		$(if $(findstring --s3-bucket,$(SAM_OPTIONS)),,--resolve-s3) $(SAM_OPTIONS)
-endif
+	@$(OPS)/deploy.py '$(STACK)' 'Architecture=$(ARCHITECTURE) $(PARAMETERS)' \
+		'$(or $(PACKAGE),$(TARGET)/sam/build)' --options="$$SAM_OPTIONS"
 	@$(OPS)/stack.py protect '$(STACK)'
 	@$(OPS)/stack.py next-step '$(STACK)'
 
@@ -196,8 +188,8 @@ smoke: signed-in ## Check the deployed stack link by link (REPLAY=0 skips the re
 	@$(OPS)/smoke.py '$(STACK)' $(if $(filter 0,$(REPLAY)),--no-replay) \
 		$(if $(PACKAGE),--package '$(PACKAGE)')
 
-reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table)
-	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)'
+reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table; SCAN=1 reads the whole table)
+	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)' $(if $(SCAN),--scan)
 
 redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them)
 	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) \
@@ -205,6 +197,9 @@ redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them
 
 replay: signed-in ## Replay archived events (FROM=2026-03-01T00:00Z TO=…; DRY_RUN=1 only counts them)
 	@$(OPS)/replay.py '$(STACK)' --from '$(FROM)' --to '$(TO)' $(if $(DRY_RUN),--dry-run)
+
+spokes: signed-in ## Show the version of each stack of the organization's StackSets
+	@$(OPS)/spokes.py $(if $(CALL_AS),--call-as '$(CALL_AS)')
 
 # ---- Tools ----
 

@@ -31,12 +31,15 @@ const STOPS_EVERY: i64 = 26;
 const TURNS: u32 = 15;
 
 /// The arguments, the number of runs, and the minimum number of lines.
-const QUERIES: [(&str, u32, usize); 7] = [
+const QUERIES: [(&str, u32, usize); 10] = [
     ("tasks --cluster ARN --service s3", TURNS, 11),
     ("tasks --cluster c3 --service s3", TURNS, 11),
     ("tasks --service s3", TURNS, 101),
     ("stopped --cluster ARN --since 1h", TURNS, 14),
     ("stopped --since 1h", TURNS, 139),
+    ("services --cluster ARN", TURNS, 11),
+    ("services", TURNS, 101),
+    ("tasks --cluster ARN --at 1h", TURNS, 114),
     ("stopped --since 90000h", 1, 99_001),
     // A scan reads the same rows for any query. Not timed: a page of a parallel scan takes the embedded DynamoDB longer
     // the larger the table is.

@@ -1,11 +1,11 @@
-"""Deploys a package: uploads the functions and the template, then creates or updates the stack.
+"""Deploys a package, or what `sam build` built: uploads the functions and the template, then creates or updates the
+stack.
 
 Like `sam deploy`, without the SAM CLI, which is four times as large as everything else that a deployment installs."""
 
 import argparse
 import hashlib
 import re
-import shlex
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 import preflight
 import stack
+from package import zipped
 
 POLL_SECONDS = 5
 # What CloudFormation says of a change set without changes.
@@ -48,10 +49,12 @@ def upload(body, suffix, target):
 def upload_all(package, target):
     """Returns the URL of the template."""
     def code(found):
-        key = upload((package / found[1]).read_bytes(), ".zip", target)
-        return f"CodeUri: s3://{target['bucket']}/{key}"
+        path = package / found[1]
+        # `sam build` leaves a folder.
+        body = path.read_bytes() if path.is_file() else zipped((path / "bootstrap").read_bytes())
+        return f"CodeUri: s3://{target['bucket']}/{upload(body, '.zip', target)}"
 
-    text = re.sub(r"CodeUri: (\w+\.zip)", code, (package / "template.yaml").read_text())
+    text = re.sub(r"CodeUri: ([\w.]+)", code, (package / "template.yaml").read_text())
     key = upload(text.encode(), ".yaml", target)
     return f"{boto3.client('s3').meta.endpoint_url}/{target['bucket']}/{key}"
 
@@ -72,10 +75,11 @@ def change_set(name, found, given, template, url, options):
         **({"Tags": tags} if tags else {}), **({"RoleARN": options.role_arn} if options.role_arn else {}),
     )["Id"]
     try:
-        client.get_waiter("change_set_create_complete").wait(ChangeSetName=arn, WaiterConfig={"Delay": POLL_SECONDS})
+        waiter = client.get_waiter("change_set_create_complete")
+        waiter.wait(ChangeSetName=arn, StackName=name, WaiterConfig={"Delay": POLL_SECONDS})
     except WaiterError as error:
         reason = error.last_response.get("StatusReason", str(error))
-        client.delete_change_set(ChangeSetName=arn)
+        client.delete_change_set(ChangeSetName=arn, StackName=name)
         if any(text in reason for text in UNCHANGED):
             return None
         sys.exit(f"error: the change set of the stack {name} failed: {reason}")
@@ -99,7 +103,7 @@ def main(name, overrides, package, options):
         return
     operation = "update" if preflight.earlier_parameters(found) else "create"
     print(f"stack {name}: CloudFormation will {operation} it, which takes a few minutes …", flush=True)
-    client.execute_change_set(ChangeSetName=arn)
+    client.execute_change_set(ChangeSetName=arn, StackName=name)
     try:
         waiter = client.get_waiter(f"stack_{operation}_complete")
         waiter.wait(StackName=name, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": 720})
@@ -116,13 +120,8 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("stack")
     arguments.add_argument("parameters", help="the template's parameters, such as 'ArchiveDays=0 Tracing=Active'")
-    arguments.add_argument("package", type=Path, help="a folder that `make package` wrote")
-    arguments.add_argument("--options", default="", help="of `sam deploy`, those that also exist here")
+    arguments.add_argument("package", type=Path, help="a folder that `make package` or `make build` wrote")
+    arguments.add_argument("--options", default="", help="SAM_OPTIONS")
     arguments = arguments.parse_args()
-    options = argparse.ArgumentParser(prog="SAM_OPTIONS")
-    options.add_argument("--s3-bucket")
-    options.add_argument("--s3-prefix")
-    options.add_argument("--role-arn")
-    options.add_argument("--tags", nargs="+", default=[], metavar="NAME=VALUE")
     with stack.one_line_errors():
-        main(arguments.stack, arguments.parameters, arguments.package, options.parse_args(shlex.split(arguments.options)))
+        main(arguments.stack, arguments.parameters, arguments.package, preflight.options(arguments.options))

@@ -4,6 +4,7 @@ checksums."""
 
 import argparse
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -46,14 +47,20 @@ def build(architecture):
     return binaries
 
 
+def zipped(binary):
+    """The code of a function, the same for the same binary."""
+    bootstrap, written = zipfile.ZipInfo("bootstrap"), io.BytesIO()
+    bootstrap.external_attr = 0o100755 << 16
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr(bootstrap, binary, zipfile.ZIP_DEFLATED, compresslevel=9)
+    return written.getvalue()
+
+
 def assemble(folder, architecture, binaries):
     """Writes a folder from the binaries, the same for the same binaries."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FUNCTIONS:
-        bootstrap = zipfile.ZipInfo("bootstrap")
-        bootstrap.external_attr = 0o100755 << 16
-        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
-            archive.writestr(bootstrap, binaries[f"ecs-state-{name}"], zipfile.ZIP_DEFLATED, compresslevel=9)
+        (folder / f"{name}.zip").write_bytes(zipped(binaries[f"ecs-state-{name}"]))
     (folder / COMMAND).write_bytes(binaries[COMMAND])
     (folder / COMMAND).chmod(0o755)
     (folder / "template.yaml").write_text(template((PROJECT / "template.yaml").read_text(), architecture))

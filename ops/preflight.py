@@ -29,12 +29,12 @@ ADVICE = {
     "UPDATE_ROLLBACK_FAILED": "fix what stopped the rollback, run "
     "`aws cloudformation continue-update-rollback --stack-name {}`, then deploy again",
 }
-# SAM creates these stacks anew, without the parameters of an earlier deployment.
+# These stacks are created anew, without the parameters of an earlier deployment.
 NEVER_CREATED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 # The default of EventBridge's quota "Event pattern size", which can be raised, and its code in Service Quotas.
 PATTERN_CHARACTERS, PATTERN_QUOTA = 2_048, "L-664C5505"
 # IAM's limit for a role's inline policies, which can't be raised; and what the reconciler's has at most, beside clusters.
-POLICY_CHARACTERS, POLICY_REST = 10_240, 2_300
+POLICY_CHARACTERS, POLICY_REST = 10_240, 2_600
 # What Lambda keeps for functions without a reservation.
 UNRESERVED = 100
 
@@ -74,6 +74,19 @@ def read(overrides):
     return given
 
 
+def options(given):
+    """SAM_OPTIONS, which `sam deploy` has, too."""
+    # The other programs would use another account or region.
+    if any(option.startswith(("--profile", "--region")) for option in given.split()):
+        sys.exit("error: SAM_OPTIONS must not contain --profile or --region: "
+                 "export AWS_PROFILE or AWS_DEFAULT_REGION instead")
+    parser = argparse.ArgumentParser(prog="SAM_OPTIONS", add_help=False)
+    for option in ("--s3-bucket", "--s3-prefix", "--role-arn"):
+        parser.add_argument(option)
+    parser.add_argument("--tags", nargs="+", default=[], metavar="NAME=VALUE")
+    return parser.parse_args(shlex.split(given))
+
+
 def earlier_parameters(found):
     """Those of the stack's last deployment."""
     if not found or found["StackStatus"] in NEVER_CREATED:
@@ -88,7 +101,7 @@ def parameters(template, given, earlier):
 
 
 def unknown(template, given):
-    """Parameters that the template does not have, which SAM would ignore silently."""
+    """Parameters that the template does not have."""
     for name in given:
         if name not in template["Parameters"]:
             yield f"template.yaml has no parameter {name}"
@@ -292,12 +305,9 @@ if __name__ == "__main__":
     arguments.add_argument("stack")
     arguments.add_argument("parameters", help="the template's parameters, such as 'ArchiveDays=0 Tracing=Active'")
     arguments.add_argument("--package", help="a folder that `make package` wrote, to deploy instead of this one")
-    arguments.add_argument("--sam-options", default="", help="what `sam deploy` will get besides")
+    arguments.add_argument("--sam-options", default="", help="SAM_OPTIONS")
     arguments = arguments.parse_args()
-    # The other programs would use another account or region.
-    if any(option.startswith(("--profile", "--region")) for option in arguments.sam_options.split()):
-        sys.exit("error: SAM_OPTIONS must not contain --profile or --region: "
-                 "export AWS_PROFILE or AWS_DEFAULT_REGION instead")
+    options(arguments.sam_options)
     if arguments.package:
         expect_no(package(Path(arguments.package)))
     with stack.one_line_errors():

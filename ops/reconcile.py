@@ -36,16 +36,16 @@ def progress(what):
         reporter.join()
 
 
-def run(name, scope):
+def run(name, request):
     """The run's answer. Exits if the run failed."""
     outputs = stack.outputs(name)
     if "ReconcilerName" not in outputs:
         sys.exit(f"error: the stack {name} is of an earlier version, without a reconciler: run `make deploy`")
     log = f"the log group {outputs['ReconcilerLogGroupName']}"
-    request = {"FunctionName": outputs["ReconcilerName"], "Payload": json.dumps({"scope": scope})}
+    function = outputs["ReconcilerName"]
     try:
-        with progress(f"{scope} run"):
-            answer = boto3.client("lambda", config=WAIT).invoke(**request)
+        with progress(f"{request['scope']} run"):
+            answer = boto3.client("lambda", config=WAIT).invoke(FunctionName=function, Payload=json.dumps(request))
     except KeyboardInterrupt:
         sys.exit(f"interrupted: the run continues in Lambda, and its result will be in {log}")
     body = json.load(answer["Payload"])
@@ -64,11 +64,13 @@ def show(answer):
         print(f"{name:{names}}  {value:>{width}}")
 
 
-def main(name, scope):
+def main(name, scope, *options):
     if scope not in SCOPES:
         sys.exit(f"error: SCOPE must be fleet or table, found {scope!r}: make reconcile SCOPE=fleet")
+    if options and scope != "table":
+        sys.exit("error: SCAN=1 is only for table runs: make reconcile SCOPE=table SCAN=1")
     with stack.one_line_errors():
-        answer = run(name, scope)
+        answer = run(name, {"scope": scope} | ({"scan": True} if "--scan" in options else {}))
     show(answer)
     if answer["complete"] is False:
         print("The run stopped before Lambda's deadline: the next run, by schedule or by hand, covers the rest.")

@@ -70,7 +70,10 @@ class Load:
         self.rows = tasks * RETENTION_DAYS
         month, run_seconds = self.events * DAYS, self.calls / CALLS_A_SECOND
         runs = DAYS * 24 * 60 / MINUTES
-        read_units = runs * (self.running + tasks / 24) * ROW_KB / 4 + DAYS * self.rows * ROW_KB / 4 / 2
+        # A table run scans every seventh day, and reads running tasks by the index on the others.
+        scans = DAYS / 7
+        read_units = runs * (self.running + tasks / 24) * ROW_KB / 4 + scans * self.rows * ROW_KB / 4 / 2
+        read_units += (DAYS - scans) * self.running * (ROW_KB / 4 + INDEX_KB / 4 / 2)
         self.costs = {
             "recorder": month * (REQUESTS + WARM_MS / 1000 * 0.125 * GB_SECOND),
             "writes to the table": month * ROW_KB * WRITE_UNIT,

@@ -23,18 +23,18 @@ pub async fn load() -> Result<SdkConfig, InvalidVariable> {
 
 /// The same, for a loader that already has some settings, such as a profile.
 pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariable> {
-    for variable in [
-        "AWS_ENDPOINT_URL_DYNAMODB",
-        "AWS_ENDPOINT_URL_ECS",
-        "AWS_ENDPOINT_URL_EVENTBRIDGE",
-        "AWS_ENDPOINT_URL_STS",
-        "AWS_ENDPOINT_URL",
+    for (variable, example) in [
+        ("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_ECS", "https://ecs.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "https://events.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_STS", "https://sts.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL", "http://localhost:4566"),
     ] {
         if env::var_os(variable).is_some_and(|url| !url.to_str().is_some_and(is_endpoint)) {
             // Without the value: a URL can contain a password.
             return Err(InvalidVariable::new(
                 variable,
-                "must be a URL with http:// or https:// and a host, such as https://dynamodb.eu-west-1.amazonaws.com",
+                format!("must be a URL with http:// or https:// and a host, such as {example}"),
             ));
         }
     }

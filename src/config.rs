@@ -191,12 +191,13 @@ pub(crate) fn is_partition(text: &str) -> bool {
     text.starts_with("aws") && is_alphanumeric_or(text, b"-")
 }
 
-pub(crate) fn is_account_id(text: &str) -> bool {
+/// Whether a text has the form of an AWS account's id.
+pub fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a name has the form of a region's name in any partition: `eu-west-1`, `us-gov-east-1`, `us-isob-east-1`.
-pub(crate) fn is_region(name: &str) -> bool {
+pub fn is_region(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());

@@ -186,7 +186,7 @@ fn log(stop: &Result<Stop, UnreadableRecord>, announced: Option<(&Standing, &Del
         kind = stop.map(|stop| stop.diagnosis.kind().as_str()),
         notify = standing.map(|standing| standing.notify),
         count = standing.and_then(|standing| standing.count),
-        error,
+        error = error.or_else(|| stop?.left_out.as_ref()),
         "stop"
     );
 }

@@ -2,12 +2,13 @@
 //!
 //! A [`run`] has one of two scopes. A [`fleet_run`] checks that everything in ECS is in the tables; a [`table_run`]
 //! checks that everything in the tables still exists. Both call the API through [`ecs`], at the pace of
-//! [`rate_limiter`], and convert its descriptions into states with [`described`]. They read [`known_row`]s and write
+//! [`rate_limiter`]; [`describe`] judges its answers, and [`described`] converts them into states. They read [`known_row`]s and write
 //! states with [`crate::state::conditional_write`]; a [`conditional_update`] adds missing keys of the index, or the
 //! [`mark`] of a missing resource. [`settings`] reads the configuration, including the [`table_role`] for tables in
 //! another account.
 
 pub mod conditional_update;
+pub mod describe;
 pub mod described;
 pub mod ecs;
 pub mod fleet_run;
@@ -22,13 +23,13 @@ pub mod table_run;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc, Weekday};
 use lambda_runtime::Diagnostic;
 use thiserror::Error;
 use tracing::info;
 
 use self::ecs::Ecs;
-use self::run::{Report, Run, Scope};
+use self::run::{Report, Request, Run, Scope};
 use self::settings::Settings;
 use crate::lambda::Payload;
 
@@ -49,7 +50,8 @@ pub struct Reconciler {
 pub enum RunError {
     /// The payload is not a request.
     #[error(
-        "the request must be {{\"scope\": \"fleet\"}} or {{\"scope\": \"table\"}}: check what invokes this function"
+        "the request must be {{\"scope\": \"fleet\"}} or {{\"scope\": \"table\"}}, which may also have \"scan\", true or \
+         false: check what invokes this function"
     )]
     InvalidRequest,
     /// Parts of the run failed. All others were completed, unless the deadline came first.
@@ -89,7 +91,7 @@ impl Reconciler {
 
     /// Handles one invocation and logs it. It stops [`RESERVE`] before `deadline`, even if the run is not complete.
     pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
-        let scope = Scope::parse(payload).ok_or(RunError::InvalidRequest)?;
+        let Request { scope, scan } = Request::parse(payload).ok_or(RunError::InvalidRequest)?;
         // `cargo lambda watch` sends a deadline in 1970.
         let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
         let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, time_left);
@@ -97,7 +99,9 @@ impl Reconciler {
         let compare = async {
             match scope {
                 Scope::Fleet => fleet_run::compare(&run).await,
-                Scope::Table => table_run::compare(&run).await,
+                Scope::Table => {
+                    table_run::compare(&run, scan.unwrap_or_else(|| is_scan_day(Utc::now().date_naive()))).await;
+                }
             }
         };
         let complete = tokio::time::timeout(time_left, compare).await.is_ok();
@@ -106,6 +110,12 @@ impl Reconciler {
         log(&report);
         if report.failures == 0 { Ok(report) } else { Err(RunError::Incomplete { count: report.failures, failures }) }
     }
+}
+
+/// Whether table runs scan the task table on this day (UTC), even if it has the index. The date decides, since the
+/// reconciler remembers nothing.
+pub fn is_scan_day(day: NaiveDate) -> bool {
+    day.weekday() == Weekday::Sun
 }
 
 /// Writes the run's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read them.
@@ -120,9 +130,11 @@ fn log(report: &Report) {
         marked = report.marked,
         cleared = report.cleared,
         indexed = report.indexed,
+        unchecked = report.unchecked,
         drift = report.drift,
         calls = report.calls,
         failures = report.failures,
+        scanned = report.scanned,
         complete = report.complete,
         "run"
     );

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// Escapes control sequences, and characters that change the direction of text.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if is_safe(text) {
         return text.into();
     }
     text.chars()
@@ -17,6 +17,12 @@ pub fn clean(text: &str) -> Cow<'_, str> {
             clean
         })
         .into()
+}
+
+/// Whether a text can be shown as it is.
+pub fn is_safe(text: &str) -> bool {
+    // Almost every text is. Bytes are faster than characters.
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(is_unsafe)
 }
 
 /// C0, DEL, C1, line separators, and the characters of the Unicode bidirectional algorithm.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ecs_state_recorder::state::timeouts::{ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT};
+use ecs_state_recorder::state::timeouts::{
+    ATTEMPT_TIMEOUT, ATTEMPTS, MAX_BACKOFF, OPERATION_TIMEOUT, RECONNECT_MILLISECONDS,
+};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -158,6 +160,26 @@ async fn retries_and_pauses_ignore_the_environment_and_the_responses() {
         }
     }
     running.join_all().await;
+}
+
+/// As after a freeze during which the connection was reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_broken_connection_the_pauses_are_short_and_after_throttling_they_are_not() {
+    let (_dynamodb, proxy, lambda) = start(1).await;
+    let mut took = [Duration::ZERO; 2];
+    // In turns, so that a busy machine slows both down.
+    for version in 1..16 {
+        let faults = [Fault::ResetBefore, Fault::Refused(400, "ThrottlingException")];
+        for (fault, took) in faults.into_iter().zip(&mut took) {
+            proxy.fail_next(2, fault);
+            let answer = lambda.invoke(task(version).to_string()).await;
+            assert!(["stored", "duplicate"].contains(&answer.outcome()), "{answer:?}");
+            *took += answer.slowest;
+        }
+    }
+    // On an idle machine, about 1.3 s, and 15 s on average.
+    assert!(took[0] > Duration::from_millis(15 * 2 * RECONNECT_MILLISECONDS.start()), "{took:?}");
+    assert!(took[0] * 2 < took[1], "{took:?}");
 }
 
 #[tokio::test]

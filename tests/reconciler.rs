@@ -1,5 +1,6 @@
 //! The reconciler: the real binary with the harness's Runtime API and ECS, and a real DynamoDB engine.
 
+mod describe;
 mod described;
 mod faults;
 mod fleet_run;
@@ -55,16 +56,17 @@ impl World {
         Self { ecs, dynamodb, lambda }
     }
 
-    /// The report of a successful run, without `calls` and fields that are 0.
+    /// The report of a successful run, without `calls`, fields that are 0, and `scanned`, which must be as requested.
     async fn run(&self, scope: &str) -> Value {
-        let answer = self.lambda.invoke(json!({"scope": scope}).to_string()).await;
+        let answer = self.lambda.invoke(request(scope)).await;
         assert!(!answer.failed, "{}", answer.body);
+        assert_eq!(answer.body["scanned"], scope == "table");
         counts(answer.body)
     }
 
     /// The error type and the message of a run that fails.
     async fn fail(&self, scope: &str) -> (String, String) {
-        let answer = self.lambda.invoke(json!({"scope": scope}).to_string()).await;
+        let answer = self.lambda.invoke(request(scope)).await;
         assert!(answer.failed, "{}", answer.body);
         let text = |name: &str| answer.body[name].as_str().unwrap().to_owned();
         (text("errorType"), text("errorMessage"))
@@ -105,9 +107,20 @@ fn arn(object: &Value) -> &str {
     object["taskArn"].as_str().or(object["containerInstanceArn"].as_str()).unwrap()
 }
 
+/// A fleet run, a table run with a scan, or, as `index`, a table run by the index.
+fn request(scope: &str) -> String {
+    match scope {
+        "table" => json!({"scope": "table", "scan": true}),
+        "index" => json!({"scope": "table", "scan": false}),
+        scope => json!({"scope": scope}),
+    }
+    .to_string()
+}
+
 fn counts(mut report: Value) -> Value {
     let fields = report.as_object_mut().unwrap();
     assert!(fields.remove("calls").unwrap().as_u64().is_some_and(|calls| calls > 0));
+    fields.remove("scanned");
     fields.retain(|_, value| *value != 0);
     report
 }
@@ -158,7 +171,7 @@ async fn a_run_answers_and_logs_the_same_fields() {
     let answer = world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
     let expected = json!({
         "scope": "fleet", "clusters": 1, "listed": 1, "stored": 1, "unchanged": 0, "stale": 0, "marked": 0,
-        "cleared": 0, "indexed": 0, "drift": 0, "calls": 5, "failures": 0, "complete": true,
+        "cleared": 0, "indexed": 0, "unchecked": 0, "drift": 0, "calls": 5, "failures": 0, "scanned": false, "complete": true,
     });
     assert_eq!(answer.body, expected);
     let log = world.lambda.log();
@@ -185,6 +198,8 @@ async fn both_scopes_are_limited_to_the_configured_clusters() {
     let expected = json!({"scope": "fleet", "clusters": 1, "listed": 1, "stored": 1, "complete": true});
     assert_eq!(world.run("fleet").await, expected);
     let expected = json!({"scope": "table", "clusters": 1, "listed": 1, "marked": 1, "complete": true});
+    assert_eq!(world.run("index").await, expected);
+    let expected = json!({"scope": "table", "clusters": 1, "listed": 1, "complete": true});
     assert_eq!(world.run("table").await, expected);
     assert!(world.ecs.calls().iter().all(|call| call.cluster.as_deref() != Some(&*theirs)));
 }
@@ -219,6 +234,10 @@ async fn anything_but_a_scope_is_refused() {
         r#"{"scope": ["fleet"]}"#,
         r#"{"scope": "fleet", "clusters": []}"#,
         r#"{"scope": "fleet", "scope": "table"}"#,
+        r#"{"scope": "fleet", "scan": true}"#,
+        r#"{"scope": "table", "scan": 1}"#,
+        r#"{"scope": "table", "scan": true, "scan": true}"#,
+        r#"{"scan": true}"#,
         r#"{"Scope": "fleet"}"#,
         "not JSON",
         "",
@@ -226,8 +245,8 @@ async fn anything_but_a_scope_is_refused() {
         let answer = world.lambda.invoke(payload).await;
         let expected = json!({
             "errorType": "InvalidRequest",
-            "errorMessage": "the request must be {\"scope\": \"fleet\"} or {\"scope\": \"table\"}: check what invokes \
-                             this function",
+            "errorMessage": "the request must be {\"scope\": \"fleet\"} or {\"scope\": \"table\"}, which may also \
+                             have \"scan\", true or false: check what invokes this function",
         });
         assert_eq!((answer.failed, answer.body), (true, expected), "{payload}");
     }
@@ -245,12 +264,12 @@ fn an_invalid_setting_prevents_startup_and_is_named() {
         ("CLUSTER_ARNS", &format!("{arn},"), "must be ARNs of ECS clusters"),
         ("CLUSTER_ARNS", &format!("{arn}/x"), "must be ARNs of ECS clusters"),
         ("CLUSTER_ARNS", "arn:aws:ecs:eu-west-1:12345678901:cluster/demo", "must be ARNs of ECS clusters"),
-        ("AWS_ENDPOINT_URL_ECS", "nowhere", "must be a URL with http:// or https://"),
-        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "nowhere", "must be a URL with http:// or https://"),
+        ("AWS_ENDPOINT_URL_ECS", "nowhere", "and a host, such as https://ecs.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "nowhere", "and a host, such as https://events.eu-west-1.amazonaws.com"),
         ("AWS_REGION", "nowhere", "must be an AWS region"),
         ("RETENTION_DAYS", "x", "must be an integer"),
-        ("AWS_ENDPOINT_URL_STS", "nowhere", "must be a URL with http:// or https://"),
-        ("TABLE_REGION", "US", "must be the region of the tables"),
+        ("AWS_ENDPOINT_URL_STS", "nowhere", "and a host, such as https://sts.eu-west-1.amazonaws.com"),
+        ("TABLE_REGION", "US", "must be the region of the tables, found \"US\""),
         ("TABLE_REGION", "", "must be the region of the tables"),
         ("ACCOUNT_ID", "11112222333", "must be the ID of the account"),
         ("ACCOUNT_ID", "11112222333x", "must be the ID of the account"),

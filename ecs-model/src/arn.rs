@@ -6,6 +6,27 @@ pub fn last_part(arn: &str) -> &str {
     arn.rsplit_once('/').map_or(arn, |(_, last)| last)
 }
 
+/// The cluster's ARN: its own, or else from the resource's ARN, unless that has the old short form.
+#[must_use]
+pub fn cluster_arn(cluster_arn: Option<&str>, arn: &str) -> Option<String> {
+    cluster_arn.map(str::to_owned).or_else(|| {
+        let (home, _) = arn.split_once('/')?.0.rsplit_once(':')?;
+        Some(format!("{home}:cluster/{}", cluster_name(None, arn)?))
+    })
+}
+
+/// The region in an ARN.
+#[must_use]
+pub fn region(arn: &str) -> Option<&str> {
+    arn.split(':').nth(3)
+}
+
+/// The account in an ARN.
+#[must_use]
+pub fn account(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4)
+}
+
 /// The cluster's name: from its ARN, or else from the resource's ARN, unless that has the old short form.
 #[must_use]
 pub fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'a str> {

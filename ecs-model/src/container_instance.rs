@@ -41,10 +41,10 @@ object! {
         health_status: Option<InstanceHealth>,
         /// Only in events.
         account_type: Option<String>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         registered_at: Option<DateTime<Utc>>,
         /// When it changed to this version. Only in events.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         updated_at: Option<DateTime<Utc>>,
     }
 }
@@ -154,9 +154,9 @@ object! {
         r#type: Option<InstanceHealthCheckType>,
         status: Option<InstanceHealthState>,
         status_reason: Option<String>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         last_updated: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         last_status_change: Option<DateTime<Utc>>,
     }
 }

@@ -1,7 +1,7 @@
 //! Why an object can't be read.
 
 use serde_json::Value;
-use serde_path_to_error::Segment;
+use serde_path_to_error::{Path, Segment};
 use thiserror::Error;
 
 /// Why an object can't be read: a field does not have the type that ECS gives it.
@@ -39,6 +39,25 @@ impl ModelError {
             format!("must be {}, found {}", describe(expected), found.map_or("nothing", kind))
         };
         Self { arn: None, field, problem }
+    }
+}
+
+/// Removes the value at a path.
+pub(crate) fn remove(json: &mut Value, path: &Path) -> Option<()> {
+    let segments: Vec<&Segment> = path.iter().collect();
+    let (last, parents) = segments.split_last()?;
+    let parent = parents.iter().try_fold(json, |value, segment| match segment {
+        Segment::Map { key } => value.get_mut(key),
+        Segment::Seq { index } => value.get_mut(index),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    })?;
+    match (last, parent) {
+        (Segment::Map { key }, Value::Object(fields)) => fields.remove(key).map(drop),
+        (Segment::Seq { index }, Value::Array(values)) if *index < values.len() => {
+            values.remove(*index);
+            Some(())
+        }
+        _ => None,
     }
 }
 

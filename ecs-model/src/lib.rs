@@ -22,7 +22,8 @@
 //! every field except the ARN is optional.
 //!
 //! Serialized again, an object has the same values. Unknown fields are kept in `other`, unknown names in an enum's
-//! `Unknown`. The only differences: a field that was `null` is absent, and a number beyond 64 bits is rounded.
+//! `Unknown`. The only differences: a field that was `null` is absent, and a number beyond 64 bits is rounded,
+//! and a time has milliseconds.
 //!
 //! ECS documents every field: [Task], [`ContainerInstance`][API], [events].
 //!
@@ -58,7 +59,36 @@ pub use self::task::*;
 /// Reads a [`Task`], a [`ContainerInstance`] or a part of one from an event's `detail` or an object of the ECS API. It
 /// fails if a field that this crate knows has another type.
 pub fn from_json<T: DeserializeOwned>(json: &Value) -> Result<T, ModelError> {
-    serde_path_to_error::deserialize(json).map_err(|error| ModelError::new(&error, json))
+    // To keep track of the field takes as long again.
+    T::deserialize(json).or_else(|_| tracked(json).map_err(|error| ModelError::new(&error, json)))
+}
+
+/// Reads what [`from_json`] refuses: without the fields of another type, which are returned with what is wrong.
+///
+/// # Errors
+///
+/// It is not an object, has no ARN, or more than a few of its fields have another type.
+pub fn from_json_in_part<T: DeserializeOwned>(mut json: Value) -> Result<(T, Vec<ModelError>), ModelError> {
+    const MOST: usize = 20;
+    let mut left_out = Vec::new();
+    if let Ok(object) = T::deserialize(&json) {
+        return Ok((object, left_out));
+    }
+    loop {
+        let error = match tracked(&json) {
+            Ok(object) => return Ok((object, left_out)),
+            Err(error) => error,
+        };
+        let problem = ModelError::new(&error, &json);
+        if left_out.len() == MOST || error::remove(&mut json, error.path()).is_none() {
+            return Err(problem);
+        }
+        left_out.push(problem);
+    }
+}
+
+fn tracked<T: DeserializeOwned>(json: &Value) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
+    serde_path_to_error::deserialize(json)
 }
 
 /// Reads the tasks of an event (its `detail`), of what `aws ecs describe-tasks` prints (its `tasks`), or one task.

@@ -1,5 +1,8 @@
 //! A task, its containers, and its overrides.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 
 use crate::arn::{cluster_name, last_part};
@@ -51,27 +54,27 @@ object! {
         enable_execute_command: Option<bool>,
         trusted_execution_summary: Option<TrustedExecutionSummary>,
         connectivity: Option<Connectivity>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         connectivity_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         created_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         pull_started_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         pull_stopped_at: Option<DateTime<Utc>>,
         /// When it became `RUNNING`.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         started_at: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         stopping_at: Option<DateTime<Utc>>,
         /// When its containers had ended.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         execution_stopped_at: Option<DateTime<Utc>>,
         /// When it became `STOPPED`.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         stopped_at: Option<DateTime<Utc>>,
         /// When it changed to this version. Only in events.
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         updated_at: Option<DateTime<Utc>>,
         stop_code: Option<StopCode>,
         /// In the words of ECS, or of the caller of `StopTask`.
@@ -111,6 +114,17 @@ impl Task {
     #[must_use]
     pub fn capacity(&self) -> Option<&str> {
         self.capacity_provider_name.as_deref().or(self.launch_type.as_ref().map(LaunchType::as_str))
+    }
+
+    /// Its private addresses, IPv4 before IPv6. Empty if it has no network interface of its own, as in the network modes
+    /// `bridge` and `host`.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let interfaces = self.containers.iter().flat_map(|container| container.network_interfaces.iter());
+        let of_containers = interfaces.flat_map(|interface| [&interface.private_ipv4_address, &interface.ipv6_address]);
+        let details = self.attachments.iter().flat_map(|attachment| attachment.details.iter());
+        let of_attachments = details.map(|detail| &detail.value);
+        of_containers.chain(of_attachments).filter_map(|address| address.as_ref()?.parse().ok()).collect()
     }
 
     /// Whether it is `STOPPED` or `DELETED`.
@@ -307,7 +321,7 @@ object! {
         /// Only in events.
         status: Option<ContainerStatus>,
         reason: Option<String>,
-        #[serde(default, deserialize_with = "time::deserialize")]
+        #[serde(default, with = "time")]
         last_started_at: Option<DateTime<Utc>>,
     }
 }

@@ -2,11 +2,16 @@
 
 use std::fmt::{Formatter, Result as FmtResult};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::{Error, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
 
-/// Reads a time that may be absent: `#[serde(default, deserialize_with = "ecs_model::time::deserialize")]`.
+/// Writes a time with milliseconds, always, so that times sort as text: `#[serde(default, with = "ecs_model::time")]`.
+pub fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)).serialize(serializer)
+}
+
+/// Reads a time that may be absent.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
 }

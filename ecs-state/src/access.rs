@@ -19,6 +19,7 @@ pub(crate) struct Source<'t> {
     tables: &'t Tables,
     access: Access,
     quiet: bool,
+    last_scan: Option<String>,
 }
 
 /// How many entries of the index one read unit covers: it is two eventually consistent reads of 4 KB, and an entry has
@@ -27,12 +28,22 @@ const ENTRIES_PER_UNIT: usize = 20;
 
 impl<'t> Source<'t> {
     pub(crate) fn new(tables: &'t Tables, scan: bool) -> Self {
-        Self { tables, access: if scan { Access::Scan } else { Access::Index }, quiet: false }
+        Self { tables, access: if scan { Access::Scan } else { Access::Index }, quiet: false, last_scan: None }
     }
 
     /// The same, without progress and notes.
     pub(crate) fn quiet(tables: &'t Tables, scan: bool) -> Self {
         Self { quiet: true, ..Self::new(tables, scan) }
+    }
+
+    /// Whether the whole table is read: as asked for, or because it has no index.
+    pub(crate) fn scans(&self) -> bool {
+        self.access == Access::Scan
+    }
+
+    /// What the last scan cost: how many rows, and read units.
+    pub(crate) fn last_scan(&self) -> Option<&str> {
+        self.last_scan.as_deref()
     }
 
     pub(crate) async fn tasks(
@@ -46,6 +57,7 @@ impl<'t> Source<'t> {
         let tables = self.tables;
         let tasks = async |access| tables.tasks(which, filter, access, limit, &update).await;
         let listing = self.with_fallback(&progress, tasks).await?;
+        self.last_scan = progress.cost().filter(|_| self.scans());
         self.note_cost(&progress, listing.known());
         Ok(listing)
     }
@@ -60,6 +72,28 @@ impl<'t> Source<'t> {
         // For a part of an id, every entry of the index is read.
         self.note_cost(&progress, if is_full_task_id(id) { 1 } else { progress.rows() });
         Ok(arns)
+    }
+
+    /// Passes all rows of a listing to `add`, as [`for_each_row`] does, for output that waits for the last one: with
+    /// progress meanwhile.
+    pub(crate) async fn for_all_rows<T: DeserializeOwned + Send + 'static>(
+        &self,
+        listing: Listing<'_, T>,
+        mut add: impl FnMut(Stored<T>) -> bool,
+    ) -> Result<(usize, Unreadable), Failure> {
+        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let mut rows = 0;
+        let unreadable = Unreadable { quiet: self.quiet, ..Unreadable::default() };
+        let done = each_row(listing, None, unreadable, |row| {
+            rows += 1;
+            if rows % 100 == 0 {
+                progress.update(rows, 0.0);
+            }
+            Ok(add(row))
+        })
+        .await;
+        progress.clear();
+        done
     }
 
     async fn with_fallback<T>(
@@ -89,13 +123,22 @@ impl<'t> Source<'t> {
 }
 
 /// Shows the rows of a listing until `limit` of them count; `show` returns whether a row does. Returns how many count,
-/// and which could not be read.
-pub(crate) async fn for_each_row<T: DeserializeOwned>(
+/// and which could not be read. A row that does not count may have failed to by a field that could not be read.
+pub(crate) async fn for_each_row<T: DeserializeOwned + Send + 'static>(
+    listing: Listing<'_, T>,
+    limit: Option<usize>,
+    show: impl FnMut(Stored<T>) -> Result<bool, Failure>,
+) -> Result<(usize, Unreadable), Failure> {
+    each_row(listing, limit, Unreadable::default(), show).await
+}
+
+async fn each_row<T: DeserializeOwned + Send + 'static>(
     mut listing: Listing<'_, T>,
     limit: Option<usize>,
+    mut unreadable: Unreadable,
     mut show: impl FnMut(Stored<T>) -> Result<bool, Failure>,
 ) -> Result<(usize, Unreadable), Failure> {
-    let (mut found, mut unreadable) = (0, Unreadable::default());
+    let mut found = 0;
     while limit != Some(found) {
         let rows = listing.next().await?;
         if rows.is_empty() {
@@ -106,7 +149,15 @@ pub(crate) async fn for_each_row<T: DeserializeOwned>(
                 break;
             }
             match row {
-                Ok(row) => found += usize::from(show(row)?),
+                Ok(mut row) => {
+                    let left_out = std::mem::take(&mut row.left_out);
+                    if show(row)? {
+                        found += 1;
+                        left_out.iter().for_each(|error| unreadable.add_field(error));
+                    } else if let Some(error) = left_out.first() {
+                        unreadable.add(error);
+                    }
+                }
                 Err(error) => unreadable.add(&error),
             }
         }

@@ -3,27 +3,33 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
+use ecs_state_recorder::config::is_account_id;
 
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
-use crate::time;
+use crate::time::{self, Since};
 
 const EXAMPLES: &str = "\
 Examples:
   ecs-state tasks --cluster demo --service web        the active tasks of a service
+  ecs-state services --failing                        the services that fail now, and why
+  ecs-state tasks --at 2026-03-02T11:40:26Z           the tasks that ran then
   ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
+  ecs-state logs 5f1b9c0e                             the last lines of its log
   ecs-state explain event.json                        why the task of an event stopped
+  ecs-state images --image nginx                      which digests of an image run, and where
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
@@ -39,6 +45,11 @@ Examples:
 
 A wrong diagnosis? Please report it with the file, after you have removed names and secrets from it.";
 
+const LOGS: &str = "\
+No other command reads more than the tables. This one asks ECS for the task definition (DescribeTaskDefinition) and \
+CloudWatch Logs for the lines (GetLogEvents), in the region of the task and of the log. If the log goes elsewhere, it \
+says where.";
+
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
 #[command(name = "ecs-state", version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
@@ -51,18 +62,28 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the tasks that have not stopped
+    /// List the tasks that have not stopped, or had not at an earlier time
     Tasks(TasksArguments),
     /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
+    /// List services: what runs, what fails and why, crash loops first
+    Services(GroupArguments),
+    /// List what runs without a service: each group's last run and its outcome
+    #[command(mut_arg("since", |since| since.default_value("24h")))]
+    Jobs(GroupArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
+    /// Print the last lines of a task's log, from CloudWatch Logs
+    #[command(after_help = LOGS)]
+    Logs(LogsArguments),
     /// Explain why a task stopped, from a file: without any table or AWS account
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArguments),
+    /// List the images that run, or ran at an earlier time, by digest, and where
+    Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
-    /// Watch the tasks that have not stopped, with changes highlighted
+    /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
     /// Print a shell's completion script
     #[command(after_help = "\
@@ -99,6 +120,9 @@ pub(crate) struct Filters {
     /// Only tasks of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     cluster: Option<String>,
+    /// Only tasks of this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    account: Option<String>,
     /// Only tasks of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -117,6 +141,9 @@ pub(crate) struct Filters {
     /// Only tasks with a container whose image or digest contains this text
     #[arg(long, value_name = "TEXT")]
     image: Option<String>,
+    /// Only tasks with this private address, IPv4 or IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
     /// Only tasks on this container instance, by its id or a prefix of it
     #[arg(long, value_name = "ID|ARN|EC2 ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) instance: Option<String>,
@@ -147,8 +174,14 @@ impl Filters {
             let command = if stopped { "tasks" } else { "stopped" };
             return Err(Failure::Usage(format!("tasks in status {status} are listed by `ecs-state {command}`")));
         }
+        if stopped && self.missing {
+            return Err(Failure::Usage(
+                "tasks that are missing in ECS are listed by `ecs-state tasks --missing`".to_owned(),
+            ));
+        }
         Ok(Filter {
             cluster: self.cluster.clone(),
+            account: self.account.clone(),
             // The column GROUP shows it with the prefix.
             service: self.service.as_ref().map(|name| name.strip_prefix("service:").unwrap_or(name).to_owned()),
             group: self.group.clone(),
@@ -156,8 +189,11 @@ impl Filters {
             started_by: self.started_by.clone(),
             status,
             image: self.image.clone(),
+            ip: self.ip,
             instances: None,
             missing: self.missing,
+            at: None,
+            services: None,
         })
     }
 }
@@ -178,6 +214,9 @@ pub(crate) struct Output {
 
 #[derive(Args, Debug)]
 pub(crate) struct TasksArguments {
+    /// The tasks of that time, with their status then: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// At most this many tasks
@@ -188,10 +227,14 @@ pub(crate) struct TasksArguments {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_arg("missing", |missing| missing.hide(true)))]
 pub(crate) struct StoppedArguments {
-    /// Only tasks that have stopped since then: 24h, 7d, 2026-03-02, or 2026-03-02T11:40:26Z
+    /// Only tasks that have stopped since then: 24h, 7d (before --until), 2026-03-02, or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
-    pub(crate) since: DateTime<Utc>,
+    pub(crate) since: Since,
+    /// Only tasks that had stopped by then: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) until: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
     /// Count the tasks by code and cause, and by group, instead of listing them
@@ -204,6 +247,27 @@ pub(crate) struct StoppedArguments {
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GroupArguments {
+    /// Count tasks that have stopped since then: 1h, 7d (before --at), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", default_value = "1h", allow_hyphen_values = true, value_parser = time::since)]
+    pub(crate) since: Since,
+    /// The state at that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// Only those with failed tasks
+    #[arg(long)]
+    pub(crate) failing: bool,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Print one JSON object per line
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
 }
 
 /// Which diagnoses.
@@ -251,10 +315,53 @@ pub(crate) struct TaskArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct LogsArguments {
+    /// The task's ARN, its id, or a unique part of its id
+    #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) id: String,
+    /// Only in this cluster
+    #[arg(long, value_name = "NAME|ARN")]
+    pub(crate) cluster: Option<String>,
+    /// The container [default: the one that the diagnosis is about, or the only one that is not a sidecar]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Option<String>,
+    /// The profile of the task's account, if that is not the tables' [default: --profile]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) task_profile: Option<String>,
+    /// At most this many log events
+    #[arg(long, value_name = "NUMBER", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) lines: u16,
+    /// Print one JSON object per log event
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagesArguments {
+    /// The images of that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
+    pub(crate) at: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Print one JSON object per line
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Read the whole table instead of the index
+    #[arg(long, help_heading = "Output")]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct InstancesArguments {
     /// Only instances of this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
+    /// Only instances of this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(crate) account: Option<String>,
     /// Only instances whose agent has been disconnected for at least this long: 5m, 1h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) disconnected: Option<Duration>,
@@ -269,11 +376,22 @@ pub(crate) struct InstancesArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Watched {
+    /// The tasks that have not stopped
+    Tasks,
+    /// Services, with the stops of the last hour
+    Services,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
-    /// The pause between refreshes
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = pause)]
-    pub(crate) interval: Duration,
+    /// What to watch
+    #[arg(default_value = "tasks")]
+    pub(crate) what: Watched,
+    /// The pause between refreshes [default: 5s, or 1m if the whole table is read each time]
+    #[arg(long, value_name = "DURATION", value_parser = pause)]
+    pub(crate) interval: Option<Duration>,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// Read the whole table instead of the index
@@ -286,6 +404,10 @@ fn pause(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) | Err(_) => Err("must be a duration such as 5s or 1m".to_owned()),
         Ok(pause) => Ok(pause),
     }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if is_account_id(text) { Ok(text.to_owned()) } else { Err("must be an AWS account, 12 digits".to_owned()) }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -2,13 +2,25 @@
 
 use anstyle::Style;
 use chrono::{DateTime, Utc};
-use ecs_model::arn::last_part;
-use ecs_model::diagnosis::{Code, Kind};
+use ecs_model::arn::{account, last_part, region};
+use ecs_model::diagnosis::{Cause, Code, Kind};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
 
+use crate::column_widths::{Column, Fit};
+use crate::columns::Cell;
+use crate::state_at::{missing_at, status_at};
 use crate::terminal::{DIM, GREEN, PLAIN, RED, YELLOW};
 use crate::time::age;
+
+/// The columns of [`place`]: for tables from several accounts or regions.
+pub(crate) const ACCOUNT: Column = Column { title: "ACCOUNT", fit: Fit::IfDifferent };
+pub(crate) const REGION: Column = Column { title: "REGION", fit: Fit::IfDifferent };
+
+/// The account and the region in an ARN.
+pub(crate) fn place(arn: &str) -> [Cell; 2] {
+    [account(arn), region(arn)].map(|part| Cell::new(part.unwrap_or("–")))
+}
 
 /// Dim for expected stops, yellow for interruptions, red for failures.
 pub(crate) fn code_style(code: Code, kind: Kind) -> Style {
@@ -20,14 +32,23 @@ pub(crate) fn code_style(code: Code, kind: Kind) -> Style {
     }
 }
 
-/// The status, the one that it is to become, and how long the task has been missing in ECS.
-pub(crate) fn status(row: &Stored<Task>, now: DateTime<Utc>) -> (String, Style) {
+/// A code and its cause: `ImagePullFailed (NotFound)`.
+pub(crate) fn reason(code: Code, cause: Option<Cause>) -> String {
+    cause.map_or_else(|| code.to_string(), |cause| format!("{code} ({cause})"))
+}
+
+/// The status, the one that it is to become, and how long the task has been missing in ECS: `at` that time, or `now`.
+pub(crate) fn status(row: &Stored<Task>, at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> (String, Style) {
     let task = &row.state;
-    let text = transition(task);
-    match (row.recorded.missing_since, &task.last_status) {
-        (Some(since), _) => (format!("{text}, missing {}", age(Some(since), now)), RED),
+    let status = status_at(row, at);
+    let text = match (&status, at) {
+        (Some(status), Some(_)) => status.to_string(),
+        _ => transition(task),
+    };
+    match (missing_at(row, at), status) {
+        (Some(since), _) => (format!("{text}, missing {}", age(Some(since), at.unwrap_or(now))), RED),
         (None, None) => (text, PLAIN),
-        (None, Some(TaskStatus::Running)) if !task.is_stopping() => (text, GREEN),
+        (None, Some(TaskStatus::Running)) if at.is_some() || !task.is_stopping() => (text, GREEN),
         (None, Some(_)) => (text, YELLOW),
     }
 }
@@ -46,21 +67,7 @@ pub(crate) fn definition(task: &Task) -> &str {
     task.task_definition_arn.as_deref().map_or("–", last_part)
 }
 
-/// The private addresses of a task.
-pub(crate) fn addresses(task: &Task) -> Vec<String> {
-    let of_containers = task
-        .containers
-        .iter()
-        .flat_map(|container| container.network_interfaces.iter())
-        .filter_map(|interface| interface.private_ipv4_address.clone());
-    let of_attachments = task
-        .attachments
-        .iter()
-        .flat_map(|attachment| attachment.details.iter())
-        .filter(|detail| detail.name.as_deref() == Some("privateIPv4Address"))
-        .filter_map(|detail| detail.value.clone());
-    let mut addresses: Vec<String> = of_containers.chain(of_attachments).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
+/// The private addresses of a task, separated by spaces.
+pub(crate) fn addresses(task: &Task) -> String {
+    task.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -19,6 +19,8 @@ pub(crate) enum Fit {
     AtLeast(usize),
     /// It is omitted, from right to left.
     Optional,
+    /// It is omitted as long as all rows have the same text, or if all others don't fit otherwise.
+    IfDifferent,
     /// The last column, a sentence, which moves to its own line.
     Below,
 }
@@ -48,8 +50,20 @@ pub(crate) fn fit(columns: &[Column], natural: &[usize], width: Option<usize>) -
         widths[sentence] = 0;
         shorten_id(&mut widths);
     }
+    let least = |widths: &[usize]| -> Vec<usize> {
+        let least = |(column, width): (&Column, &usize)| match column.fit {
+            Fit::AtLeast(least) => least.min(*width),
+            _ => *width,
+        };
+        columns.iter().zip(widths).map(least).collect()
+    };
     for (at, column) in columns.iter().enumerate().rev() {
-        if total(&widths) > width && column.fit == Fit::Optional {
+        let is_over = match column.fit {
+            Fit::Optional => total(&widths) > width,
+            Fit::IfDifferent => total(&least(&widths)) > width,
+            _ => false,
+        };
+        if is_over {
             widths[at] = 0;
         }
     }

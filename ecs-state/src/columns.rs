@@ -39,6 +39,8 @@ pub(crate) struct Table<'o> {
     columns: &'static [Column],
     width: Option<usize>,
     rows: Vec<Vec<Cell>>,
+    /// The text that each column had in all rows so far; `None` once they differ.
+    same: Vec<Option<String>>,
     /// Which columns the last header has.
     shown: Option<Vec<bool>>,
     output: &'o mut dyn Write,
@@ -46,7 +48,7 @@ pub(crate) struct Table<'o> {
 
 impl<'o> Table<'o> {
     pub(crate) fn new(columns: &'static [Column], width: Option<usize>, output: &'o mut dyn Write) -> Self {
-        Self { columns, width, rows: Vec::new(), shown: None, output }
+        Self { columns, width, rows: Vec::new(), same: Vec::new(), shown: None, output }
     }
 
     /// The output, for what is printed instead of a table.
@@ -61,14 +63,21 @@ impl<'o> Table<'o> {
 
     /// Prints what has been added.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
+        let Some(first) = self.rows.first() else { return Ok(()) };
+        if self.same.is_empty() {
+            self.same = first.iter().map(|cell| Some(cell.text.clone())).collect();
+        }
+        for row in &self.rows {
+            for (same, cell) in self.same.iter_mut().zip(row) {
+                same.take_if(|text| *text != cell.text);
+            }
         }
         let natural: Vec<usize> = (0..self.columns.len())
             .map(|at| {
                 let cells = self.rows.iter().map(|row| columns(&row[at].text)).max().unwrap_or_default();
+                let is_hidden = self.columns[at].fit == Fit::IfDifferent && self.same[at].is_some();
                 // A column without any text is omitted.
-                if cells == 0 { 0 } else { cells.max(columns(self.columns[at].title)) }
+                if cells == 0 || is_hidden { 0 } else { cells.max(columns(self.columns[at].title)) }
             })
             .collect();
         let widths = fit(self.columns, &natural, self.width);

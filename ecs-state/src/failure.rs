@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use ecs_model::ModelError;
+use ecs_state_recorder::aws_json::CallError;
 use ecs_state_recorder::config::InvalidVariable;
 use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::store_error::{Cause, StoreError};
@@ -11,6 +12,10 @@ use thiserror::Error;
 
 use crate::exit_code::{FAILED, FOUND, NOTHING_FOUND, USAGE};
 use crate::terminal::{clean, note};
+
+const NOT_DYNAMODB: &str = "check whether AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB";
+const NO_CREDENTIALS: &str = "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check \
+                              that the profile of --profile or AWS_PROFILE exists";
 
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -62,11 +67,7 @@ impl From<ReadError> for Failure {
         let details = details.map(|details| format!(" ({})", details.trim_end_matches('.'))).unwrap_or_default();
         let (StoreError::Transient(cause) | StoreError::Permanent(cause)) = cause;
         Self::Aws(match cause {
-            Cause::NoCredentials => {
-                "no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and check that the \
-                 profile of --profile or AWS_PROFILE exists"
-                    .to_owned()
-            }
+            Cause::NoCredentials => NO_CREDENTIALS.to_owned(),
             Cause::Credentials => format!(
                 "the AWS credentials could not be fetched{details}: sign in again, such as with `aws sso login`, or \
                  choose another profile with --profile or AWS_PROFILE"
@@ -102,11 +103,11 @@ impl From<ReadError> for Failure {
                      table's limits"
                 ),
                 Some(code) => format!("{action} on the table {table:?} failed: {code}{details}"),
-                None => format!(
-                    "{action} on the table {table:?} failed with HTTP status {status}: check whether \
-                     AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
-                ),
+                None => format!("{action} on the table {table:?} failed with HTTP status {status}: {NOT_DYNAMODB}"),
             },
+            Cause::NotDynamoDb => {
+                format!("{action} on the table {table:?} failed: the response is not from DynamoDB: {NOT_DYNAMODB}")
+            }
             Cause::UnprocessedKeys => {
                 format!("DynamoDB kept leaving rows of the table {table:?} unread: it is throttled; try again later")
             }
@@ -119,19 +120,57 @@ impl From<ReadError> for Failure {
     }
 }
 
+impl Failure {
+    /// A call of another service than DynamoDB failed: its action, and what the action is on.
+    pub(crate) fn of_call(error: &CallError, action: &str, resource: &str) -> Self {
+        let code = if let CallError::Refused { code, .. } = error { code.as_deref() } else { None };
+        Self::Aws(match (code, error) {
+            (Some("AccessDeniedException"), _) => format!(
+                "access denied: your role must allow {action} on {resource}; for a task in another account, choose a \
+                 profile with --task-profile"
+            ),
+            (Some("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException"), _) => {
+                "the AWS credentials are invalid or have expired: sign in again".to_owned()
+            }
+            (_, CallError::Credentials) => NO_CREDENTIALS.to_owned(),
+            _ => format!("{action} on {resource} failed: {error}"),
+        })
+    }
+}
+
+/// Names a field that could not be read, of a row that is shown without it.
+pub(crate) fn note_field(error: &ModelError) {
+    note(&format!("warning: a field is left out: {}", clean(&error.to_string())));
+}
+
 /// The rows of a listing that could not be read.
 #[derive(Default)]
-pub(crate) struct Unreadable(usize);
+pub(crate) struct Unreadable {
+    pub(crate) rows: usize,
+    /// Whether they are counted, but not named.
+    pub(crate) quiet: bool,
+}
 
 impl Unreadable {
     pub(crate) fn add(&mut self, error: &ModelError) {
-        note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
-        self.0 += 1;
+        if !self.quiet {
+            note(&format!("warning: a row is left out: {}", clean(&error.to_string())));
+        }
+        self.rows += 1;
+    }
+
+    /// Names a field of a row that is shown without it. If nothing is named, the row is counted.
+    pub(crate) fn add_field(&mut self, error: &ModelError) {
+        if self.quiet {
+            self.rows += 1;
+        } else {
+            note_field(error);
+        }
     }
 
     /// The outcome of a listing: an incomplete one is a failure.
     pub(crate) fn outcome(&self, found: usize, nothing: impl FnOnce() -> String) -> Result<(), Failure> {
-        match (self.0, found) {
+        match (self.rows, found) {
             (0, 0) => Err(Failure::Nothing(nothing())),
             (0, _) => Ok(()),
             _ => Err(Failure::Unreadable),

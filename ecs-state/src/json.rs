@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use ecs_model::diagnosis::Diagnosis;
-use ecs_model::{ContainerInstance, Task};
+use ecs_model::{ContainerInstance, Task, TaskStatus};
 use ecs_state_recorder::state::redaction::REDACTED;
 use ecs_state_recorder::state::stored::{Recorded, Stored};
 use serde::Serialize;
 
-use crate::terminal::is_unsafe;
+use crate::terminal::{is_safe, is_unsafe};
 
 /// Shown in place of a value that may be secret.
 pub(crate) const HIDDEN: &str = "[hidden]";
@@ -20,22 +20,34 @@ struct Line<'r, T> {
     state: &'r T,
     #[serde(flatten)]
     recorded: &'r Recorded,
+    #[serde(rename = "statusAt", skip_serializing_if = "Option::is_none")]
+    status_at: Option<&'r TaskStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diagnosis: Option<&'r Diagnosis>,
 }
 
 pub(crate) fn task(output: &mut dyn Write, row: &Stored<Task>, diagnosis: Option<&Diagnosis>) -> io::Result<()> {
-    line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis })
+    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at: None, diagnosis })
+}
+
+/// The same with the status at a time.
+pub(crate) fn task_at(
+    output: &mut dyn Write,
+    row: &Stored<Task>,
+    status_at: Option<&TaskStatus>,
+    diagnosis: Option<&Diagnosis>,
+) -> io::Result<()> {
+    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at, diagnosis })
 }
 
 pub(crate) fn instance(output: &mut dyn Write, row: &Stored<ContainerInstance>) -> io::Result<()> {
-    line(output, &Line { state: &row.state, recorded: &row.recorded, diagnosis: None })
+    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at: None, diagnosis: None })
 }
 
 /// Writes an object. Terminal control characters are escaped, which does not change the JSON value.
 pub(crate) fn line(output: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_string(object)?;
-    if !json.contains(is_unsafe) {
+    if is_safe(&json) {
         return writeln!(output, "{json}");
     }
     let mut escaped = String::with_capacity(json.len());

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use ecs_model::Task;
 use ecs_model::diagnosis::Diagnosis;
 
-use crate::cells::code_style;
+use crate::cells::{code_style, reason};
 use crate::columns::{fields, heading, wrap};
 use crate::terminal::{PLAIN, clean};
 
@@ -17,10 +17,7 @@ pub(crate) fn write(
     width: Option<usize>,
 ) -> io::Result<()> {
     heading(output, if task.is_stopping() { "Why it is being stopped" } else { "Why it stopped" })?;
-    let code = match diagnosis.cause {
-        Some(cause) => format!("{} ({cause})", diagnosis.code),
-        None => diagnosis.code.to_string(),
-    };
+    let code = reason(diagnosis.code, diagnosis.cause);
     let sentence = format!("{code}: {}", clean(&diagnosis.summary));
     let room = width.unwrap_or(usize::MAX).saturating_sub(2).max(20);
     for (number, line) in wrap(&sentence, room).iter().enumerate() {

@@ -1,8 +1,9 @@
 //! The rows of both tables, as typed values.
 //!
-//! A [`Listing`](listing::Listing) is read in two steps: first the keys of matching rows, then the rows, in batches.
-//! The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching keys. So
-//! memory is bounded by a few pages and batches, or for a scan by the number of matches, whatever the table's size.
+//! A [`Listing`](listing::Listing) is one stream in two steps: first the keys of matching rows, then the rows, in
+//! batches. The keys come from the index, in order and page by page, or from a parallel scan, which keeps only matching
+//! keys. Both steps read ahead of what is printed, within bounds. So memory is bounded by a few pages and batches, or
+//! for a scan by the number of matches, whatever the table's size.
 
 mod entry;
 pub(crate) mod filter;
@@ -13,6 +14,8 @@ pub(crate) mod scan;
 pub(crate) mod search;
 mod tasks;
 
+use std::panic::resume_unwind;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
@@ -22,7 +25,9 @@ use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 use serde::de::DeserializeOwned;
 
-/// How many requests are in flight at once.
+use crate::time::Window;
+
+/// How many scans, or first pages of clusters, are read at once.
 const CONCURRENCY: usize = 4;
 
 /// The two tables, by their names.
@@ -33,13 +38,21 @@ pub(crate) struct Tables {
     pub(crate) container_instances: String,
 }
 
-/// The tasks that have not stopped, or those that have.
+/// The tasks that have not stopped, those that have, or both.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TaskSet {
     /// By cluster, group and creation time.
     Active,
     /// Newest first.
-    StoppedSince(DateTime<Utc>),
+    Stopped(Window),
+    /// Those that have not stopped, or not before this time: by cluster, but in no useful order.
+    ActiveSince(DateTime<Utc>),
+}
+
+impl TaskSet {
+    fn is_newest_first(self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
 }
 
 /// How the keys of tasks are found.
@@ -47,6 +60,12 @@ pub(crate) enum TaskSet {
 pub(crate) enum Access {
     Index,
     Scan,
+}
+
+/// Starts a read on another thread, so that it goes on while this one prints.
+fn spawn<R: Send + 'static>(read: impl Future<Output = R> + Send + 'static) -> impl Future<Output = R> {
+    let read = tokio::spawn(read);
+    async { read.await.unwrap_or_else(|error| resume_unwind(error.into_panic())) }
 }
 
 impl Tables {
@@ -71,8 +90,8 @@ impl Tables {
             .key(resource.key(), AttributeValue::S(arn.to_owned()))
             .consistent_read(true)
             .send()
-            .await
-            .map_err(|error| ReadError::new("dynamodb:GetItem", table, &error))?;
+            .await;
+        let response = ReadError::check("dynamodb:GetItem", table, response)?;
         Ok(response.item.map(Stored::from_item))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr as _;
 
-pub(crate) use ecs_state_recorder::safe_text::{clean, is_unsafe};
+pub(crate) use ecs_state_recorder::safe_text::{clean, is_safe, is_unsafe};
 
 pub(crate) const PLAIN: Style = Style::new();
 pub(crate) const BOLD: Style = Style::new().bold();

@@ -1,19 +1,75 @@
 //! Times and durations, as people write and read them.
 
+use std::fmt::{Display, Formatter, Result as FmtResult};
+
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-/// Parses a duration before now, an instant, or a day, which starts at midnight UTC.
-pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
+use crate::failure::Failure;
+
+/// The start of a window: an instant, or a duration before its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Since {
+    Ago(TimeDelta),
+    Instant(DateTime<Utc>),
+}
+
+impl Since {
+    fn before(self, end: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Ago(duration) => end.checked_sub_signed(duration).unwrap_or(DateTime::UNIX_EPOCH),
+            Self::Instant(time) => time,
+        }
+    }
+}
+
+/// A window of time, both ends included. Without an end, it is open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) until: Option<DateTime<Utc>>,
+}
+
+impl Window {
+    /// A window that ends now if `until` is `None`.
+    pub(crate) fn new(since: Since, until: Option<DateTime<Utc>>) -> Result<Self, Failure> {
+        let since = since.before(until.unwrap_or_else(Utc::now));
+        match until.filter(|until| *until < since) {
+            Some(until) => {
+                let (since, until) = (instant(since), instant(until));
+                Err(Failure::Usage(format!("the window must start before it ends: {since} is after {until}")))
+            }
+            None => Ok(Self { since, until }),
+        }
+    }
+}
+
+impl Display for Window {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> FmtResult {
+        write!(formatter, "since {}", instant(self.since))?;
+        self.until.map_or(Ok(()), |until| write!(formatter, " and until {}", instant(until)))
+    }
+}
+
+/// Parses a duration, an instant, or a day, which starts at midnight UTC.
+pub(crate) fn since(text: &str) -> Result<Since, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
-        let ago = TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
-        return Ok(Utc::now().checked_sub_signed(ago).unwrap_or(DateTime::UNIX_EPOCH));
+        return Ok(Since::Ago(TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX)));
     }
     if let Some(day) = text.parse::<NaiveDate>().ok().filter(|day| (0..=9999).contains(&day.year())) {
-        return Ok(day.and_time(NaiveTime::MIN).and_utc());
+        return Ok(Since::Instant(day.and_time(NaiveTime::MIN).and_utc()));
     }
     // A later year would sort before all others in the index.
     let instant = text.parse::<DateTime<Utc>>().ok().filter(|time| (0..=9999).contains(&time.year()));
-    instant.ok_or_else(|| "must be a duration such as 24h or 7d, or a time such as 2026-03-02T11:40:26Z".to_owned())
+    instant
+        .map(Since::Instant)
+        .ok_or_else(|| "must be a duration such as 24h or 7d, or a time such as 2026-03-02T11:40:26Z".to_owned())
+}
+
+/// Parses the same, as a time in the past. A duration is before now.
+pub(crate) fn past(text: &str) -> Result<DateTime<Utc>, String> {
+    let now = Utc::now();
+    let time = since(text)?.before(now);
+    if time <= now { Ok(time) } else { Err("must be in the past".to_owned()) }
 }
 
 /// How long ago a time is, in its two largest units: `3h12m`. A time in the future is `0s` ago.

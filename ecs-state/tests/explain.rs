@@ -137,6 +137,9 @@ Containers
 
 Volumes
   volume  data vol-1 ATTACHED
+
+Next
+  log    ecs-state logs 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6
 ";
     assert!(done.stdout.ends_with(containers), "{}", done.stdout);
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
 use harness::proxy::{Fault, Proxy};
 
-use super::fixture::{Done, Fixture, binary, fleet, run};
+use serde_json::{Value, json};
+
+use super::fixture::{Done, ECS, Fixture, binary, cluster, fleet, run};
 
 fn failed(code: i32, stderr: &str) -> Done {
     Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
@@ -17,7 +19,7 @@ fn failed(code: i32, stderr: &str) -> Done {
 async fn nothing_found_is_code_1() {
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 7] = [
             (
                 &["tasks"],
                 "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
@@ -27,6 +29,12 @@ async fn nothing_found_is_code_1() {
                 &["stopped", "--since", "2026-03-02T11:40:26Z"],
                 "no task that has stopped since 2026-03-02 11:40:26Z matches",
             ),
+            (&["services", "--since", "2026-03-02"], "no service with tasks since 2026-03-02 00:00:00Z matches"),
+            (
+                &["jobs", "--since", "2026-03-02", "--failing"],
+                "no job with failed runs since 2026-03-02 00:00:00Z matches",
+            ),
+            (&["tasks", "--at", "2026-03-02"], "no task of 2026-03-02 00:00:00Z matches"),
             (&["instances"], "no container instance matches"),
             (
                 &["tasks", "--instance", "i-1"],
@@ -42,7 +50,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -50,8 +58,17 @@ async fn wrong_usage_is_code_2() {
         (&["tasks", "--status", "runing"], "[possible values: PROVISIONING"),
         (&["tasks", "--status", "stopped"], "error: tasks in status STOPPED are listed by `ecs-state stopped`"),
         (&["stopped", "--status", "running"], "error: tasks in status RUNNING are listed by `ecs-state tasks`"),
+        (&["stopped", "--missing"], "error: tasks that are missing in ECS are listed by `ecs-state tasks --missing`"),
         (&["stopped", "--since", "-1h"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["stopped", "--since", "+12026-01-01"], "must be a duration such as 24h or 7d, or a time such as"),
+        (&["tasks", "--at", "2126-03-02"], "must be in the past"),
+        (&["stopped", "--until", "2126-03-02"], "must be in the past"),
+        (
+            &["services", "--since", "2026-03-02", "--at", "2026-03-01"],
+            "error: the window must start before it ends: 2026-03-02 00:00:00Z is after 2026-03-01 00:00:00Z\n",
+        ),
+        (&["tasks", "--ip", "10.0.0"], "invalid IP address syntax"),
+        (&["instances", "--account", "demo"], "must be an AWS account, 12 digits"),
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),
@@ -172,19 +189,83 @@ async fn answering(answers: &'static [&'static str]) -> String {
     let number = Arc::new(AtomicUsize::new(0));
     let answer = async move || {
         let number = number.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
-        ([("content-type", "application/x-amz-json-1.0")], answers[number])
+        ([("x-amzn-requestid", "1")], answers[number])
     };
     harness::serve(axum::Router::new().fallback(answer)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attribute_of_an_unknown_type_is_an_error_and_not_a_panic() {
+async fn an_attribute_of_an_unknown_type_is_named_and_not_a_panic() {
     let future = answering(&[r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#]).await;
     let mut command = binary();
     command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future);
-    let warning = "warning: a row is left out: arn:aws:ecs:x: the row has an attribute that JSON can't represent, \
-                   such as binary data";
-    assert_eq!(run(command).await, failed(3, warning));
+    let done = run(command).await;
+    let warning = "warning: a field is left out: arn:aws:ecs:x: cpu must be what JSON can represent, found binary data \
+                   or another type\n";
+    assert_eq!((done.stderr.as_str(), done.code), (warning, Some(0)), "{done:?}");
+    assert!(done.stdout.starts_with("arn:aws:ecs:x\n"), "{done:?}");
+}
+
+/// A proxy's empty answer is not "nothing found": every request notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_from_dynamodb_is_code_3() {
+    let (arn, id) = (cluster("demo"), "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
+    let cases: [(&[&str], &str); 12] = [
+        (&["tasks"], "dynamodb:Scan"),
+        (&["tasks", "--cluster", &arn], "dynamodb:Query"),
+        (&["tasks", "--scan"], "dynamodb:Scan"),
+        (&["tasks", "--instance", "i-1"], "dynamodb:Scan"),
+        (&["stopped"], "dynamodb:Scan"),
+        (&["stopped", "--cluster", &arn], "dynamodb:Query"),
+        (&["stopped", "--scan", "--json"], "dynamodb:Scan"),
+        (&["task", "5f1b"], "dynamodb:Scan"),
+        (&["task", id], "dynamodb:Scan"),
+        (&["task", id, "--cluster", &arn], "dynamodb:GetItem"),
+        (&["task", "arn:aws:ecs:x"], "dynamodb:GetItem"),
+        (&["instances"], "dynamodb:Scan"),
+    ];
+    let proxy = harness::serve(axum::Router::new().fallback(async || "{}")).await;
+    for (arguments, action) in cases {
+        let mut command = binary();
+        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy);
+        let table = if arguments.iter().any(|word| word.starts_with("i")) { CONTAINER_INSTANCES } else { TASKS };
+        let error = format!(
+            "error: {action} on the table \"{table}\" failed: the response is not from DynamoDB: check whether \
+             AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
+        );
+        assert_eq!(run(command).await, failed(3, &error), "{arguments:?}");
+    }
+}
+
+/// DynamoDB may read one row of a batch at a time, and none in between, for as long as it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_makes_progress_is_read_to_its_end() {
+    const ROWS: usize = 12;
+    let arn = |number: usize| format!("{ECS}:task/demo/{number:032x}");
+    let item = move |number: usize| {
+        json!({"taskArn": {"S": arn(number)}, "index_cluster": {"S": cluster("demo")},
+               "index_state": {"S": "A#service:web#2026"}, "lastStatus": {"S": "RUNNING"}})
+    };
+    let batches = Arc::new(AtomicUsize::new(0));
+    let answer = async move |request: String| {
+        let items: Vec<Value> = (0..ROWS).map(item).collect();
+        let answer = if request.contains("RequestItems") {
+            let read = batches.fetch_add(1, Ordering::Relaxed);
+            let keys: Vec<Value> =
+                (read.div_ceil(2)..ROWS).map(|number| json!({"taskArn": {"S": arn(number)}})).collect();
+            let left = if keys.is_empty() { json!({}) } else { json!({TASKS: {"Keys": keys}}) };
+            let rows = if read % 2 == 1 { &items[read / 2..=read / 2] } else { &[] };
+            json!({"Responses": {TASKS: rows}, "UnprocessedKeys": left})
+        } else {
+            json!({"Items": items})
+        };
+        ([("x-amzn-requestid", "1")], answer.to_string())
+    };
+    let mut command = binary();
+    command.args(["tasks", "--json", "--cluster", &cluster("demo")]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", harness::serve(axum::Router::new().fallback(answer)).await);
+    let done = run(command).await;
+    assert_eq!((done.ids().len(), done.stderr.as_str(), done.code), (ROWS, "", Some(0)));
 }
 
 /// The server ends the list after a few requests, so that the test ends in any case.

@@ -16,7 +16,13 @@ fn tasks(random: &mut StdRng) -> Vec<Value> {
             let (cluster, service) = (pick(&["demo", "other", "a#b"]), pick(&["web", "web2", "api", "a#b", "a"]));
             // All at different times: the index does not order tasks with the same time.
             let created = now - TimeDelta::minutes(number * 20) - TimeDelta::hours(50);
+            // The same IPv6 address, as two programs write it.
+            let ipv6 = pick(&["2001:db8::7", "2001:0DB8:0:0:0:0:0:7", "2001:db8::77"]);
             let fields = json!({
+                "attachments": [{"details": [
+                    {"name": "privateIPv4Address", "value": pick(&["10.0.0.7", "10.0.0.70"])},
+                    {"name": "macAddress", "value": "06:00:00:00:00:07"}, {"name": "subnetId"},
+                ]}],
                 "group": pick(&["service:web", "service:a", "service:a#b", "family:web", "a", "a#b", ""]),
                 "startedBy": pick(&["cron", "ecs-svc/1", "ecs-svc/2"]),
                 "taskDefinitionArn": format!("{ECS}:task-definition/{}", pick(&["web:1", "web:42", "web2:1"])),
@@ -24,7 +30,9 @@ fn tasks(random: &mut StdRng) -> Vec<Value> {
                 "stoppedAt": time(created + TimeDelta::hours(49)),
                 "containerInstanceArn": format!("{ECS}:container-instance/{cluster}/{}", pick(&["aaa", "bbb"])),
                 "containers": [{"name": "web", "image": pick(&["registry/web:1", "registry/web:12"]),
-                                "imageDigest": pick(&["sha256:aa", "sha256:bb"])}],
+                                "imageDigest": pick(&["sha256:aa", "sha256:bb"]),
+                                "networkInterfaces": [{"privateIpv4Address": pick(&["10.0.0.7", "10.0.1.7"])},
+                                                      {"ipv6Address": ipv6}]}],
             });
             let mut task = with(task(&cluster, &format!("{number:032x}"), &service, created), fields);
             if ["STOPPED", "DELETED"].contains(&task["lastStatus"].as_str().unwrap()) {
@@ -34,10 +42,13 @@ fn tasks(random: &mut StdRng) -> Vec<Value> {
                 task.as_object_mut().unwrap().remove("stoppedAt");
             }
             // Some fields are absent in old tasks.
-            for name in ["group", "startedBy", "containers"] {
+            for name in ["group", "startedBy", "containers", "attachments"] {
                 if random.random_bool(0.1) {
                     task.as_object_mut().unwrap().remove(name);
                 }
+            }
+            if random.random_bool(0.3) {
+                task = serde_json::from_str(&task.to_string().replace("1:123456789012", "2:210987654321")).unwrap();
             }
             task
         })
@@ -48,6 +59,11 @@ fn text<'t>(task: &'t Value, name: &str) -> &'t str {
     task[name].as_str().unwrap_or_default()
 }
 
+/// Whether any field of a task has this value.
+fn has(task: &Value, value: &str) -> bool {
+    task.to_string().contains(&format!(":\"{value}\""))
+}
+
 type Expected = fn(&Value) -> bool;
 
 /// A filter, and an independent definition of what it means.
@@ -56,7 +72,11 @@ const FILTERS: &[(&[&str], Expected)] = &[
     (&["--cluster", "demo"], |task| text(task, "clusterArn").ends_with("/demo")),
     (&["--cluster", "a#b"], |task| text(task, "clusterArn").ends_with("/a#b")),
     (&["--cluster", "arn:aws:ecs:eu-west-1:123456789012:cluster/other"], |task| {
-        text(task, "clusterArn").ends_with("/other")
+        text(task, "clusterArn") == "arn:aws:ecs:eu-west-1:123456789012:cluster/other"
+    }),
+    (&["--account", "210987654321"], |task| text(task, "taskArn").contains(":210987654321:")),
+    (&["--account", "123456789012", "--cluster", "demo"], |task| {
+        text(task, "clusterArn").ends_with(":123456789012:cluster/demo")
     }),
     (&["--cluster", "dem"], |_| false),
     (&["--service", "web"], |task| text(task, "group") == "service:web"),
@@ -75,9 +95,15 @@ const FILTERS: &[(&[&str], Expected)] = &[
     (&["--instance", "aa"], |task| text(task, "containerInstanceArn").ends_with("/aaa")),
     (&["--instance", "aaa"], |task| text(task, "containerInstanceArn").ends_with("/aaa")),
     (&["--instance", "arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/bbb"], |task| {
-        text(task, "containerInstanceArn").ends_with("/demo/bbb")
+        text(task, "containerInstanceArn").ends_with(":123456789012:container-instance/demo/bbb")
     }),
-    (&["--instance", "i-0abc"], |task| text(task, "containerInstanceArn").ends_with("/demo/aaa")),
+    (&["--instance", "i-0abc"], |task| {
+        text(task, "containerInstanceArn").ends_with(":123456789012:container-instance/demo/aaa")
+    }),
+    (&["--ip", "10.0.0.7"], |task| has(task, "10.0.0.7")),
+    (&["--ip", "10.0.0.70"], |task| has(task, "10.0.0.70")),
+    (&["--ip", "10.0.0.8"], |_| false),
+    (&["--ip", "2001:db8:0::7"], |task| has(task, "2001:db8::7") || has(task, "2001:0DB8:0:0:0:0:0:7")),
     (&["--cluster", "demo", "--service", "web", "--family", "web:42"], |task| {
         text(task, "clusterArn").ends_with("/demo")
             && text(task, "group") == "service:web"
@@ -99,7 +125,7 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
     let sort_key = |task: &&Value| {
         (text(task, "clusterArn").to_owned(), format!("{}#{}", text(task, "group"), text(task, "createdAt")))
     };
-    let by_status: [(&[&str], &[&str], Expected); 6] = [
+    let special: [(&[&str], &[&str], Expected); 7] = [
         (&["tasks"], &["--status", "running"], |task| text(task, "lastStatus") == "RUNNING"),
         (&["tasks"], &["--status", "PENDING"], |task| text(task, "lastStatus") == "PENDING"),
         (&["stopped", "--since", "7d"], &["--status", "Stopped"], |task| text(task, "lastStatus") == "STOPPED"),
@@ -108,15 +134,21 @@ async fn every_filter_finds_the_same_through_the_index_and_by_a_scan() {
             text(task, "stoppedAt").parse::<chrono::DateTime<Utc>>().unwrap() > Utc::now() - TimeDelta::hours(10)
         }),
         (&["stopped", "--since", "1s"], &[], |_| false),
+        // All had been created by then.
+        (&["tasks", "--at", "20h"], &["--ip", "10.0.0.7"], |task| {
+            let stopped = text(task, "stoppedAt").parse::<chrono::DateTime<Utc>>();
+            // The others have not stopped yet.
+            has(task, "10.0.0.7") && stopped.map_or(true, |time| time > Utc::now() - TimeDelta::hours(20))
+        }),
     ];
     let cases = FILTERS.iter().flat_map(|(filter, expected)| {
         [(&["tasks"][..], *filter, *expected), (&["stopped", "--since", "90000h"][..], *filter, *expected)]
     });
     let mut checks = 0;
-    for (command, filter, is_expected) in cases.chain(by_status) {
+    for (command, filter, is_expected) in cases.chain(special) {
         let wants_active = command[0] == "tasks";
-        let mut expected: Vec<&Value> =
-            tasks.iter().filter(|task| active(task) == wants_active && is_expected(task)).collect();
+        let is_in = |command: &[&str], task| command.contains(&"--at") || active(task) == wants_active;
+        let mut expected: Vec<&Value> = tasks.iter().filter(|task| is_in(command, task) && is_expected(task)).collect();
         if wants_active {
             expected.sort_by_key(sort_key);
         } else {

@@ -57,6 +57,40 @@ fn seconds(output: &str, minutes: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn accounts_and_regions_are_shown_where_rows_differ_in_them() {
+    for fixture in fleets().await {
+        for detail in [fleet().remove(0), fleet().remove(5), container_instance("demo", "1", "i-1", true)] {
+            fixture.put(&row(&detail, ago(1, 0, 30)));
+            let elsewhere = detail.to_string().replace("1:123456789012", "2:210987654321");
+            fixture.put(&row(&serde_json::from_str(&elsewhere).unwrap(), ago(1, 0, 30)));
+        }
+        let tasks = fixture.run(&["tasks", "--family", "web", "--cluster", "demo"]).await;
+        let stopped = fixture.run(&["stopped", "--code", "scaledin"]).await;
+        let instances = fixture.run(&["instances"]).await;
+        let services = fixture.run(&["services", "--service", "web", "--cluster", "demo", "--since", "1m"]).await;
+        let expected = "\
+TASK                              CLUSTER  ACCOUNT       REGION     GROUP        DEFINITION  STATUS   AGE    RUNS ON  STARTED BY
+5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     123456789012  eu-west-1  service:web  web:42      RUNNING  3h12m  FARGATE  ecs-svc/4093171225387263520
+a81c2d3e4f5061728394a5b6c7d8e9f0  demo     123456789012  eu-west-1  service:web  web:42      RUNNING  4m3xs  FARGATE  ecs-svc/4093171225387263520
+5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     210987654321  eu-west-2  service:web  web:42      RUNNING  3h12m  FARGATE  ecs-svc/4093171225387263520
+AGO    TASK                              CLUSTER  ACCOUNT       REGION     GROUP        DEFINITION  RAN    CODE      WHY
+2h20m  18bb22cc33dd44ee55ff667788990011  demo     123456789012  eu-west-1  service:web  web:42      5h39m  ScaledIn  service \"web\" was scaled in or is deploying another version
+2h20m  18bb22cc33dd44ee55ff667788990011  demo     210987654321  eu-west-2  service:web  web:42      5h39m  ScaledIn  service \"web\" was scaled in or is deploying another version
+INSTANCE  CLUSTER  ACCOUNT       REGION     EC2 ID  STATUS  AGENT      TASKS  FREE CPU   FREE MIB   TYPE        ZONE        VERSION  AS OF
+1         demo     123456789012  eu-west-1  i-1     ACTIVE  connected  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h
+1         demo     210987654321  eu-west-2  i-1     ACTIVE  connected  2      1024/2048  1836/3884  t4g.medium  eu-west-1b  1.89.2   1h
+CLUSTER  ACCOUNT       REGION     SERVICE  RUNNING  START  DEFINITION
+demo     123456789012  eu-west-1  web      2        20.0s  web:42
+demo     210987654321  eu-west-2  web      1        20.0s  web:42
+";
+        let found = [tasks.stdout, stopped.stdout, instances.stdout, services.stdout].concat();
+        assert_eq!(found, expected.replace("4m3xs", &seconds(&found, "4m")));
+        let done = fixture.run(&["instances", "--account", "210987654321", "--json"]).await;
+        assert_eq!(done.objects().len(), 1, "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_that_only_later_rows_fill_get_a_header() {
     let fixture = Fixture::new(true).await;
     let bare = |number: u32, service: &str| {
@@ -78,14 +112,64 @@ async fn columns_that_only_later_rows_fill_get_a_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_without_the_clusters_arn_is_found_by_the_name_that_is_shown() {
+async fn every_command_finds_a_row_without_the_clusters_arn_by_its_cluster() {
     let fixture = Fixture::new(true).await;
-    let mut task = task("demo", "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0));
-    task.as_object_mut().unwrap().remove("clusterArn");
-    fixture.put_detail(&task);
-    for (cluster, code) in [("demo", 0), ("other", 1)] {
-        let done = fixture.run(&["tasks", "--scan", "--cluster", cluster]).await;
-        assert_eq!((done.stdout.contains("5f1b9c0e6d7a"), done.code), (code == 0, Some(code)), "{done:?}");
+    let id = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
+    for mut detail in [task("demo", id, "web", ago(1, 0, 0)), container_instance("demo", id, "i-1", true)] {
+        detail.as_object_mut().unwrap().remove("clusterArn");
+        fixture.put(&row(&detail, ago(0, 0, 0)));
+    }
+    for command in [&["tasks", "--scan"][..], &["task", id, "--scan"], &["task", "5f1b", "--scan"], &["instances"]] {
+        for (name, code) in [("demo", 0), (&cluster("demo"), 0), ("other", 1), (&cluster("other"), 1)] {
+            let done = fixture.run(&[command, &["--cluster", name]].concat()).await;
+            let found = (done.stdout.contains(id), done.code);
+            assert_eq!(found, (code == 0, Some(code)), "{command:?} {name} {done:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_is_suggested_only_where_it_could_find_more() {
+    let suggestion = "; --scan also finds rows outside the index\n";
+    for (has_index, arguments, suggests) in [
+        (true, &["task", "5f1b"][..], true),
+        (true, &["task", "5f1b", "--scan"], false),
+        (true, &["task", "arn:aws:ecs:x"], false),
+        (false, &["task", "5f1b"], false),
+    ] {
+        let done = Fixture::new(has_index).await.run(arguments).await;
+        assert_eq!((done.stderr.ends_with(suggestion), done.code), (suggests, Some(1)), "{arguments:?} {done:?}");
+    }
+}
+
+/// Whatever their precision in the row: an event's times have milliseconds only where they are not zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_in_json_sort_as_text() {
+    let fixture = Fixture::new(true).await;
+    let at = |id: &str, time: &str| {
+        let times = json!({"createdAt": time, "stoppedAt": time, "version": 6});
+        fixture.put(&row(
+            &with(stopped(task("demo", id, "web", ago(1, 0, 0)), ago(0, 0, 0), json!({})), times),
+            ago(0, 0, 0),
+        ));
+    };
+    at("a1", "2026-03-02T11:40:16.001Z");
+    at("a2", "2026-03-02T11:40:16Z");
+    let instance = with(container_instance("demo", "c1", "i-1", true), json!({"registeredAt": "2026-03-02T11:40:16Z"}));
+    fixture.put(&row(&instance, "2026-03-02T11:40:26Z".parse().unwrap()));
+    let done = fixture.run(&["stopped", "--since", "2026-03-02", "--json"]).await;
+    let times: Vec<Value> = done.objects().iter().map(|task| task["stoppedAt"].clone()).collect();
+    assert_eq!(times, ["2026-03-02T11:40:16.001Z", "2026-03-02T11:40:16.000Z"]);
+    let is_time = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().is_ok();
+    for arguments in
+        [&["stopped", "--since", "2026-03-02", "--json"][..], &["task", "a1", "--json"], &["instances", "--json"]]
+    {
+        let done = fixture.run(arguments).await;
+        let objects = done.objects();
+        let texts: Vec<&str> =
+            objects.iter().flat_map(|object| object.as_object().unwrap().values()).filter_map(Value::as_str).collect();
+        let times: Vec<&&str> = texts.iter().filter(|text| is_time(text)).collect();
+        assert!(times.len() >= 2 && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')), "{times:?}");
     }
 }
 
@@ -228,6 +312,9 @@ Network
 
 Overrides of this run (--show-environment shows all)
   web  FEATURE_FLAGS=[hidden]
+
+Next
+  log    ecs-state logs 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6
 "
         .replace("{age}", age)
     );
@@ -292,6 +379,9 @@ Containers
 
 Network
   port  0.0.0.0:32768 → web 80/tcp
+
+Next
+  log    ecs-state logs 77e0d1c2b3a495867768594a3b2c1d0e
 ",
         at(ago(1, 0, 30)),
         at(reported),
@@ -374,7 +464,7 @@ async fn the_help_explains_the_commands_with_examples() {
     let mut command = binary();
     command.arg("--help");
     assert_eq!(run(command).await.stdout, include_str!("help.txt"));
-    for name in ["tasks", "stopped", "task", "instances", "watch", "completions"] {
+    for name in ["tasks", "stopped", "task", "logs", "images", "instances", "watch", "completions"] {
         let mut command = binary();
         command.args([name, "--help"]);
         let done = run(command).await;

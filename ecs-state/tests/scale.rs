@@ -2,13 +2,15 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::dynamodb::TASKS;
 use harness::proxy::Proxy;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::fixture::{ECS, Fixture, ago, cluster, row, stopped, task, time, with};
+use super::fixture::{ECS, Fixture, ago, binary, cluster, row, run, stopped, task, time, with};
 
 struct Cost {
     lines: usize,
@@ -72,12 +74,16 @@ async fn a_query_takes_few_requests_and_little_memory() {
     let (c3, hour) = (cluster("c3"), time(ago(1, 0, 0)));
     fixture.dynamodb.fill(TASKS, rows(4_000).collect());
     // The arguments, the lines of output, and the maximum number of requests.
-    let cases: [(&[&str], usize, u64); 8] = [
+    let cases: [(&[&str], usize, u64); 11] = [
         (&["tasks", "--json", "--cluster", &c3, "--service", "s3"], 10, 2),
         (&["tasks", "--json", "--cluster", "c3", "--service", "s3"], 10, 13),
         (&["tasks", "--json", "--service", "s3"], 100, 22),
         (&["tasks", "--json"], 1000, 31),
         (&["stopped", "--json", "--since", &hour], 138, 23),
+        // Two ranges of each cluster: 100 active tasks, and the 41 that have stopped in the last three hours.
+        (&["services", "--json", "--cluster", &c3], 10, 4),
+        (&["services", "--json"], 100, 11 + 20 + 15),
+        (&["tasks", "--json", "--cluster", &c3, "--at", &hour], 113, 4),
         (&["stopped", "--json", "--limit", "20"], 20, 22),
         (&["stopped", "--since", "90000h"], 3001, 11 + 10 + 30),
         (&["stopped", "--since", "90000h", "--scan", "--json"], 3000, 60),
@@ -88,4 +94,68 @@ async fn a_query_takes_few_requests_and_little_memory() {
         assert!(sent <= requests, "{arguments:?}: {sent} requests");
         assert!(peak_kilobytes <= 64 * 1024, "{arguments:?}: {peak_kilobytes} KB");
     }
+}
+
+/// How many pages of the index, and how many batches of rows, have been asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Asked {
+    pages: usize,
+    batches: usize,
+}
+
+/// A stand-in for DynamoDB with stopped tasks of two clusters in turn, which needs a reader that reads ahead: it answers
+/// a batch only after the next seven have been asked for, and the first only after the second pages, too.
+async fn demanding(rows: usize, asked: Arc<watch::Sender<Asked>>) -> String {
+    let now = ago(0, 0, 0);
+    let item = move |number: usize| {
+        let stopped = time(now - chrono::TimeDelta::seconds(number.try_into().unwrap()));
+        let name = format!("c{}", number % 2);
+        json!({"taskArn": {"S": format!("{ECS}:task/{name}/{number:032x}")}, "index_cluster": {"S": cluster(&name)},
+               "clusterArn": {"S": cluster(&name)}, "index_state": {"S": format!("S#{stopped}")},
+               "stoppedAt": {"S": stopped}, "lastStatus": {"S": "STOPPED"}})
+    };
+    let number_of = |key: &Value| {
+        let arn = key["taskArn"]["S"].as_str().unwrap();
+        usize::from_str_radix(arn.rsplit_once('/').unwrap().1, 16).unwrap()
+    };
+    let answer = async move |request: String| {
+        let request: Value = serde_json::from_str(&request).unwrap();
+        let start = &request["ExclusiveStartKey"];
+        let answer = if let Some(keys) = request["RequestItems"][TASKS]["Keys"].as_array() {
+            let batches = (number_of(&keys[0]) / 100 + 8).min(rows / 100);
+            asked.send_modify(|asked| asked.batches += 1);
+            let enough = |asked: &Asked| asked.pages == 4 && asked.batches >= batches;
+            let waited =
+                tokio::time::timeout(Duration::from_secs(10), asked.subscribe().wait_for(enough)).await.is_ok();
+            let rows: Vec<Value> = keys.iter().filter(|_| waited).map(|key| item(number_of(key))).collect();
+            json!({"Responses": {TASKS: rows}})
+        } else if request["KeyConditionExpression"].is_string() {
+            asked.send_modify(|asked| asked.pages += 1);
+            let cluster =
+                usize::from(request["ExpressionAttributeValues"][":cluster"]["S"].as_str().unwrap().ends_with('1'));
+            let first = if start.is_object() { number_of(start) + 2 } else { cluster };
+            let limit = usize::try_from(request["Limit"].as_u64().unwrap()).unwrap();
+            let items: Vec<Value> = (first..rows).step_by(2).take(limit).map(item).collect();
+            let last = items.last().filter(|_| first + 2 * limit < rows).cloned();
+            json!({"Items": items, "LastEvaluatedKey": last})
+        } else {
+            let next = if start.is_object() { number_of(start) + 1 } else { 0 };
+            json!({"Items": if next < 2 { vec![item(next)] } else { Vec::new() }})
+        };
+        ([("x-amzn-requestid", "1")], answer.to_string())
+    };
+    harness::serve(axum::Router::new().fallback(answer)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_rows_are_read_ahead_of_the_output() {
+    const ROWS: usize = 3_000;
+    let asked = Arc::new(watch::Sender::new(Asked::default()));
+    let url = demanding(ROWS, asked.clone()).await;
+    let mut command = binary();
+    command.args(["stopped", "--since", "90000h", "--json"]).env("AWS_ENDPOINT_URL_DYNAMODB", &url);
+    let done = run(command).await;
+    assert_eq!((done.stderr.as_str(), done.code), ("", Some(0)));
+    assert!(done.ids().into_iter().eq((0..ROWS).map(|number| format!("{number:032x}"))), "the order");
+    assert_eq!(*asked.borrow(), Asked { pages: 4, batches: ROWS / 100 });
 }

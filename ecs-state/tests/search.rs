@@ -62,7 +62,7 @@ async fn a_part_of_an_id_is_enough_if_no_other_task_has_it() {
         {
             let (done, _) = search(&fixture, arguments).await;
             assert_eq!((done.stdout.as_str(), done.code), ("", Some(1)), "{arguments:?}");
-            assert!(done.stderr.contains("has the id"), "{done:?}");
+            assert!(done.stderr.contains("has the "), "{done:?}");
         }
     }
 }

@@ -121,6 +121,26 @@ AGO     TASK          CLUSTER  GROUP        DEFINITION  RAN    CODE
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_truncated_before_a_differing_account_is_omitted() {
+    let fixture = Fixture::new(true).await;
+    let address = json!({"attachments": [{"details": [{"name": "privateIPv4Address", "value": "10.0.24.54"}]}]});
+    let web = with(task("demo", "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(3, 51, 30)), address.clone());
+    let invoices = with(task("billing", "e27a90c1d4b84f6f9d15c7e80b2a4463", "invoices", ago(50, 51, 30)), address);
+    fixture.put_detail(&stopped(web, ago(1, 26, 0), json!({})));
+    let elsewhere = invoices.to_string().replace("123456789012", "210987654321");
+    fixture.put_detail(&serde_json::from_str(&elsewhere).unwrap());
+    let (text, _) = Terminal::start(fixture.command(&["tasks", "--ip", "10.0.24.54", "--at", "2h"]), 80).end();
+    assert_eq!(
+        without_colors(&text),
+        "\
+TASK          CLUSTER  ACCOUNT       GROUP           DEFINITION   STATUS   AGE
+5f1b9c0e6d7a  demo     123456789012  service:web     web:42       RUNNING  1h51m
+e27a90c1d4b8  billing  210987654321  service:invoi…  invoices:42  RUNNING  2d
+"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_line_is_wider_than_the_terminal() {
     let fixture = fixture().await;
     let long = "a-service-with-quite-a-long-name-as-people-like-to-have-them-in-production";
@@ -139,11 +159,16 @@ async fn no_line_is_wider_than_the_terminal() {
         json!({"stoppedReason": "x".repeat(300)}),
     ));
     for columns in [80, 100, 140] {
-        let commands: [&[&str]; 6] = [
+        let commands: [&[&str]; 11] = [
+            &["services"],
+            &["services", "--since", "3d"],
+            &["jobs", "--since", "3d"],
+            &["tasks", "--at", "30m"],
             &["tasks"],
             &["tasks", "--missing"],
             &["stopped"],
             &["stopped", "--summary"],
+            &["images"],
             &["task", "e5f6"],
             &["task", "f5f6"],
         ];
@@ -191,6 +216,7 @@ async fn nothing_in_a_row_controls_the_terminal() {
     };
     fixture.put_detail(&evil("e1"));
     fixture.put_detail(&stopped(evil("e2"), ago(0, 10, 0), json!({"stopCode": EVIL})));
+    fixture.put_detail(&with(evil("e4"), json!({"group": EVIL})));
     let mut broken = row(&evil(&format!("e3{EVIL}")), ago(0, 0, 0));
     broken["cpu"] = json!({"L": []});
     fixture.put(&broken);
@@ -199,7 +225,12 @@ async fn nothing_in_a_row_controls_the_terminal() {
         json!({"status": EVIL, "attributes": [{"name": "ecs.instance-type", "value": EVIL}]}),
     );
     fixture.put(&row(&instance, ago(0, 0, 0)));
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 18] = [
+        &["services"],
+        &["services", "--json"],
+        &["jobs"],
+        &["jobs", "--json"],
+        &["tasks", "--at", "30m", "--json"],
         &["tasks"],
         &["tasks", "--json"],
         &["stopped"],
@@ -209,6 +240,8 @@ async fn nothing_in_a_row_controls_the_terminal() {
         &["task", "e1", "--show-environment"],
         &["task", "e2", "--show-environment"],
         &["task", "e"],
+        &["images"],
+        &["images", "--json"],
         &["instances"],
         &["instances", "--json"],
     ];
@@ -248,7 +281,7 @@ async fn a_closed_pipe_ends_quietly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_highlights_changes_and_restores_the_terminal() {
-    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
+    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGQUIT, 131), (Signal::SIGTERM, 143)] {
         let fixture = fixture().await;
         let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "50ms", "--cluster", "demo"]), 80);
         terminal.wait_for(Some("3 tasks"));
@@ -266,6 +299,113 @@ async fn watch_highlights_changes_and_restores_the_terminal() {
         let (text, ended) = terminal.end();
         assert!(text.ends_with("\x1b[?25h\x1b[?1049l"), "{text:?}");
         assert_eq!(ended, Some(code));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_only_at_the_end_shows_progress_meanwhile() {
+    let fixture = Fixture::new(true).await;
+    let rows = (0..1200).map(|number| row(&task("demo", &format!("{number:032}"), "web", ago(1, 0, 0)), ago(1, 0, 0)));
+    fixture.dynamodb.fill(harness::dynamodb::TASKS, rows.collect());
+    let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
+    // Progress is shown after half a second.
+    proxy.plan(|| {
+        std::thread::sleep(Duration::from_millis(80));
+        None
+    });
+    for arguments in [&["services"][..], &["tasks", "--at", "1m"]] {
+        let mut command = fixture.command(arguments);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let (text, code) = Terminal::start(command, 80).end();
+        assert!(text.contains("\r1,200 rows read …\x1b[K\r\x1b[K") && code == Some(0), "{text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_shows_services_and_what_changes_in_them() {
+    for has_index in [true, false] {
+        let fixture = Fixture::new(has_index).await;
+        fixture.put_details(&fleet());
+        let arguments = ["watch", "services", "--interval", "50ms", "--cluster", "demo"];
+        let mut terminal = Terminal::start(fixture.command(&arguments), 80);
+        terminal.wait_for(Some("1 services"));
+        terminal.wait_for(Some("OutOfMemory 1"));
+        let web = fleet().remove(0);
+        fixture.put_detail(&stopped(web, ago(0, 0, 1), json!({"stopCode": "UserInitiated"})));
+        terminal.wait_for(Some("1 new or changed"));
+        fixture.put_detail(&task("demo", "b0000000000000000000000000000000", "api", ago(0, 0, 0)));
+        terminal.wait_for(Some("\x1b[1m\x1b[32mapi"));
+        let mut broken = row(&task("demo", "c0000000000000000000000000000000", "api", ago(0, 0, 0)), ago(0, 0, 0));
+        broken["cpu"] = json!({"L": []});
+        fixture.put(&broken);
+        terminal.wait_for(Some("1 can't be read in full: see `ecs-state services`"));
+        assert!(!terminal.text.contains("warning"), "{:?}", terminal.text);
+        kill(Pid::from_raw(terminal.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        assert_eq!(terminal.end().1, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_gives_the_terminal_back_while_it_is_suspended() {
+    let fixture = fixture().await;
+    let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "1h"]), 80);
+    terminal.wait_for(Some("4 tasks"));
+    terminal.text.clear();
+    let pid = Pid::from_raw(terminal.child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTSTP).unwrap();
+    terminal.wait_for(Some("\x1b[?25h\x1b[?1049l"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {
+        assert!(Instant::now() < deadline, "it is not suspended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    terminal.text.clear();
+    kill(pid, Signal::SIGCONT).unwrap();
+    terminal.wait_for(Some("4 tasks"));
+    assert!(terminal.text.starts_with("\x1b[?1049h\x1b[?25l"), "{:?}", terminal.text);
+    kill(pid, Signal::SIGINT).unwrap();
+    assert_eq!(terminal.end().1, Some(0));
+}
+
+/// A look is a scan of four segments. The index is asked for once.
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_asks_once_for_an_index_that_is_missing_and_says_what_its_scans_cost() {
+    let fixture = Fixture::new(false).await;
+    fixture.put_details(&fleet());
+    let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
+    let mut command = fixture.command(&["watch", "--interval", "50ms", "--cluster", "none"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    let mut terminal = Terminal::start(command, 140);
+    for _ in 0..3 {
+        terminal.wait_for(Some("0 tasks"));
+        assert_eq!(proxy.requests() % 4, 1, "one for the index, and four a look");
+        terminal.text = terminal.text.split_once("0 tasks").unwrap().1.to_owned();
+    }
+    terminal.wait_for(Some("Ctrl-C"));
+    let title = without_colors(&terminal.text);
+    assert!(title.contains("  scan: 7 rows, ") && title.contains(" read units  "), "{title:?}");
+    drop(terminal);
+    // Without an interval, it is longer.
+    let mut terminal = Terminal::start(fixture.command(&["watch"]), 140);
+    terminal.wait_for(Some("every 1m, until Ctrl-C"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_of_watch_is_wider_than_the_terminal() {
+    let fixture = Fixture::new(false).await;
+    let tasks: Vec<_> = (0..30).map(|id| task("demo", &format!("{id:032x}"), "web", ago(1, 0, 0))).collect();
+    fixture.put_details(&tasks[..29]);
+    let mut terminal = Terminal::start(fixture.command(&["watch", "--interval", "1s"]), 62);
+    terminal.wait_for(Some("more below"));
+    fixture.put_detail(&tasks[29]);
+    for task in &tasks[..4] {
+        fixture.put_detail(&stopped(task.clone(), ago(0, 0, 0), json!({})));
+    }
+    terminal.wait_for(Some(" gone: "));
+    terminal.wait_for(Some("\x1b[J"));
+    for line in terminal.text.replace("\x1b[H", "\n").lines() {
+        let line = without_colors(line);
+        assert!(line.chars().count() <= 62, "{line:?}");
     }
 }
 
@@ -299,7 +439,14 @@ async fn watch_does_not_count_a_longer_absence_as_a_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_terminal_is_too_narrow() {
     let fixture = fixture().await;
-    for arguments in [&["tasks"][..], &["stopped", "--since", "3d"], &["stopped", "--summary"], &["task", "09aa"]] {
+    for arguments in [
+        &["tasks"][..],
+        &["stopped", "--since", "3d"],
+        &["stopped", "--summary"],
+        &["services"],
+        &["jobs"],
+        &["task", "09aa"],
+    ] {
         let (text, code) = Terminal::start(fixture.command(arguments), 1).end();
         assert_eq!(code, Some(0), "{arguments:?}: {text}");
     }

@@ -64,7 +64,7 @@ impl PastStop {
     }
 
     fn from_row(row: Item) -> Option<Self> {
-        let Stored::<Task> { state: task, recorded } = Stored::from_item(row).ok()?;
+        let Stored::<Task> { state: task, recorded, .. } = Stored::from_item(row).ok()?;
         // The row can be older than its key in the index.
         let diagnosis = Diagnosis::new(&task).filter(|_| task.is_stopped())?;
         let stopped_at = task.stopped_at.or(recorded.as_of())?;

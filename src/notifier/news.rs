@@ -1,8 +1,8 @@
 //! What a change of a row is: a task that has just stopped, old news, or nothing.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ecs_model::Task;
 use ecs_model::diagnosis::Diagnosis;
+use ecs_model::{ModelError, Task};
 
 use super::record::{Change, UnreadableRecord};
 use crate::attributes::{Item, RECONCILED_AT};
@@ -25,6 +25,8 @@ pub struct Stop {
     pub sequence_number: String,
     /// Whether people are to be told.
     pub news: News,
+    /// What is wrong with the first field that could not be read, and is left out of `task`.
+    pub left_out: Option<String>,
 }
 
 /// Whether people are to be told of a stop.
@@ -61,10 +63,10 @@ impl Stop {
             return Ok(None);
         }
         let is_unseen = change.before.is_none() && row.contains_key(RECONCILED_AT);
-        let Stored::<Task> { state: task, recorded } = Stored::from_item(row).map_err(|error| UnreadableRecord {
-            problem: format!("{} {}", error.field, error.problem),
-            arn: error.arn,
-        })?;
+        let describe = |error: &ModelError| format!("{} {}", error.field, error.problem);
+        let Stored::<Task> { state: task, recorded, left_out } =
+            Stored::from_item(row).map_err(|error| UnreadableRecord { problem: describe(&error), arn: error.arn })?;
+        let left_out = left_out.first().map(describe);
         let Some(diagnosis) = Diagnosis::new(&task) else { return Ok(None) };
         let stopped_at = task.stopped_at.or(recorded.as_of()).unwrap_or(change.written_at);
         let news = if is_unseen {
@@ -76,6 +78,6 @@ impl Stop {
         } else {
             News::Fresh
         };
-        Ok(Some(Self { task, diagnosis, stopped_at, sequence_number: change.sequence_number, news }))
+        Ok(Some(Self { task, diagnosis, stopped_at, sequence_number: change.sequence_number, news, left_out }))
     }
 }

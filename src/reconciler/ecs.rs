@@ -51,6 +51,16 @@ impl CallError {
     pub fn is_cluster_not_found(&self) -> bool {
         self.has_code("ClusterNotFoundException")
     }
+
+    /// Whether ECS does not accept a parameter, such as one of the ARNs.
+    pub fn is_invalid_parameter(&self) -> bool {
+        self.has_code("InvalidParameterException")
+    }
+
+    /// Whether the role lacks a permission.
+    pub fn is_access_denied(&self) -> bool {
+        self.has_code("AccessDeniedException")
+    }
 }
 
 /// What to list.

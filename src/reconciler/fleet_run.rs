@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
-use super::ecs::{self, CONCURRENCY, Description, ListRequest, describe_operation};
+use super::describe::{Described, describe};
+use super::ecs::{self, CONCURRENCY, ListRequest};
 use super::known_row;
 use super::run::Run;
 use crate::resource::Resource;
@@ -45,7 +46,14 @@ async fn compare_resources(run: &Run<'_>, resource: Resource, cluster: &str, lis
             Ok(()) => {}
             // The cluster was deleted after it was listed or configured.
             Err(error) if error.is_cluster_not_found() => {}
-            Err(error) => run.fail(format_args!("{} of {cluster}", list.operation()), error),
+            Err(error) => {
+                let is_access_denied = error.is_access_denied();
+                run.fail(format_args!("{} of {cluster}", list.operation()), error);
+                // The next list would be denied, too.
+                if is_access_denied {
+                    break;
+                }
+            }
         }
     }
     run.count(|report| report.listed += arns.len() as u64);
@@ -56,17 +64,10 @@ async fn compare_resources(run: &Run<'_>, resource: Resource, cluster: &str, lis
 }
 
 async fn compare_batch(run: &Run<'_>, resource: Resource, cluster: &str, arns: &[&str]) {
-    let Description { found, failures } = match run.ecs.describe(resource, cluster, arns).await {
-        Ok(description) => description,
-        Err(error) if error.is_cluster_not_found() => return,
-        Err(error) => return run.fail(format_args!("{} of {cluster}", describe_operation(resource)), error),
-    };
-    // A missing resource disappeared after it was listed.
-    for failure in failures.iter().filter(|failure| !failure.is_missing()) {
-        run.fail(format_args!("{} of {cluster}", describe_operation(resource)), failure.reason());
-    }
-    if found.len() + failures.len() < arns.len() {
-        run.fail(format_args!("{} of {cluster}", describe_operation(resource)), "the response lacks some of them");
+    // What is missing disappeared after it was listed.
+    let Described { found, .. } = describe(run, resource, cluster, arns).await;
+    if found.is_empty() {
+        return;
     }
     let known = match known_row::read(run.dynamodb, run.table(resource), resource, arns).await {
         Ok(known) => known,

@@ -1,7 +1,8 @@
 //! A run in progress: its scope, its report, and the comparison of one resource with its row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use aws_sdk_dynamodb::Client;
 use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tracing::warn;
 
 use super::conditional_update::add_index_keys;
 use super::described;
@@ -17,6 +19,7 @@ use super::known_row::KnownRow;
 use super::mark;
 use super::rate_limiter::RateLimiter;
 use super::settings::Settings;
+use crate::aws_json::CallError;
 use crate::lambda::Payload;
 use crate::resource::Resource;
 use crate::state::conditional_write::{self, Outcome};
@@ -30,8 +33,11 @@ const DRIFT: TimeDelta = TimeDelta::minutes(5);
 /// How many rows a second are given the keys of the index. A cluster's rows can be in one partition of the index, which
 /// accepts 1,000 writes a second: this leaves half of them to the recorder.
 const INDEXED_PER_SECOND: u32 = 500;
-/// How many failures an error names.
+/// How many failures an error names, and how many rows that can't be checked have a line in the log.
 const MAX_NAMED: usize = 10;
+/// How many batches a run halves to find the ARNs that ECS does not accept. That is up to 200 calls, 40 s at five a
+/// second, and finds at least 14 such ARNs.
+pub const MAX_HALVED: u32 = 100;
 
 /// The direction in which a run compares.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
@@ -44,21 +50,37 @@ pub enum Scope {
     Table,
 }
 
-impl Scope {
-    /// Reads the payload; `None` if it is anything but `{"scope": "fleet"}` or `{"scope": "table"}`.
-    pub fn parse(payload: &Payload) -> Option<Self> {
-        // serde would also accept `["fleet"]`, for example.
-        let mut fields = Fields::parse(payload.json()?).ok()?.into_iter();
-        match (fields.next(), fields.next()) {
-            (Some((name, Ok(Json::String(scope)))), None) if name == "scope" => match &*scope {
-                "fleet" => Some(Self::Fleet),
-                "table" => Some(Self::Table),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
+/// What a run is asked to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// The direction in which it compares.
+    pub scope: Scope,
+    /// For a table run: whether to scan the task table even if it has the index. Without it, the date decides.
+    pub scan: Option<bool>,
+}
 
+impl Request {
+    /// Reads the payload; `None` if it is anything but `{"scope": "fleet"}` or `{"scope": "table"}`, the latter perhaps
+    /// with `scan`.
+    pub fn parse(payload: &Payload) -> Option<Self> {
+        let (mut scope, mut scan) = (None, None);
+        // serde would also accept `["fleet"]`, for example.
+        for (name, value) in Fields::parse(payload.json()?).ok()? {
+            match (&*name, value) {
+                ("scope", Ok(Json::String(text))) if scope.is_none() => {
+                    scope = [Scope::Fleet, Scope::Table].into_iter().find(|scope| scope.name() == text);
+                    scope?;
+                }
+                ("scan", Ok(Json::Bool(value))) if scan.is_none() => scan = Some(value),
+                _ => return None,
+            }
+        }
+        let scope = scope?;
+        (scope == Scope::Table || scan.is_none()).then_some(Self { scope, scan })
+    }
+}
+
+impl Scope {
     /// Its name in the request and the log.
     pub fn name(self) -> &'static str {
         match self {
@@ -89,6 +111,8 @@ pub struct Report {
     pub cleared: u64,
     /// The rows of tasks to which the keys of the index were added.
     pub indexed: u64,
+    /// The rows that can't be checked, although their state is not terminal.
+    pub unchecked: u64,
     /// The tasks whose row was older, although they last changed over five minutes ago: an event was lost or is very
     /// late.
     pub drift: u64,
@@ -96,6 +120,8 @@ pub struct Report {
     pub calls: u64,
     /// The parts of the run that failed.
     pub failures: u64,
+    /// Whether the run scanned the task table, instead of reading it by its index.
+    pub scanned: bool,
     /// Whether the run finished before the deadline.
     pub complete: bool,
 }
@@ -111,6 +137,8 @@ pub struct Run<'r> {
     /// When half of the run's time is over.
     pub half_time: Instant,
     indexing: RateLimiter,
+    halved: AtomicU32,
+    denied: Mutex<HashSet<(Resource, String)>>,
     report: Mutex<Report>,
     failures: Mutex<Vec<String>>,
 }
@@ -124,6 +152,8 @@ impl<'r> Run<'r> {
             ecs,
             half_time: Instant::now() + time_left / 2,
             indexing: RateLimiter::new(INDEXED_PER_SECOND),
+            halved: AtomicU32::default(),
+            denied: Mutex::default(),
             report: Mutex::new(Report { scope, ..Report::default() }),
             failures: Mutex::default(),
         }
@@ -150,6 +180,38 @@ impl<'r> Run<'r> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < MAX_NAMED {
             failures.push(format!("{part}: {error}"));
+        }
+    }
+
+    /// Records that access to a cluster's tasks, or to its container instances, is denied: once, however many calls were
+    /// in flight.
+    pub fn deny(&self, resource: Resource, cluster: &str, part: impl Display, error: CallError) {
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        if denied.insert((resource, cluster.to_owned())) {
+            self.fail(part, error);
+        }
+    }
+
+    /// Whether access to these is denied.
+    pub fn is_denied(&self, resource: Resource, cluster: &str) -> bool {
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        denied.contains(&(resource, cluster.to_owned()))
+    }
+
+    /// Whether one more batch may be halved.
+    pub fn may_halve(&self) -> bool {
+        self.halved.fetch_add(1, Ordering::Relaxed) < MAX_HALVED
+    }
+
+    /// Records that a row can't be checked. That is not a failure, since it would fail every run.
+    pub fn leave_unchecked(&self, arn: &str, reason: &str) {
+        let mut unchecked = 0;
+        self.count(|report| {
+            report.unchecked += 1;
+            unchecked = report.unchecked;
+        });
+        if unchecked <= MAX_NAMED as u64 {
+            warn!(arn, reason, "unchecked");
         }
     }
 

@@ -28,7 +28,10 @@ impl TableRole {
     pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, InvalidVariable> {
         let read = |name, is_valid: fn(&str) -> bool, what: &str| match text(&variable, name)? {
             Some(value) if is_valid(&value) => Ok(value),
-            found => Err(InvalidVariable::new(name, format!("must be {what}, found {found:?}"))),
+            found => {
+                let found = found.map_or_else(|| "nothing".to_owned(), |value| format!("{value:?}"));
+                Err(InvalidVariable::new(name, format!("must be {what}, found {found}")))
+            }
         };
         if text(&variable, TABLE_ROLE_ARN)?.is_none() {
             return Ok(None);

@@ -8,11 +8,17 @@ use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
-use super::ecs::{self, CONCURRENCY, Description, ListRequest, describe_operation};
+use super::describe::describe;
+use super::ecs::{self, CONCURRENCY, ListRequest, describe_operation};
 use super::known_row::{self, KnownRow};
 use super::mark;
 use super::run::Run;
+use crate::aws_json::CallError;
+use crate::config::is_alphanumeric_or;
 use crate::resource::Resource;
+use crate::state::index::ACTIVE;
+use crate::state::index_query::{self, Range};
+use crate::state::read_error::ReadError;
 
 /// How many segments a table is scanned in. They come in random order, so that runs that stop early do not always omit
 /// the same rows.
@@ -23,9 +29,19 @@ pub const SEGMENTS: i32 = 32;
 const MIN_AGE: TimeDelta = TimeDelta::minutes(15);
 /// The maximum number of rows that wait to be described in a batch with others of their cluster.
 const MAX_WAITING: usize = 10_000;
+/// How many rows are read by the index at once.
+const PAGE: usize = 1_000;
 
 /// A cluster's tasks, or its container instances.
 type Group = (Resource, String);
+
+/// A part of the tables that is read at once.
+enum Part {
+    /// A segment of a scan.
+    Segment(Resource, i32),
+    /// A cluster's tasks that have not stopped, by the index.
+    Cluster(String),
+}
 
 /// The rows that wait to be described in a batch.
 #[derive(Default)]
@@ -37,31 +53,84 @@ struct Waiting {
     clusters: HashSet<String>,
 }
 
-/// Checks all rows whose state is not terminal, and adds the keys of the index to all rows without them.
-pub async fn compare(run: &Run<'_>) {
-    let waiting = Mutex::<Waiting>::default();
-    let homes = homes(run).await;
-    let mut segments: Vec<_> =
-        Resource::ALL.iter().flat_map(|&resource| (0..SEGMENTS).map(move |segment| (resource, segment))).collect();
-    fastrand::shuffle(&mut segments);
-    iter(segments)
-        .for_each_concurrent(CONCURRENCY, |(resource, segment)| scan(run, &homes, resource, segment, &waiting))
+/// Checks all rows whose state is not terminal. It finds those of tasks by the index, if the table has it; a scan takes
+/// longer the more stopped tasks the table holds, but also finds rows without the keys of the index, and adds them.
+/// Container instances, which are few, are always scanned.
+pub async fn compare(run: &Run<'_>, scan: bool) {
+    let homes = match homes(run).await {
+        Ok(homes) => homes,
+        Err(error) => return run.fail(ListRequest::Clusters.operation(), error),
+    };
+    let segments = |resource| (0..SEGMENTS).map(move |segment| Part::Segment(resource, segment));
+    let mut parts: Vec<Part> = segments(Resource::ContainerInstance).collect();
+    match if scan { Ok(None) } else { indexed_clusters(run).await } {
+        Ok(Some(clusters)) => {
+            parts.extend(clusters.into_iter().filter(|cluster| includes(run, &homes, cluster)).map(Part::Cluster));
+        }
+        Ok(None) => {
+            run.count(|report| report.scanned = true);
+            parts.extend(segments(Resource::Task));
+        }
+        Err(error) => run.fail("reading the index", error),
+    }
+    fastrand::shuffle(&mut parts);
+    let (waiting, homes) = (&Mutex::<Waiting>::default(), &homes);
+    iter(parts)
+        .for_each_concurrent(CONCURRENCY, |part| async move {
+            match part {
+                Part::Segment(resource, segment) => read_segment(run, homes, resource, segment, waiting).await,
+                Part::Cluster(cluster) => read_cluster(run, homes, cluster, waiting).await,
+            }
+        })
         .await;
-    check_all(run, &waiting, CONCURRENCY).await;
+    check_all(run, waiting, CONCURRENCY).await;
 }
 
 /// The accounts and regions of the clusters that ECS lists, as prefixes of their ARNs. The tables may also hold rows of
 /// other accounts and regions, which this ECS does not know. Empty if it lists no cluster, or if clusters are
 /// configured.
-async fn homes(run: &Run<'_>) -> HashSet<String> {
+async fn homes(run: &Run<'_>) -> Result<HashSet<String>, CallError> {
     if !run.settings.clusters.is_empty() {
-        return HashSet::new();
+        return Ok(HashSet::new());
     }
     let (clusters, listed) = run.ecs.list(ListRequest::Clusters).await;
-    if let Err(error) = listed {
-        run.fail(ListRequest::Clusters.operation(), error);
+    listed.map(|()| clusters.iter().map(|arn| home(arn).to_owned()).collect())
+}
+
+/// The clusters in the index, deleted ones included; `None` if the task table has no index, or not yet.
+async fn indexed_clusters(run: &Run<'_>) -> Result<Option<Vec<String>>, ReadError> {
+    match index_query::clusters(run.dynamodb, run.table(Resource::Task)).await {
+        Ok(clusters) => Ok(Some(clusters)),
+        Err(error) if error.is_missing_index() => Ok(None),
+        Err(error) => Err(error),
     }
-    clusters.iter().map(|arn| home(arn).to_owned()).collect()
+}
+
+/// Whether a cluster is to be checked.
+fn includes(run: &Run<'_>, homes: &HashSet<String>, cluster: &str) -> bool {
+    run.settings.includes(cluster) && (homes.is_empty() || homes.contains(home(cluster)))
+}
+
+/// Why ECS can't be asked about a row. It refuses a batch of ARNs for a single one that it does not accept.
+fn obstacle(resource: Resource, cluster: &str, arn: &str) -> Option<&'static str> {
+    let kind = match resource {
+        Resource::Task => ":task/",
+        Resource::ContainerInstance => ":container-instance/",
+    };
+    let Some(name) = arn.strip_prefix(home(cluster)).and_then(|rest| rest.strip_prefix(kind)) else {
+        return Some("its ARN is not of its cluster's account and region");
+    };
+    // ARNs of the older form lack the cluster's name.
+    let id = match name.split_once('/') {
+        Some((name, _)) if !cluster.ends_with(&format!(":cluster/{name}")) => {
+            return Some("its ARN is of another cluster");
+        }
+        Some((_, id)) => id,
+        None => name,
+    };
+    // 32 hexadecimal digits, or a UUID.
+    let is_id = matches!(id.len(), 32 | 36) && is_alphanumeric_or(id, b"-");
+    (!is_id).then_some("its ARN does not end with the ID of a task or container instance")
 }
 
 /// The prefix of a cluster's ARN up to its account: `arn:aws:ecs:eu-west-1:123456789012`.
@@ -81,9 +150,13 @@ async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) 
         .await;
 }
 
-async fn scan(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, segment: i32, waiting: &Mutex<Waiting>) {
-    let includes =
-        |cluster: &String| run.settings.includes(cluster) && (homes.is_empty() || homes.contains(home(cluster)));
+async fn read_segment(
+    run: &Run<'_>,
+    homes: &HashSet<String>,
+    resource: Resource,
+    segment: i32,
+    waiting: &Mutex<Waiting>,
+) {
     let table = run.table(resource);
     let mut start = None;
     loop {
@@ -95,12 +168,7 @@ async fn scan(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, segmen
             if let Some(keys) = row.missing_keys.take() {
                 run.add_index_keys(&row, keys).await;
             }
-            if row.is_terminal() || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
-                continue;
-            }
-            let Some(cluster) = row.cluster.clone().filter(includes) else { continue };
-            let Some(((resource, cluster), rows)) = add(run, waiting, resource, cluster, row) else { continue };
-            check(run, resource, cluster, rows).await;
+            add(run, homes, resource, row, waiting).await;
         }
         match page.next {
             Some(next) => start = Some(next),
@@ -114,65 +182,119 @@ async fn scan(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, segmen
     }
 }
 
-/// Adds a waiting row. Returns a batch if one is full, or the largest if too many rows are waiting.
-fn add(
-    run: &Run<'_>,
-    waiting: &Mutex<Waiting>,
-    resource: Resource,
-    cluster: String,
-    row: KnownRow,
-) -> Option<(Group, Vec<KnownRow>)> {
-    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    if !waiting.clusters.contains(&cluster) {
-        waiting.clusters.insert(cluster.clone());
-        run.count(|report| report.clusters += 1);
+async fn read_cluster(run: &Run<'_>, homes: &HashSet<String>, cluster: String, waiting: &Mutex<Waiting>) {
+    let table = run.table(Resource::Task);
+    let fail = |error: ReadError| run.fail(format_args!("reading the rows of {cluster}"), error);
+    // `$` comes after `#`.
+    let range = Range { cluster: cluster.clone(), from: ACTIVE.to_owned(), to: "A$".to_owned(), descending: false };
+    let mut start = None;
+    loop {
+        let page = match index_query::page(run.dynamodb, table, &range, PAGE, start).await {
+            Ok(page) => page,
+            Err(error) => return fail(error),
+        };
+        let key = Resource::Task.key();
+        let arns: Vec<&str> = page.items.iter().filter_map(|item| Some(item.get(key)?.as_s().ok()?.as_str())).collect();
+        let rows = match known_row::read(run.dynamodb, table, Resource::Task, &arns).await {
+            Ok(rows) => rows,
+            Err(error) => return fail(error),
+        };
+        for row in rows.into_values() {
+            add(run, homes, Resource::Task, row, waiting).await;
+        }
+        match page.next {
+            Some(next) => start = Some(next),
+            None => break,
+        }
     }
-    let group = (resource, cluster);
-    let rows = waiting.groups.entry(group.clone()).or_default();
-    rows.push(row);
-    let is_full = rows.len() == ecs::BATCH;
-    waiting.rows += 1;
-    let batch = if is_full {
-        waiting.groups.remove_entry(&group)?
-    } else if waiting.rows > MAX_WAITING {
-        let longest = waiting.groups.iter().max_by_key(|(_, rows)| rows.len())?.0.clone();
-        waiting.groups.remove_entry(&longest)?
-    } else {
-        return None;
-    };
-    waiting.rows -= batch.1.len();
-    Some(batch)
+    let rows = waiting.lock().unwrap_or_else(PoisonError::into_inner).take(&(Resource::Task, cluster.clone()));
+    if !rows.is_empty() {
+        check(run, Resource::Task, cluster, rows).await;
+    }
+}
+
+/// Adds a row that is to be checked to those that wait. If that makes a batch, checks the batch.
+async fn add(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, row: KnownRow, waiting: &Mutex<Waiting>) {
+    if row.is_terminal() || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
+        return;
+    }
+    let Some(cluster) = row.cluster.clone() else { return run.leave_unchecked(&row.arn, "it has no clusterArn") };
+    if !includes(run, homes, &cluster) {
+        return;
+    }
+    if let Some(reason) = obstacle(resource, &cluster, &row.arn) {
+        return run.leave_unchecked(&row.arn, reason);
+    }
+    let batch = waiting.lock().unwrap_or_else(PoisonError::into_inner).add(run, (resource, cluster), row);
+    if let Some(((resource, cluster), rows)) = batch {
+        check(run, resource, cluster, rows).await;
+    }
+}
+
+impl Waiting {
+    /// Adds a row. Returns a batch if one is full, or the largest if too many rows are waiting.
+    fn add(&mut self, run: &Run<'_>, group: Group, row: KnownRow) -> Option<(Group, Vec<KnownRow>)> {
+        if self.clusters.insert(group.1.clone()) {
+            run.count(|report| report.clusters += 1);
+        }
+        let rows = self.groups.entry(group.clone()).or_default();
+        rows.push(row);
+        let is_full = rows.len() == ecs::BATCH;
+        self.rows += 1;
+        let group = if is_full {
+            group
+        } else if self.rows > MAX_WAITING {
+            self.groups.iter().max_by_key(|(_, rows)| rows.len())?.0.clone()
+        } else {
+            return None;
+        };
+        let rows = self.take(&group);
+        Some((group, rows))
+    }
+
+    /// Takes the rows of a group.
+    fn take(&mut self, group: &Group) -> Vec<KnownRow> {
+        let rows = self.groups.remove(group).unwrap_or_default();
+        self.rows -= rows.len();
+        rows
+    }
 }
 
 /// Compares rows of a cluster with ECS, which is called after the rows were read.
 async fn check(run: &Run<'_>, resource: Resource, cluster: String, rows: Vec<KnownRow>) {
     run.count(|report| report.listed += rows.len() as u64);
     let arns: Vec<&str> = rows.iter().map(|row| row.arn.as_str()).collect();
-    let Description { found, failures } = match run.ecs.describe(resource, &cluster, &arns).await {
-        Ok(description) => description,
-        Err(error) if error.is_cluster_not_found() => {
-            match run.ecs.is_gone(&cluster).await {
-                Ok(true) => iter(&rows).for_each_concurrent(CONCURRENCY, |row| missing(run, resource, row)).await,
-                Ok(false) => {}
-                Err(error) => run.fail(format_args!("DescribeClusters of {cluster}"), error),
-            }
-            return;
-        }
-        Err(error) => return run.fail(format_args!("{} of {cluster}", describe_operation(resource)), error),
-    };
+    let described = describe(run, resource, &cluster, &arns).await;
+    if described.is_cluster_not_found {
+        return check_cluster(run, resource, &cluster, &rows).await;
+    }
     let rows: HashMap<String, KnownRow> = rows.into_iter().map(|row| (row.arn.clone(), row)).collect();
-    for json in &found {
+    for json in &described.found {
         run.settle(resource, &cluster, json, &rows).await;
     }
-    for failure in failures.iter().filter(|failure| failure.is_missing()) {
-        if let Some(row) = failure.arn.as_deref().and_then(|arn| rows.get(arn)) {
-            missing(run, resource, row).await;
+    for row in described.missing.iter().filter_map(|arn| rows.get(arn)) {
+        missing(run, resource, row).await;
+    }
+}
+
+/// Marks the rows of a cluster that ECS did not find, if it is gone.
+async fn check_cluster(run: &Run<'_>, resource: Resource, cluster: &str, rows: &[KnownRow]) {
+    let part = format!("DescribeClusters of {cluster}");
+    match run.ecs.is_gone(cluster).await {
+        Ok(true) => iter(rows).for_each_concurrent(CONCURRENCY, |row| missing(run, resource, row)).await,
+        Ok(false) => {
+            run.fail(part, format_args!("it is not gone, but {} does not find it", describe_operation(resource)));
         }
+        Err(error) if error.is_access_denied() => run.deny(resource, cluster, part, error),
+        Err(error) => run.fail(part, error),
     }
 }
 
 /// Marks a row whose resource is missing in ECS.
 async fn missing(run: &Run<'_>, resource: Resource, row: &KnownRow) {
+    if row.version.is_none() {
+        return run.leave_unchecked(&row.arn, "it has no version");
+    }
     let retention_days = run.settings.tables.retention_days();
     match mark::mark_missing(run.dynamodb, run.table(resource), resource, row, retention_days).await {
         Ok(marked) => run.count(|report| report.marked += u64::from(marked)),

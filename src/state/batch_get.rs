@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::stream::iter;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -20,7 +19,7 @@ use crate::resource::Resource;
 pub const BATCH: usize = 100;
 /// How many batches are read at once.
 const CONCURRENCY: usize = 4;
-/// After this many responses without a single row, the read counts as throttled.
+/// After this many responses in a row that leave every key unprocessed, the read counts as throttled.
 const EMPTY_BATCHES: u32 = 8;
 /// The pause after the first of them. It doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -51,7 +50,7 @@ pub async fn rows(
     arns: &[impl AsRef<str>],
     projection: Option<&Projection>,
 ) -> Result<Vec<Item>, ReadError> {
-    let batches = arns.chunks(BATCH).map(|arns| batch(client, table, resource, arns, projection));
+    let batches: Vec<_> = arns.chunks(BATCH).map(|arns| batch(client, table, resource, arns, projection)).collect();
     let rows: Vec<Vec<Item>> = iter(batches).buffered(CONCURRENCY).try_collect().await?;
     Ok(rows.into_iter().flatten().collect())
 }
@@ -69,6 +68,7 @@ async fn batch(
     let mut found = HashMap::new();
     let mut empty = 0;
     while !keys.is_empty() {
+        let asked = keys.len();
         let request = KeysAndAttributes::builder()
             .set_keys(Some(keys))
             .set_projection_expression(projection.map(|projection| projection.expression.clone()))
@@ -77,13 +77,12 @@ async fn batch(
             // It fails only without keys.
             .map_err(|_| failed(StoreError::Permanent(Cause::NotSent)))?;
         let response = client.batch_get_item().request_items(table, request).send().await;
-        let response = response.map_err(|error| ReadError::new(ACTION, table, &error))?;
-        if response.request_id().is_none() {
-            return Err(failed(StoreError::Permanent(Cause::NotDynamoDb)));
-        }
+        let response = ReadError::check(ACTION, table, response)?;
         let items = response.responses.unwrap_or_default().remove(table).unwrap_or_default();
         keys = response.unprocessed_keys.unwrap_or_default().remove(table).map(|left| left.keys).unwrap_or_default();
-        if items.is_empty() && !keys.is_empty() {
+        if keys.len() < asked {
+            empty = 0;
+        } else {
             empty += 1;
             if empty == EMPTY_BATCHES {
                 return Err(failed(StoreError::Transient(Cause::UnprocessedKeys)));

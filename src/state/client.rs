@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 
 use super::store_error::StoreError;
-use super::timeouts::{CONNECT_TIMEOUT, retries, timeouts, unlimited_retries};
+use super::timeouts::{BrokenConnections, CONNECT_TIMEOUT, retries, timeouts, unlimited_retries};
 
 /// Builds a client with the [timeouts and retries](super::timeouts). Build it once: it keeps its connections open.
 pub fn new(aws: &SdkConfig) -> Client {
@@ -15,6 +15,7 @@ pub fn new(aws: &SdkConfig) -> Client {
         .timeout_config(timeouts())
         .retry_config(retries())
         .retry_partition(unlimited_retries())
+        .retry_classifier(BrokenConnections)
         .build();
     Client::from_conf(config)
 }

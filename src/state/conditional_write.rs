@@ -84,8 +84,10 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Stor
 
 /// Decides from the stored row whether `version` was refused as stale or as a duplicate.
 fn classify_refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, StoreError> {
+    let stored = stored.ok_or(StoreError::Permanent(Cause::RowNotReturned))?;
     let stored_version: Number = stored
-        .and_then(|row| row.get(VERSION)?.as_n().ok()?.parse().ok())
+        .get(VERSION)
+        .and_then(|version| version.as_n().ok()?.parse().ok())
         .ok_or(StoreError::Permanent(Cause::UnreadableVersion))?;
     // The condition fails only for an equal or a higher number.
     Ok(if stored_version == version.into() {

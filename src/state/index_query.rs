@@ -53,8 +53,8 @@ pub async fn page(
         .limit(i32::try_from(limit).unwrap_or(i32::MAX))
         .set_exclusive_start_key(start)
         .send()
-        .await
-        .map_err(|error| ReadError::new("dynamodb:Query", table, &error))?;
+        .await;
+    let page = ReadError::check("dynamodb:Query", table, page)?;
     Ok(Page { items: page.items.unwrap_or_default(), next: page.last_evaluated_key.filter(|key| !key.is_empty()) })
 }
 
@@ -77,8 +77,8 @@ pub async fn clusters(client: &Client, table: &str) -> Result<Vec<String>, ReadE
             .expression_attribute_names("#key", Resource::Task.key())
             .set_exclusive_start_key(start)
             .send()
-            .await
-            .map_err(|error| ReadError::new(ACTION, table, &error))?;
+            .await;
+        let page = ReadError::check(ACTION, table, page)?;
         let mut found = page.items.unwrap_or_default().pop();
         let cluster = found.as_mut().and_then(|item| item.remove(INDEX_CLUSTER));
         let (Some(AttributeValue::S(cluster)), Some(mut item)) = (cluster, found) else {

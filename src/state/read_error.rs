@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
 use thiserror::Error;
 
 use super::store_error::{Cause, StoreError, find_cause};
@@ -23,8 +24,23 @@ pub struct ReadError {
 }
 
 impl ReadError {
+    /// The response to a request, if it comes from DynamoDB: an empty one would pass for "nothing found".
+    #[expect(clippy::result_large_err, reason = "a request takes far longer than moving its error")]
+    pub fn check<R: RequestId, E: StdError + ProvideErrorMetadata + 'static>(
+        action: &'static str,
+        table: &str,
+        response: Result<R, SdkError<E>>,
+    ) -> Result<R, Self> {
+        let response = response.map_err(|error| Self::new(action, table, &error))?;
+        if response.request_id().is_none() {
+            let cause = StoreError::Permanent(Cause::NotDynamoDb);
+            return Err(Self { action, table: table.to_owned(), cause, details: None });
+        }
+        Ok(response)
+    }
+
     /// Converts an error of the SDK.
-    pub fn new<E: StdError + ProvideErrorMetadata + 'static>(
+    fn new<E: StdError + ProvideErrorMetadata + 'static>(
         action: &'static str,
         table: &str,
         error: &SdkError<E>,

@@ -97,6 +97,12 @@ pub enum Cause {
     /// The stored row's `version` is not a number, so versions can't be compared.
     #[error("the stored row has a \"{VERSION}\" that is not a number; correct or delete that row")]
     UnreadableVersion,
+    /// A write was refused because the table holds the same or a newer version, but not said which.
+    #[error(
+        "the row already holds this version or a newer one, but the answer lacks the row, so stale and duplicate can't be \
+         told apart: the endpoint does not support ReturnValuesOnConditionCheckFailure"
+    )]
+    RowNotReturned,
     /// DynamoDB repeatedly left some of the requested rows unread.
     #[error("DynamoDB repeatedly left some rows unread; check whether the table or the account is being throttled")]
     UnprocessedKeys,

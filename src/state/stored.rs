@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
-use ecs_model::{ModelError, from_json, time};
+use ecs_model::{ModelError, from_json_in_part, time};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,6 +17,8 @@ pub struct Stored<T> {
     pub state: T,
     /// Our own attributes.
     pub recorded: Recorded,
+    /// What is wrong with the fields that could not be read, which are left out above.
+    pub left_out: Vec<ModelError>,
 }
 
 /// Our own attributes, which do not come from ECS: docs/row.md.
@@ -27,19 +29,19 @@ pub struct Recorded {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// The `time` of the event.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub event_time: Option<DateTime<Utc>>,
     /// The `version` of the event's envelope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cw_version: Option<String>,
     /// When the ECS API described this state, if it does not come from an event.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<DateTime<Utc>>,
     /// When the resource was first found missing in ECS.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<DateTime<Utc>>,
     /// When DynamoDB may delete the row.
-    #[serde(deserialize_with = "time::deserialize", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "time", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -51,47 +53,45 @@ impl Recorded {
 }
 
 impl<T: DeserializeOwned> Stored<T> {
-    /// Converts a DynamoDB item. It fails if a field that the model knows has another type.
+    /// Converts a DynamoDB item. It fails if the key is not a string, or if too many fields have another type.
     pub fn from_item(item: Item) -> Result<Self, ModelError> {
         let arn = Resource::ALL.iter().find_map(|resource| item.get(resource.key())?.as_s().ok()).cloned();
         // Via JSON, so that rows and events have the same errors.
-        let read = || -> Result<Self, ModelError> {
-            let without_json = || {
-                let problem = "has an attribute that JSON can't represent, such as binary data".to_owned();
-                ModelError { arn: None, field: "the row".to_owned(), problem }
+        let (mut state, mut recorded, mut left_out) = (Map::new(), Map::new(), Vec::new());
+        for (name, attribute) in item {
+            if INDEX_KEYS.contains(&name.as_str()) {
+                continue;
+            }
+            let name = if name == CURRENT_STATUS { "status".to_owned() } else { name };
+            let Some(value) = json(attribute) else {
+                let problem = "must be what JSON can represent, found binary data or another type".to_owned();
+                left_out.push(ModelError { arn: None, field: name, problem });
+                continue;
             };
-            // serde_dynamo panics on unknown types.
-            if !item.values().all(is_known) {
-                return Err(without_json());
-            }
-            let mut state: Map<String, Value> =
-                serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|_| without_json())?;
-            let recorded = RECORDED.iter().filter_map(|name| state.remove_entry(*name)).collect();
-            for name in INDEX_KEYS {
-                state.remove(name);
-            }
-            if let Some(status) = state.remove(CURRENT_STATUS) {
-                state.insert("status".to_owned(), status);
-            }
-            Ok(Self { state: from_json(&Value::Object(state))?, recorded: from_json(&Value::Object(recorded))? })
-        };
-        read().map_err(|error| ModelError { arn, ..error })
+            if RECORDED.contains(&name.as_str()) { &mut recorded } else { &mut state }.insert(name, value);
+        }
+        let with_arn = |error: ModelError| ModelError { arn: arn.clone(), ..error };
+        let (state, of_state) = from_json_in_part(Value::Object(state)).map_err(with_arn)?;
+        let (recorded, of_recorded) = from_json_in_part(Value::Object(recorded)).map_err(with_arn)?;
+        let mut left_out: Vec<_> = left_out.into_iter().chain(of_state).chain(of_recorded).map(with_arn).collect();
+        left_out.sort_by(|a, b| a.field.cmp(&b.field));
+        Ok(Self { state, recorded, left_out })
     }
 }
 
-/// Whether this version of the SDK knows the type of an attribute, and of everything in it.
-fn is_known(attribute: &AttributeValue) -> bool {
-    match attribute {
-        AttributeValue::L(values) => values.iter().all(is_known),
-        AttributeValue::M(fields) => fields.values().all(is_known),
-        AttributeValue::S(_)
-        | AttributeValue::N(_)
-        | AttributeValue::Bool(_)
-        | AttributeValue::Null(_)
-        | AttributeValue::B(_)
-        | AttributeValue::Ss(_)
-        | AttributeValue::Ns(_)
-        | AttributeValue::Bs(_) => true,
-        _ => false,
-    }
+/// `None` for binary data, and for types that this version of the SDK does not know, in it or in its parts.
+fn json(attribute: AttributeValue) -> Option<Value> {
+    Some(match attribute {
+        AttributeValue::S(text) => Value::String(text),
+        AttributeValue::N(digits) => Value::Number(serde_json::from_str(&digits).ok()?),
+        AttributeValue::Bool(value) => Value::Bool(value),
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::L(values) => values.into_iter().map(json).collect::<Option<_>>()?,
+        AttributeValue::M(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| Some((name, json(value)?))).collect::<Option<_>>()?)
+        }
+        AttributeValue::Ss(texts) => texts.into(),
+        AttributeValue::Ns(numbers) => numbers.into_iter().map(AttributeValue::N).map(json).collect::<Option<_>>()?,
+        _ => return None,
+    })
 }

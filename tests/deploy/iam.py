@@ -12,6 +12,8 @@ OPERATORS = {
     "StringEquals": lambda wanted, found: len(found) == 1 and found[0] in wanted,
     "ArnLike": lambda wanted, found: len(found) == 1 and any(fnmatchcase(found[0], each) for each in wanted),
     "ForAllValues:StringLike": lambda wanted, found: all(any(fnmatchcase(one, each) for each in wanted) for one in found),
+    "ForAllValues:StringNotLike": lambda unwanted, found: not any(
+        fnmatchcase(one, each) for one in found for each in unwanted),
     "Null": lambda wanted, found: [str(not found).lower()] == wanted,
     "Bool": lambda wanted, found: len(found) == 1 and found[0] in wanted,
     "ForAllValues:StringEquals": lambda wanted, found: all(each in wanted for each in found),

@@ -175,14 +175,16 @@ def test_a_conflict_leaves_a_failed_stack_unchanged(aws):
     assert status() == "ROLLBACK_COMPLETE"
 
 
-def test_options_of_sam_that_would_mean_another_account_or_region_are_refused(aws):
-    for option in ("--profile work", "--region=us-east-1"):
-        ended = subprocess.run(
-            ["make", "--no-print-directory", "deploy", "STACK=recorder", f"SAM_OPTIONS={option}"], cwd=PROJECT,
-            env=aws.environment(), capture_output=True, text=True, timeout=60)
-        assert (ended.returncode, ended.stdout) == (2, "") and ended.stderr.startswith(
-            "error: SAM_OPTIONS must not contain --profile or --region: export AWS_PROFILE or AWS_DEFAULT_REGION instead\n"
-        )
+@pytest.mark.parametrize("options, error", [
+    *((option, "error: SAM_OPTIONS must not contain --profile or --region: export AWS_PROFILE or AWS_DEFAULT_REGION "
+               "instead\n") for option in ("--profile work", "--region=us-east-1")),
+    ("--guided --tags a=b", "SAM_OPTIONS: error: unrecognized arguments: --guided\n"),
+])
+def test_an_option_of_another_account_or_region_or_that_does_not_exist_is_refused(aws, options, error):
+    ended = subprocess.run(
+        ["make", "--no-print-directory", "deploy", "STACK=recorder", f"SAM_OPTIONS={options}"], cwd=PROJECT,
+        env=aws.environment(), capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "") and error in ended.stderr, ended.stderr
 
 
 def test_make_help_suggests_an_archive_that_is_shorter_than_the_retention():

@@ -33,10 +33,10 @@ def test_more_clusters_than_the_rules_pattern_holds_are_refused(aws, name, most)
 def test_with_a_higher_quota_the_reconcilers_policy_is_the_limit(aws, monkeypatch):
     quota = {"QuotaName": "Event pattern size", "Value": 4096.0}
     monkeypatch.setattr(ServiceQuotasBackend, "get_service_quota", lambda *_, **__: quota)
-    assert preflight(aws, f"ClusterArns={arns(43, 'a' * 12)}") == (0, [], [])
-    code, output, [error] = preflight(aws, f"ClusterArns={arns(44, 'a' * 12)}")
+    assert preflight(aws, f"ClusterArns={arns(41, 'a' * 12)}") == (0, [], [])
+    code, output, [error] = preflight(aws, f"ClusterArns={arns(42, 'a' * 12)}")
     assert (code, output) == (1, [])
-    assert "with 44, the reconciler's policy has up to 10352 characters, of 10240 that IAM accepts" in error
+    assert "with 42, the reconciler's policy has up to 10286 characters, of 10240 that IAM accepts" in error
 
 
 def test_the_rest_of_the_reconcilers_policy_is_as_long_as_preflight_assumes():

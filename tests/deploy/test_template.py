@@ -504,6 +504,12 @@ def test_the_reconcilers_role_may_only_read_ecs_read_and_write_rows_and_write_it
             "Resource": [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in (TASKS, CONTAINER_INSTANCES)],
         },
         {
+            "Sid": "ReadTheIndex",
+            "Effect": "Allow",
+            "Action": ["dynamodb:Query", "dynamodb:Scan"],
+            "Resource": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TASKS}/index/by_cluster",
+        },
+        {
             "Sid": "WriteItsLog",
             "Effect": "Allow",
             "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
@@ -766,8 +772,8 @@ def test_the_dashboard_shows_every_alarm_every_outcome_both_queues_and_the_recon
     }
     assert widgets["The reconciler's latest runs"]["query"] == (
         f"SOURCE '{stack.names['ReconcilerLogs']}' | filter message = 'run'"
-        " | fields @timestamp, scope, clusters, listed, stored, unchanged, stale, marked, cleared, indexed, drift,"
-        " calls, failures, complete | sort @timestamp desc | limit 20"
+        " | fields @timestamp, scope, clusters, listed, stored, unchanged, stale, marked, cleared, indexed,"
+        " unchecked, drift, calls, failures, scanned, complete | sort @timestamp desc | limit 20"
     )
     assert widgets["Latest errors, timeouts and crashes"]["query"] == (
         f"SOURCE '{stack.names['RecorderLogs']}' | SOURCE '{stack.names['ReconcilerLogs']}'"
@@ -973,8 +979,9 @@ def test_existing_tables_can_be_used():
     for function in ("Recorder", "Reconciler"):
         variables = stack.properties[function]["Environment"]["Variables"]
         assert (variables["TASK_TABLE_NAME"], variables["CONTAINER_INSTANCE_TABLE_NAME"]) == ("OldTasks", "OldInstances")
-        [rows] = [each for each in role_statements(stack, f"{function}Role") if "dynamodb:" in str(each["Action"])]
+        rows, *index = [each for each in role_statements(stack, f"{function}Role") if "dynamodb:" in str(each["Action"])]
         assert rows["Resource"] == tables
+        assert [each["Resource"] for each in index] == [f"{tables[0]}/index/by_cluster"] * (function == "Reconciler")
     assert not {"TaskStreamArn", "ContainerInstanceStreamArn"} & set(stack.outputs)
 
 

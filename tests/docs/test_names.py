@@ -190,7 +190,7 @@ def test_every_call_of_make_names_a_target_variables_and_parameters_that_are_the
         if target not in targets:
             problems.append(f"{path}:{line}: the Makefile has no target {target}")
         problems += [f"{path}:{line}: the Makefile reads no {name}"
-                     for name in variables if f"$({name})" not in MAKEFILE]
+                     for name in variables if not re.search(rf"\$\({name}\)|\$\${name}\b", MAKEFILE)]
         # "Name=value" explains the form.
         parameters = re.findall(r"(\w+)=", variables.get("PARAMETERS", "").replace("Name=value", ""))
         problems += [f"{path}:{line}: template.yaml has no parameter {name}"

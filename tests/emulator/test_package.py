@@ -108,7 +108,7 @@ def test_exactly_what_is_linked_is_listed_with_its_license(package):
         assert re.fullmatch(r"[\w.() +-]+", component["licenses"][0]["expression"])
 
 
-BUILDERS = {"cargo_lambda.py", "check_package.py", "package.py"}
+BUILDERS = {"cargo_lambda.py", "check_package.py"}
 
 
 def test_what_deploys_and_operates_needs_only_what_a_deployment_installs():

@@ -30,7 +30,7 @@ FILES = sorted((PROJECT / "ops/policies").glob("*.json"))
 CALLER = f"arn:aws:iam::{ACCOUNT}:user/tester"
 # Services in signatures, and operations, that have another name in policies. Batches need the action of single calls.
 SERVICES = {"monitoring": "cloudwatch"}
-ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
+ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
 
 
 def policy(name):
@@ -113,7 +113,8 @@ def test_a_policy_passes_cfn_lints_checks_of_its_grammar_actions_and_resources_a
 
 
 def test_there_is_a_policy_for_each_purpose():
-    assert [path.stem for path in FILES] == ["deploy", "key", "operate", "read", "restore"]
+    assert [path.stem for path in FILES] == [
+        "deploy", "hub", "key", "operate", "read", "restore", "stacksets"]
 
 
 COMMANDS_OF_AN_OPERATOR = {
@@ -192,6 +193,11 @@ def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(deployed, enf
         ):
             with pytest.raises(client("dynamodb").exceptions.ClientError, match="not authorized"):
                 change()
+    # For `ecs-state logs`.
+    stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/web:log-stream:web/web/1"
+    assert allows(policy("read"), KEY, "ecs:DescribeTaskDefinition", "*")
+    assert allows(policy("read"), KEY, "logs:GetLogEvents", stream)
+    assert not allows(policy("read"), KEY, "logs:GetLogEvents", stream.replace("/ecs/", "/aws/lambda/"))
     writes = ("Put", "Delete", "Update", "Create", "Invoke", "Receive", "Send", "Tag", "Set")
     assert not [action for action in actions(policy("read")) if action.split(":")[1].startswith(writes)]
 
@@ -218,7 +224,7 @@ UNUSED = {
     "dynamodb:PutResourcePolicy", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateContributorInsights",
     "dynamodb:UpdateItem", "dynamodb:UpdateKinesisStreamingDestination", "s3:GetObjectMetadata",
 }
-# What the commands, or SAM's bucket, need besides.
+# What the commands need besides, and SAM's own bucket, for `sam deploy` with a package.
 SAMS = {
     "s3:CreateBucket", "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetBucketTagging", "s3:PutBucketPolicy",
     "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
@@ -274,11 +280,12 @@ OPERATES = {f"ops/{name}.py" for name in ("invoke", "reconcile", "redrive", "rep
 # Of no single operation.
 COMMANDS = {
     "cloudformation deploy": "cloudformation:ExecuteChangeSet", "cloudformation package": "s3:PutObject",
-    "dynamodb execute-statement": "dynamodb:PartiQLSelect", "s3 cp": "s3:PutObject",
+    "dynamodb execute-statement": "dynamodb:PartiQLSelect", "logs tail": "logs:FilterLogEvents", "s3 cp": "s3:PutObject",
 }
-# Commands without a policy here: those of the organization's management account, of cargo-lambda's deployment and of
-# whoever owns topics and rules, and what the README suggests instead of this project.
-OTHERS = ("docs/organization.md", "docs/notifications.md", "ops/cargo_lambda.py", "README.md")
+# Commands without a policy here: those of cargo-lambda's deployment and of whoever owns topics and rules, what the
+# README suggests instead of this project, and what an administrator of the organization does once.
+OTHERS = ("docs/notifications.md", "ops/cargo_lambda.py", "README.md")
+ONCE = "cloudformation:ActivateOrganizationsAccess"
 
 
 def texts(path):
@@ -300,7 +307,8 @@ def printed_commands():
     for path in pages:
         for text in texts(path):
             for service, words in command.findall(text):
-                if service == "sso":
+                # A shell in a task is no part of reading the tables.
+                if service == "sso" or (service, words.split()[0]) == ("ecs", "execute-command"):
                     continue
                 operation, *words = words.split()
                 if operation == "wait":
@@ -322,7 +330,7 @@ def test_every_command_that_a_tool_or_a_page_prints_is_allowed_by_a_policy():
             "lambda:PutFunctionEventInvokeConfig"} <= {action for action, _, _ in commands}
     refused = []
     for action, tables, source in commands:
-        if source in OTHERS:
+        if source in OTHERS or action == ONCE:
             continue
         names = ["operate"] if source in OPERATES else [path.stem for path in FILES]
         on = [f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}" for table in tables]

@@ -17,7 +17,8 @@ from .proxy import Proxy
 
 ANSWER = {
     "scope": "fleet", "clusters": 50, "listed": 11000, "stored": 11000, "unchanged": 0, "stale": 0, "marked": 0,
-    "cleared": 0, "indexed": 0, "drift": 0, "calls": 351, "failures": 0, "complete": True,
+    "cleared": 0, "indexed": 0, "unchecked": 0, "drift": 0, "calls": 351, "failures": 0, "scanned": False,
+    "complete": True,
 }
 SHOWN = [
     "scope      fleet",
@@ -29,9 +30,11 @@ SHOWN = [
     "marked         0",
     "cleared        0",
     "indexed        0",
+    "unchecked      0",
     "drift          0",
     "calls        351",
     "failures       0",
+    "scanned    false",
     "complete    true",
 ]
 # A test that waits longer has failed.
@@ -157,6 +160,19 @@ def test_make_refuses_any_other_scope_before_it_calls_anything(fake, environment
         f"error: SCOPE must be fleet or table, found {scope!r}: make reconcile SCOPE=fleet"
     )
     assert fake.requests == []
+
+
+def test_make_asks_for_a_scan_of_the_table_and_only_in_a_table_run(fake, environment):
+    make = ["make", "--no-print-directory", "reconcile", "STACK=recorder", "SCAN=1"]
+    table, fleet = (
+        subprocess.run([*make, f"SCOPE={scope}"], cwd=PROJECT, env=environment, capture_output=True, text=True,
+                       timeout=SECONDS) for scope in ("table", "fleet")
+    )
+    assert (table.returncode, table.stderr) == (0, "")
+    assert fleet.returncode == 2 and fleet.stderr.splitlines()[0] == (
+        "error: SCAN=1 is only for table runs: make reconcile SCOPE=table SCAN=1"
+    )
+    assert [sent for _, _, sent in fake.requests] == [{"scope": "table", "scan": True}]
 
 
 def test_make_runs_the_reconciler_of_the_stack(fake, environment):

@@ -67,7 +67,7 @@ def test_the_documented_command_adds_the_index_of_the_template_to_an_existing_ta
     run(*update)
     found = dynamodb.describe_table(TableName=TASKS)["Table"]["GlobalSecondaryIndexes"]
     assert [{name: index[name] for name in INDEX} for index in found] == [INDEX]
-    assert reconcile == ["make", "reconcile", "SCOPE=table"]
+    assert reconcile == ["make", "reconcile", "SCOPE=table", "SCAN=1"]
 
 
 def test_the_documented_commands_to_restore_a_table_replace_it_by_one_like_the_templates(stack):

@@ -24,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
             row.state.last_status = Some(TaskStatus::Stopped);
             assert!(Diagnosis::new(&row.state).is_some());
             assert!(row.state.moments().len() <= 8);
+            row.left_out.iter().for_each(assert_clear);
         }
         Err(error) => assert_clear(&error),
     }

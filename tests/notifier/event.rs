@@ -159,11 +159,11 @@ async fn a_secret_is_never_in_the_event_the_log_or_the_answer() {
         detail[SECRET] = json!(SECRET);
         records.push(stopped(number, &stop));
     }
-    let mut unreadable = records[0].clone();
-    unreadable["dynamodb"]["NewImage"]["stoppedAt"] = json!({"S": SECRET});
-    records.push(unreadable);
+    let mut odd = records[0].clone();
+    odd["dynamodb"]["NewImage"]["stoppedAt"] = json!({"S": SECRET});
+    records.push(odd);
     records.push(json!({"dynamodb": {"NewImage": SECRET, "SequenceNumber": [SECRET]}}));
-    let stops = records.len() - 2;
+    let stops = records.len() - 1;
     for answer in [
         Answer::EntryRefused("InternalFailure"),
         Answer::EntryRefused(SECRET),

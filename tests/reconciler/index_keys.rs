@@ -14,7 +14,7 @@ use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
 use harness::ecs::{cluster, container_instance, task};
 use harness::events;
 
-use super::{LONG_AGO, World, arn, event, stopped};
+use super::{LONG_AGO, World, arn, event, request, stopped};
 
 /// Puts a task's row without the keys of the index, as from an older recorder. Returns the expected row.
 fn put_without_index(world: &World, event: &Value) -> Value {
@@ -81,6 +81,9 @@ async fn a_table_run_adds_the_keys_of_the_index_to_every_row_that_lacks_them() {
     });
     world.dynamodb.put(CONTAINER_INSTANCES, &instance);
 
+    // Only a scan finds them.
+    let answer = world.lambda.invoke(request("index")).await;
+    assert_eq!((&answer.body["complete"], &answer.body["indexed"]), (&json!(true), &json!(0)), "{answer:?}");
     let first = json!({
         "scope": "table", "clusters": 1, "listed": 1, "unchanged": 1, "indexed": 4, "complete": true,
     });

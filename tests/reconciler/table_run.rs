@@ -1,17 +1,29 @@
 //! Table runs: does everything in the tables still exist?
 
-use chrono::{TimeDelta, Utc};
+use std::time::Duration;
+
+use chrono::{NaiveDate, TimeDelta, Utc};
+use ecs_state_recorder::reconciler::is_scan_day;
 use serde_json::{Value, json};
 
-use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
-use harness::ecs::{Fault, Gone, Rule, Times, cluster, container_instance, task};
+use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
+use harness::ecs::{Ecs, Gone, cluster, container_instance, task};
 use harness::events;
 use harness::events::reconciled_row;
+use harness::proxy::Proxy;
+use harness::runtime_api::Lambda;
 
-use super::{LONG_AGO, World, arn, assert_recent, event, put_row};
+use super::{LONG_AGO, World, arn, assert_recent, counts, event, put_row, request, stopped as stopped_task};
+use crate::RECONCILER;
 
 #[tokio::test]
 async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
+    for scope in ["table", "index"] {
+        marks_what_ecs_no_longer_knows_and_nothing_else(scope).await;
+    }
+}
+
+async fn marks_what_ecs_no_longer_knows_and_nothing_else(scope: &str) {
     let world = World::new().await;
     let demo = cluster("demo");
     let row = |number, change: &dyn Fn(&mut Value)| {
@@ -50,17 +62,13 @@ async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
         row(15, &|row| remove(row, "clusterArn")),
         // ECS knows it.
         row(16, &|_| {}),
-        // ECS gives a reason other than MISSING.
-        row(17, &|_| {}),
     ];
     world.ecs.put_task(&task(&demo, 16, 5));
-    world.ecs.put_task(&task(&demo, 17, 5));
-    world.ecs.fail_description(arn(&task(&demo, 17, 5)), "ACCESS_DENIED", 1);
 
     let expected = json!({
-        "scope": "table", "clusters": 1, "listed": 8, "marked": 5, "unchanged": 1, "complete": true,
+        "scope": "table", "clusters": 1, "listed": 7, "marked": 5, "unchanged": 1, "unchecked": 2, "complete": true,
     });
-    assert_eq!(world.run("table").await, expected);
+    assert_eq!(world.run(scope).await, expected, "{scope}");
     for mut row in missing {
         let found = world.row(row["taskArn"]["S"].as_str().unwrap());
         assert_recent(&found["missing_since"]);
@@ -72,7 +80,7 @@ async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
     }
     // A marked row is not written again.
     let writes = world.writes();
-    assert_eq!(world.run("table").await["marked"], Value::Null);
+    assert_eq!(world.run(scope).await["marked"], Value::Null);
     assert_eq!(world.writes(), writes);
 }
 
@@ -158,7 +166,7 @@ async fn a_marked_row_expires_only_if_it_is_missing_again_after_twelve_hours() {
 
 #[tokio::test]
 async fn both_scopes_clear_the_mark_of_whatever_ecs_returns_at_any_version() {
-    for scope in ["fleet", "table"] {
+    for scope in ["fleet", "table", "index"] {
         let world = World::new().await;
         let demo = cluster("demo");
         let mut rows = Vec::new();
@@ -171,7 +179,7 @@ async fn both_scopes_clear_the_mark_of_whatever_ecs_returns_at_any_version() {
             world.dynamodb.put(TASKS, &row);
         }
         let expected = json!({
-            "scope": scope, "clusters": 1, "listed": 3, "stored": 1, "unchanged": 1, "stale": 1, "cleared": 3,
+            "scope": if scope == "fleet" { scope } else { "table" }, "clusters": 1, "listed": 3, "stored": 1, "unchanged": 1, "stale": 1, "cleared": 3,
             "drift": 1, "complete": true,
         });
         assert_eq!(world.run(scope).await, expected);
@@ -251,6 +259,8 @@ async fn rows_of_another_account_or_region_are_left_alone() {
     let rows: Vec<Value> = elsewhere.iter().map(|cluster| put_row(&world, &task(cluster, 1, 5))).collect();
     put_row(&world, &task(&demo, 2, 5));
     let expected = json!({"scope": "table", "clusters": 1, "listed": 1, "marked": 1, "complete": true});
+    assert_eq!(world.run("index").await, expected);
+    let expected = json!({"scope": "table", "clusters": 1, "listed": 1, "complete": true});
     assert_eq!(world.run("table").await, expected);
     for row in rows {
         assert_eq!(world.row(row["taskArn"]["S"].as_str().unwrap()), row);
@@ -273,45 +283,114 @@ async fn a_scan_reads_every_page() {
 }
 
 #[tokio::test]
-async fn rows_of_a_cluster_that_is_gone_are_marked_only_if_describe_clusters_says_so() {
-    let world = World::new().await;
-    for (number, gone) in [(1, Gone::Inactive), (2, Gone::Missing)] {
-        let cluster = cluster(&format!("gone-{number}"));
-        world.ecs.put_cluster(&cluster);
-        put_row(&world, &task(&cluster, number, 5));
-        world.ecs.delete_cluster(&cluster, gone);
+async fn rows_of_a_cluster_that_is_gone_are_marked() {
+    for scope in ["table", "index"] {
+        let world = World::new().await;
+        world.ecs.put_cluster(&cluster("active"));
+        for (number, gone) in [(1, Gone::Inactive), (2, Gone::Missing)] {
+            let cluster = cluster(&format!("gone-{number}"));
+            world.ecs.put_cluster(&cluster);
+            put_row(&world, &task(&cluster, number, 5));
+            world.ecs.delete_cluster(&cluster, gone);
+        }
+        let expected = json!({"scope": "table", "clusters": 2, "listed": 2, "marked": 2, "complete": true});
+        assert_eq!(world.run(scope).await, expected, "{scope}");
     }
-    // DescribeTasks says that this cluster is not found, but DescribeClusters that it is active.
-    let active = task(&cluster("active"), 3, 5);
-    world.ecs.put_task(&active);
-    let kept = put_row(&world, &active);
-    world.ecs.inject(
-        Rule::new(Fault::ClusterNotFound, Times::Always).operation("DescribeTasks").cluster(&cluster("active")),
-    );
-    let expected = json!({"scope": "table", "clusters": 3, "listed": 3, "marked": 2, "complete": true});
-    assert_eq!(world.run("table").await, expected);
-    assert_eq!(world.row(arn(&active)), kept);
 }
 
 #[tokio::test]
 async fn a_table_run_writes_what_is_newer_in_ecs_and_describes_in_batches_of_100() {
+    for scope in ["table", "index"] {
+        let world = World::new().await;
+        let mut rows = Vec::new();
+        for name in ["one", "two"] {
+            for number in 0..150 {
+                let task = task(&cluster(name), number, 5);
+                world.ecs.put_task(&task);
+                rows.push(events::row(&event(&self::task(&cluster(name), number, 4), LONG_AGO)));
+            }
+        }
+        world.dynamodb.fill(TASKS, rows);
+        let expected = json!({
+            "scope": "table", "clusters": 2, "listed": 300, "stored": 300, "drift": 300, "complete": true,
+        });
+        assert_eq!(world.run(scope).await, expected);
+        world.assert_equal_to_ecs();
+        let mut sizes: Vec<usize> = world.ecs.calls().iter().map(|call| call.arns).collect();
+        sizes.sort_unstable();
+        // The first call lists the clusters.
+        assert_eq!(sizes, [0, 50, 50, 100, 100]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_request_to_scan_a_run_reads_by_the_index_except_every_seventh_day() {
+    let first = NaiveDate::from_ymd_opt(2026, 12, 28).unwrap();
+    let scans: Vec<bool> = first.iter_days().take(21).map(is_scan_day).collect();
+    assert_eq!(scans.iter().filter(|scans| **scans).count(), 3);
+    assert_eq!((&scans[..7], &scans[..7]), (&scans[7..14], &scans[14..]));
+
     let world = World::new().await;
-    let mut rows = Vec::new();
-    for name in ["one", "two"] {
-        for number in 0..150 {
-            let task = task(&cluster(name), number, 5);
-            world.ecs.put_task(&task);
-            rows.push(events::row(&event(&self::task(&cluster(name), number, 4), LONG_AGO)));
+    // In case midnight passes meanwhile.
+    loop {
+        let day = Utc::now().date_naive();
+        let answer = world.lambda.invoke(r#"{"scope": "table"}"#).await;
+        if day == Utc::now().date_naive() {
+            assert_eq!(answer.body["scanned"], is_scan_day(day), "{}", answer.body);
+            break;
         }
     }
-    world.dynamodb.fill(TASKS, rows);
-    let expected = json!({
-        "scope": "table", "clusters": 2, "listed": 300, "stored": 300, "drift": 300, "complete": true,
+}
+
+#[tokio::test]
+async fn a_run_by_the_index_reads_only_active_rows_of_all_its_pages() {
+    let (active, stopped) = (1_100, 5_000);
+    let ecs = Ecs::start().await;
+    let dynamodb = DynamoDb::start().await;
+    let demo = cluster("demo");
+    ecs.put_cluster(&demo);
+    let rows = (0..active + stopped).map(|number| {
+        let task = task(&demo, number, 5);
+        events::row(&event(&if number < active { task } else { stopped_task(task) }, LONG_AGO))
     });
-    assert_eq!(world.run("table").await, expected);
-    world.assert_equal_to_ecs();
-    let mut sizes: Vec<usize> = world.ecs.calls().iter().map(|call| call.arns).collect();
-    sizes.sort_unstable();
-    // The first call lists the clusters.
-    assert_eq!(sizes, [0, 50, 50, 100, 100]);
+    dynamodb.fill(TASKS, rows.collect());
+    let proxy = Proxy::start(&dynamodb.url).await;
+    proxy.meter();
+    let variables = [
+        ("AWS_ENDPOINT_URL_ECS", ecs.url.as_str()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url),
+        ("ECS_CALLS_PER_SECOND", "20"),
+    ];
+    let lambda = Lambda::start(&RECONCILER, 1, &variables).await;
+    lambda.set_timeout(Duration::from_mins(5));
+    // Each row is written once, when it is marked.
+    let mut units = Vec::new();
+    for expected in [
+        json!({"scope": "table", "clusters": 1, "listed": active, "marked": active, "complete": true}),
+        json!({"scope": "table", "clusters": 1, "listed": active, "complete": true}),
+    ] {
+        let (before, requests) = (proxy.units(), proxy.requests());
+        let answer = lambda.invoke(request("index")).await;
+        assert_eq!(counts(answer.body), expected);
+        units.push((proxy.units() - before, proxy.requests() - requests));
+    }
+    // The index's clusters: 2. Two pages of keys, 11 batches of rows at half a unit each. 32 segments of no instance.
+    let (units, requests) = units[1];
+    assert_eq!(requests, 2 + 2 + 11 + 32);
+    assert!((550.0..800.0).contains(&units), "{units}");
+}
+
+#[tokio::test]
+async fn without_the_index_a_run_scans() {
+    let world = World::new().await;
+    world.dynamodb.remove_index();
+    let demo = cluster("demo");
+    world.ecs.put_cluster(&demo);
+    put_row(&world, &task(&demo, 1, 5));
+    let answer = world.lambda.invoke(request("index")).await;
+    assert_eq!(answer.body["scanned"], true, "{}", answer.body);
+    assert_eq!(
+        counts(answer.body),
+        json!({"scope": "table", "clusters": 1, "listed": 1, "marked": 1, "complete": true})
+    );
 }

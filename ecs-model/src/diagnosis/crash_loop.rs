@@ -10,6 +10,9 @@ const SHORT_LIFE: TimeDelta = TimeDelta::minutes(10);
 /// ECS backs off to 27 minutes between attempts.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(60);
 const RECENT: TimeDelta = TimeDelta::minutes(60);
+/// How long before the end of a window stops can decide whether it ends in a crash loop: that of the last of three
+/// stops, and two pauses.
+pub const CRASH_LOOP_SPAN: TimeDelta = TimeDelta::minutes(60 + 2 * 60);
 
 /// A stop of a task of a group, such as a service's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

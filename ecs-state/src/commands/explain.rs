@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
             // How long ago a task stopped says nothing about a file.
             let mut table = Table::new(&COLUMNS[1..], width(), &mut stdout);
             for (task, diagnosis) in explained {
-                let mut row = Stored { state: task, recorded: Recorded::default() };
+                let mut row = Stored { state: task, recorded: Recorded::default(), left_out: Vec::new() };
                 if arguments.json {
                     json::hide(&mut row.state);
                     json::task(table.output(), &row, Some(&diagnosis))?;

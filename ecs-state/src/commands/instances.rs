@@ -7,6 +7,7 @@ use ecs_state_recorder::state::stored::Stored;
 
 use crate::access::for_each_row;
 use crate::arguments::InstancesArguments;
+use crate::cells::{ACCOUNT, REGION, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
@@ -19,6 +20,8 @@ use crate::time::age;
 const COLUMNS: &[Column] = &[
     Column { title: "INSTANCE", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "EC2 ID", fit: Fit::Whole },
     Column { title: "STATUS", fit: Fit::Whole },
     Column { title: "AGENT", fit: Fit::Whole },
@@ -32,13 +35,13 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(crate) async fn run(tables: &Tables, arguments: InstancesArguments) -> Result<(), Failure> {
-    let InstancesArguments { cluster, disconnected, inactive, missing, json } = arguments;
+    let InstancesArguments { cluster, account, disconnected, inactive, missing, json } = arguments;
     let now = Utc::now();
     let disconnected_before = disconnected.map(|duration| {
         let duration = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
         now.checked_sub_signed(duration).unwrap_or(DateTime::UNIX_EPOCH)
     });
-    let filter = InstanceFilter { cluster, disconnected_before, inactive, missing };
+    let filter = InstanceFilter { cluster, account, disconnected_before, inactive, missing };
     let progress = Progress::new();
     let listing = tables.instances(&filter, &|rows, units| progress.update(rows, units)).await;
     progress.clear();
@@ -72,9 +75,12 @@ fn cells(row: &Stored<ContainerInstance>, now: DateTime<Utc>) -> Vec<Cell> {
         (Some(running), Some(pending)) => format!("{running}+{pending}"),
         (None, _) => "–".to_owned(),
     };
+    let [account, region] = place(&instance.container_instance_arn);
     vec![
         Cell::new(instance.id()),
         Cell::new(instance.cluster_name().unwrap_or("–")),
+        account,
+        region,
         Cell::new(instance.ec2_instance_id.as_deref().unwrap_or("–")),
         Cell::styled(&status, style),
         agent,

@@ -8,20 +8,22 @@ use ecs_state_recorder::state::stored::Stored;
 use super::summary::Summary;
 use crate::access::{Source, filter, for_each_row};
 use crate::arguments::StoppedArguments;
-use crate::cells::{code_style, definition};
+use crate::cells::{ACCOUNT, REGION, code_style, definition, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
-use crate::time::{age, duration, instant};
+use crate::time::{Window, age, duration};
 
 /// The first is how long ago the task stopped; [`cells`] has the others.
 pub(super) const COLUMNS: &[Column] = &[
     Column { title: "AGO", fit: Fit::Whole },
     Column { title: "TASK", fit: Fit::Id },
     Column { title: "CLUSTER", fit: Fit::AtLeast(7) },
+    ACCOUNT,
+    REGION,
     Column { title: "GROUP", fit: Fit::AtLeast(12) },
     Column { title: "DEFINITION", fit: Fit::Optional },
     Column { title: "RAN", fit: Fit::Whole },
@@ -31,9 +33,10 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<(), Failure> {
-    let StoppedArguments { since, reasons, summary, filters, limit, output } = arguments;
+    let StoppedArguments { since, until, reasons, summary, filters, limit, output } = arguments;
+    let window = Window::new(since, until)?;
     let filter = filter(tables, &filters, true).await?;
-    let listing = Source::new(tables, output.scan).tasks(TaskSet::StoppedSince(since), &filter, limit).await?;
+    let listing = Source::new(tables, output.scan).tasks(TaskSet::Stopped(window), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
     let mut counts = Summary::default();
@@ -61,10 +64,10 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
         if output.json {
             counts.write_json(&mut stdout)?;
         } else {
-            counts.write(&mut stdout, since, width())?;
+            counts.write(&mut stdout, window, width())?;
         }
     }
-    unreadable.outcome(found, || format!("no task that has stopped since {} matches", instant(since)))
+    unreadable.outcome(found, || format!("no task that has stopped {window} matches"))
 }
 
 /// What a stop is shown as, but for how long ago it was.
@@ -72,9 +75,12 @@ pub(crate) fn cells(row: &Stored<Task>, diagnosis: &Diagnosis) -> Vec<Cell> {
     let task = &row.state;
     let stopped_at = task.stopped_at.or(row.recorded.as_of());
     let ran = task.started_at.zip(stopped_at).map_or_else(|| "–".to_owned(), |(from, to)| duration(to - from));
+    let [account, region] = place(&task.task_arn);
     vec![
         Cell::new(task.id()),
         Cell::new(task.cluster_name().unwrap_or("–")),
+        account,
+        region,
         Cell::new(task.group.as_deref().unwrap_or("–")),
         Cell::new(definition(task)),
         Cell::new(&ran),

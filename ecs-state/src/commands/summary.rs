@@ -4,17 +4,16 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_model::arn::last_part;
 use ecs_model::diagnosis::{Cause, Code, Diagnosis, Kind};
 use serde_json::json;
 
-use crate::cells::code_style;
+use crate::cells::{self, code_style};
 use crate::columns::{heading, truncate};
 use crate::json;
 use crate::terminal::{BOLD, PLAIN, clean, columns, grouped};
-use crate::time::instant;
+use crate::time::Window;
 
 /// The longest bar, and the width of output that is not a terminal.
 const BAR: usize = 40;
@@ -33,7 +32,7 @@ pub(crate) struct Summary {
 }
 
 fn name((code, cause): Reason) -> String {
-    cause.map_or_else(|| code.to_string(), |cause| format!("{code} ({cause})"))
+    cells::reason(code, cause)
 }
 
 impl Summary {
@@ -61,9 +60,9 @@ impl Summary {
     }
 
     /// Writes a bar for each reason, then the reasons of each group.
-    pub(crate) fn write(&self, output: &mut dyn Write, since: DateTime<Utc>, width: Option<usize>) -> io::Result<()> {
+    pub(crate) fn write(&self, output: &mut dyn Write, window: Window, width: Option<usize>) -> io::Result<()> {
         let tasks = if self.total() == 1 { "task has" } else { "tasks have" };
-        writeln!(output, "{BOLD}{} {tasks} stopped since {}{BOLD:#}\n", grouped(self.total()), instant(since))?;
+        writeln!(output, "{BOLD}{} {tasks} stopped {window}{BOLD:#}\n", grouped(self.total()))?;
         let by_reason = self.by(|(_, _, reason)| *reason);
         let most = by_reason.first().map_or(1, |(_, count)| *count);
         let digits = columns(&grouped(most));

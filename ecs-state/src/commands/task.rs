@@ -8,40 +8,26 @@ use ecs_model::{Attachment, AttachmentStatus, Container, ContainerStatus, Health
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::stored::Stored;
 
-use super::timeline;
+use super::{logs, timeline};
 use crate::access::Source;
 use crate::arguments::TaskArguments;
 use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
-use crate::failure::{Failure, Unreadable};
+use crate::failure::{Failure, Unreadable, note_field};
 use crate::tables::Tables;
 use crate::tables::search::{is_full_task_id, possible_task_arns};
-use crate::terminal::{BOLD, RED, YELLOW, clean, width};
+use crate::terminal::{BOLD, DIM, RED, YELLOW, clean, width};
 use crate::time::{age, instant};
-use crate::{json, reason};
+use crate::{aws_cli, json, reason};
 
 /// How many tasks are listed if several match.
 const LISTED: usize = 20;
 
-pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<(), Failure> {
+pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &TaskArguments) -> Result<(), Failure> {
     let TaskArguments { id, cluster, output } = arguments;
-    // Ids are in lower case.
-    let id = &if id.starts_with("arn:") { id.clone() } else { id.to_ascii_lowercase() };
-    let Some(row) = read(tables, id, cluster.as_deref(), output.scan).await? else {
-        let cluster = cluster.as_ref().map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
-        return Err(Failure::Nothing(format!(
-            "no task{cluster} has the id {id}, or one that contains it; --scan also finds rows outside the index"
-        )));
-    };
-    let mut row = match row {
-        Ok(row) => row,
-        Err(error) => {
-            let mut unreadable = Unreadable::default();
-            unreadable.add(&error);
-            return unreadable.outcome(0, String::new);
-        }
-    };
+    let mut row = find(tables, id, cluster.as_deref(), output.scan).await?;
+    row.left_out.iter().for_each(note_field);
     if !output.show_environment {
         json::hide(&mut row.state);
     }
@@ -51,14 +37,57 @@ pub(crate) async fn run(tables: &Tables, arguments: &TaskArguments) -> Result<()
         json::task(&mut stdout, &row, diagnosis.as_ref())?;
     } else {
         write(&mut stdout, &row, diagnosis.as_ref(), width(), Utc::now())?;
+        let commands = commands(&row.state, profile);
+        if !commands.is_empty() {
+            heading(&mut stdout, "Next")?;
+        }
+        // Not wrapped, to be copied.
+        for (name, command) in commands {
+            writeln!(stdout, "  {DIM}{name:5}{DIM:#}  {}", clean(&command))?;
+        }
     }
     Ok(stdout.flush()?)
+}
+
+/// What to run next, by what it is for: the log, if a container has started, and a shell.
+fn commands(task: &Task, profile: Option<&str>) -> Vec<(&'static str, String)> {
+    let has_run = |container: &Container| container.runtime_id.is_some() || container.exit_code.is_some();
+    let has_log = task.started_at.is_some() || task.containers.iter().any(has_run);
+    let log = has_log.then(|| format!("ecs-state logs {}", task.id()));
+    let container = logs::main_container(task).or(task.containers.first());
+    let shell = aws_cli::shell(task, container.and_then(|container| container.name.as_deref()), profile);
+    log.map(|command| ("log", command)).into_iter().chain(shell.map(|command| ("shell", command))).collect()
+}
+
+/// The task with this ARN or id, or the only one whose id contains it.
+pub(super) async fn find(
+    tables: &Tables,
+    id: &str,
+    cluster: Option<&str>,
+    scan: bool,
+) -> Result<Stored<Task>, Failure> {
+    // Ids are in lower case.
+    let id = &if id.starts_with("arn:") { id.to_owned() } else { id.to_ascii_lowercase() };
+    let mut source = Source::new(tables, scan);
+    match read(tables, &mut source, id, cluster).await? {
+        Some(Ok(row)) => Ok(row),
+        Some(Err(error)) => {
+            Unreadable::default().add(&error);
+            Err(Failure::Unreadable)
+        }
+        None if id.starts_with("arn:") => Err(Failure::Nothing(format!("no task has the ARN {id}"))),
+        None => {
+            let cluster = cluster.map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
+            let hint = if source.scans() { "" } else { "; --scan also finds rows outside the index" };
+            Err(Failure::Nothing(format!("no task{cluster} has the id {id}, or one that contains it{hint}")))
+        }
+    }
 }
 
 type Found = Option<Result<Stored<Task>, ecs_model::ModelError>>;
 
 /// Reads the task by its ARN if that is known, or else searches for it.
-async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> Result<Found, Failure> {
+async fn read(tables: &Tables, source: &mut Source<'_>, id: &str, cluster: Option<&str>) -> Result<Found, Failure> {
     if id.starts_with("arn:") {
         return Ok(tables.get(Resource::Task, id).await?);
     }
@@ -68,7 +97,7 @@ async fn read(tables: &Tables, id: &str, cluster: Option<&str>, scan: bool) -> R
     {
         return Ok(Some(row));
     }
-    let found = Source::new(tables, scan).find(id, cluster).await?;
+    let found = source.find(id, cluster).await?;
     match &found[..] {
         [] => Ok(None),
         [arn] => Ok(tables.get(Resource::Task, arn).await?),
@@ -227,7 +256,7 @@ fn network(task: &Task) -> Vec<(&'static str, String)> {
         (!values.is_empty()).then(|| values.join(" "))
     };
     let addresses = addresses(task);
-    fields.extend((!addresses.is_empty()).then(|| ("address", addresses.join(" "))));
+    fields.extend((!addresses.is_empty()).then_some(("address", addresses)));
     fields.extend(detail("networkInterfaceId").map(|id| ("interface", id)));
     fields.extend(detail("subnetId").map(|id| ("subnet", id)));
     for container in &task.containers {

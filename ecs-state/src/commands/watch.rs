@@ -1,8 +1,11 @@
 //! `ecs-state watch`
 
 use std::collections::HashMap;
+use std::ffi::c_int;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::pin::pin;
+use std::time::Duration;
 
 use anstream::ColorChoice;
 use anstream::adapter::strip_str;
@@ -10,28 +13,36 @@ use anstyle::Style;
 use chrono::Utc;
 use ecs_model::TaskStatus;
 use ecs_model::arn::last_part;
+use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTSTP};
+use nix::sys::signal::raise;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::groups::{self, Group};
+use super::services;
 use super::tasks::{COLUMNS, cells};
 use crate::access::{Source, filter};
-use crate::arguments::WatchArguments;
-use crate::columns::{Cell, Table};
-use crate::exit_code::{HANGUP, INTERRUPT, TERMINATE};
+use crate::arguments::{WatchArguments, Watched};
+use crate::column_widths::GAP;
+use crate::columns::{Cell, Table, truncate, wrap};
+use crate::exit_code::{HANGUP, INTERRUPT, QUIT, TERMINATE};
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
 use crate::tables::{Tables, TaskSet};
-use crate::terminal::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW, clean, grouped, size};
-use crate::time::instant;
+use crate::terminal::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW, clean, columns, grouped, size};
+use crate::time::{Window, instant};
 
 /// The lines around the rows: the title, the header, and the one with the changes, with blank lines between.
 const FRAME: usize = 5;
+/// The pauses between refreshes, unless one is given.
+const INTERVAL: Duration = Duration::from_secs(5);
+const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of the tasks that are gone are named.
 const NAMED: usize = 3;
 
-/// The status of each task, by its ARN.
+/// The status of each task, by its ARN, or of each service, by its cluster's ARN and its name.
 type Seen = HashMap<Box<str>, Box<str>>;
 
-/// The tasks at one refresh.
+/// The tasks or services at one refresh.
 struct Snapshot {
     /// The rows that fit the screen.
     rows: Vec<Vec<Cell>>,
@@ -44,49 +55,66 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
     if !io::stdout().is_terminal() {
         return Err(Failure::Usage("watch needs a terminal: for a program, use `ecs-state tasks --json`".to_owned()));
     }
-    let filter = filter(tables, &arguments.filters, false).await?;
-    let mut stop = Stop::new()?;
+    let services = (arguments.what == Watched::Services).then_some(true);
+    let filter = Filter { services, ..filter(tables, &arguments.filters, false).await? };
+    // Once it has found out that there is no index, it does not ask again.
+    let mut source = Source::quiet(tables, arguments.scan);
+    let mut signals = Signals::new()?;
     let mut screen: Option<Screen> = None;
     let mut before: Option<Seen> = None;
-    loop {
-        let found = tokio::select! {
-            code = stop.code() => return stopped(code),
-            found = snapshot(tables, &filter, &arguments, before.as_ref()) => found,
-        };
-        match (found, &screen) {
+    let result = loop {
+        let found =
+            match signals.during(&mut screen, snapshot(&mut source, &filter, arguments.what, before.as_ref())).await? {
+                Ok(found) => found,
+                Err(code) => break code,
+            };
+        let interval = arguments.interval.unwrap_or(if source.scans() { SCAN_INTERVAL } else { INTERVAL });
+        match (found, &mut screen) {
             // An error at the first refresh will not fix itself, so stop at once.
             (Err(failure), None) => return Err(failure),
-            (Err(failure), Some(_)) => show(&format!("{RED}{}{RED:#}", clean(&failure.to_string())))?,
-            (Ok(found), _) => {
-                if screen.is_none() {
-                    screen = Some(Screen::enter()?);
-                }
-                show(&render(&found, before.as_ref(), &arguments)?)?;
+            (Err(failure), Some(screen)) => {
+                let width = size().map_or(usize::MAX, |(width, _)| width);
+                let lines = wrap(&clean(&failure.to_string()), width).into_iter();
+                let lines: Vec<String> = lines.map(|line| format!("{RED}{line}{RED:#}")).collect();
+                screen.show(lines.join("\n"))?;
+            }
+            (Ok(found), shown) => {
+                let shown = match shown {
+                    Some(screen) => screen,
+                    None => shown.insert(Screen::new()?),
+                };
+                shown.show(render(&found, arguments.what, before.as_ref(), interval, source.last_scan())?)?;
                 before = Some(found.seen);
             }
         }
-        tokio::select! {
-            code = stop.code() => return stopped(code),
-            () = tokio::time::sleep(arguments.interval) => {}
+        if let Err(code) = signals.during(&mut screen, tokio::time::sleep(interval)).await? {
+            break code;
         }
-    }
+    };
+    // Ctrl-C is the normal end of this command.
+    if result == INTERRUPT { Ok(()) } else { Err(Failure::Signal(result)) }
 }
 
-/// Ctrl-C is the normal end of this command.
-fn stopped(code: u8) -> Result<(), Failure> {
-    if code == INTERRUPT { Ok(()) } else { Err(Failure::Signal(code)) }
-}
-
-async fn snapshot(
-    tables: &Tables,
-    filter: &Filter,
-    arguments: &WatchArguments,
+async fn snapshot<'f>(
+    source: &mut Source<'f>,
+    filter: &'f Filter,
+    what: Watched,
     before: Option<&Seen>,
 ) -> Result<Snapshot, Failure> {
-    let height = size().map_or(usize::MAX, |(_, height)| height.saturating_sub(FRAME).max(1));
-    let mut listing = Source::quiet(tables, arguments.scan).tasks(TaskSet::Active, filter, None).await?;
     let now = Utc::now();
     let mut snapshot = Snapshot { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
+    if what == Watched::Services {
+        let (services, unreadable) = groups::read(source, filter, Window::new(services::SINCE, None)?).await?;
+        snapshot.unreadable = unreadable.rows;
+        for service in services {
+            let Group { running, starting, stopping, is_crash_loop, .. } = service;
+            let status = format!("{running} {starting} {stopping} {is_crash_loop}");
+            let key = format!("{}/{}", service.cluster, services::name(&service));
+            snapshot.add(before, &key, status, || services::cells(&service, now));
+        }
+        return Ok(snapshot);
+    }
+    let mut listing = source.tasks(TaskSet::Active, filter, None).await?;
     loop {
         let rows = listing.next().await?;
         if rows.is_empty() {
@@ -97,38 +125,55 @@ async fn snapshot(
                 snapshot.unreadable += 1;
                 continue;
             };
+            snapshot.unreadable += usize::from(!row.left_out.is_empty());
             // Without how long a task has been missing, which always changes.
             let missing = if row.recorded.missing_since.is_some() { " missing" } else { "" };
             let status = format!("{}{missing}", row.state.last_status.as_ref().map_or("", TaskStatus::as_str));
-            let arn = row.state.task_arn.as_str();
-            let change = match before.map(|before| before.get(arn)) {
-                Some(None) => Some(GREEN),
-                Some(Some(old)) if **old != *status => Some(YELLOW),
-                _ => None,
-            };
-            snapshot.changed += usize::from(change.is_some());
-            if snapshot.rows.len() < height {
-                let cells = cells(&row, now);
-                snapshot.rows.push(match change {
-                    Some(style) => cells.into_iter().map(|cell| cell.with(style.bold())).collect(),
-                    None => cells,
-                });
-            }
-            snapshot.seen.insert(arn.into(), status.into());
+            snapshot.add(before, &row.state.task_arn, status, || cells(&row, None, now));
         }
     }
 }
 
-fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -> io::Result<String> {
+impl Snapshot {
+    /// Adds a row, highlighted if it is new or has another status than before.
+    fn add(&mut self, before: Option<&Seen>, key: &str, status: String, cells: impl FnOnce() -> Vec<Cell>) {
+        let change = match before.map(|before| before.get(key)) {
+            Some(None) => Some(GREEN),
+            Some(Some(old)) if **old != *status => Some(YELLOW),
+            _ => None,
+        };
+        self.changed += usize::from(change.is_some());
+        if self.rows.len() < size().map_or(usize::MAX, |(_, height)| height.saturating_sub(FRAME).max(1)) {
+            self.rows.push(match change {
+                Some(style) => cells().into_iter().map(|cell| cell.with(style.bold())).collect(),
+                None => cells(),
+            });
+        }
+        self.seen.insert(key.into(), status.into());
+    }
+}
+
+fn render(
+    found: &Snapshot,
+    what: Watched,
+    before: Option<&Seen>,
+    interval: Duration,
+    scan: Option<&str>,
+) -> io::Result<String> {
+    let (what, columns) = match what {
+        Watched::Tasks => ("tasks", &COLUMNS[..COLUMNS.len() - 1]),
+        Watched::Services => ("services", services::COLUMNS),
+    };
     let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
-    let mut text = format!(
-        "{BOLD}{} tasks{BOLD:#}  {DIM}{}, every {}, until Ctrl-C{DIM:#}\n\n",
-        count(found.seen.len()),
-        instant(Utc::now()),
-        humantime::format_duration(arguments.interval),
-    );
+    let width = size().map(|(width, _)| width);
+    let mut title = vec![(BOLD, format!("{} {what}", count(found.seen.len())))];
+    // Each look reads the whole table.
+    title.extend(scan.map(|cost| (YELLOW, format!("scan: {cost}"))));
+    let every = humantime::format_duration(interval);
+    title.push((DIM, format!("{}, every {every}, until Ctrl-C", instant(Utc::now()))));
+    let mut text = format!("{}\n\n", line(&title, width));
     let mut rendered = Vec::new();
-    let mut table = Table::new(&COLUMNS[..COLUMNS.len() - 1], size().map(|(width, _)| width), &mut rendered);
+    let mut table = Table::new(columns, width, &mut rendered);
     for row in &found.rows {
         table.add(row.clone())?;
     }
@@ -140,7 +185,7 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         notes.push((DIM, format!("{} more below", count(found.seen.len() - found.rows.len()))));
     }
     if found.unreadable > 0 {
-        notes.push((RED, format!("{} can't be read: see `ecs-state tasks`", count(found.unreadable))));
+        notes.push((RED, format!("{} can't be read in full: see `ecs-state {what}`", count(found.unreadable))));
     }
     if found.changed > 0 {
         notes.push((YELLOW, format!("{} new or changed", count(found.changed))));
@@ -153,7 +198,7 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         .collect();
     gone.sort_unstable();
     if !gone.is_empty() {
-        let id = |arn: &&str| clean(last_part(arn)).chars().take(12).collect::<String>();
+        let id = |key: &&str| truncate(&clean(last_part(key)), 12);
         let mut ids = gone.iter().take(NAMED).map(id).collect::<Vec<_>>().join(" ");
         if gone.len() > NAMED {
             ids.push_str(" …");
@@ -161,32 +206,62 @@ fn render(found: &Snapshot, before: Option<&Seen>, arguments: &WatchArguments) -
         notes.push((RED, format!("{} gone: {ids}", count(gone.len()))));
     }
     if notes.is_empty() && found.seen.is_empty() {
-        notes.push((PLAIN, "no task matches".to_owned()));
+        notes.push((PLAIN, format!("no {what} match")));
     }
-    let notes: Vec<String> = notes.iter().map(|(style, note)| format!("{style}{note}{style:#}")).collect();
-    let _ = write!(text, "\n{}", notes.join("  "));
+    let _ = write!(text, "\n{}", line(&notes, width));
     Ok(text)
 }
 
+/// Texts on one line, which ends at the width.
+fn line(texts: &[(Style, String)], width: Option<usize>) -> String {
+    let (mut line, mut used) = (String::new(), 0);
+    for (style, text) in texts {
+        let room = width.unwrap_or(usize::MAX).saturating_sub(used);
+        if room == 0 {
+            break;
+        }
+        let text = truncate(text, room);
+        used += columns(&text) + GAP.len();
+        let gap = if line.is_empty() { "" } else { GAP };
+        let _ = write!(line, "{gap}{style}{text}{style:#}");
+    }
+    line
+}
+
 /// The terminal's alternate screen, without a cursor. Dropping it restores the terminal.
-struct Screen;
+struct Screen {
+    text: String,
+}
 
 impl Screen {
-    fn enter() -> io::Result<Self> {
-        io::stdout().write_all(b"\x1b[?1049h\x1b[?25l")?;
-        Ok(Self)
+    fn new() -> io::Result<Self> {
+        Self::enter()?;
+        Ok(Self { text: String::new() })
+    }
+
+    fn enter() -> io::Result<()> {
+        io::stdout().write_all(b"\x1b[?1049h\x1b[?25l")
+    }
+
+    fn leave() -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(b"\x1b[?25h\x1b[?1049l").and_then(|()| stdout.flush())
+    }
+
+    /// Replaces the contents.
+    fn show(&mut self, text: String) -> io::Result<()> {
+        self.text = text;
+        draw(&self.text)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(b"\x1b[?25h\x1b[?1049l").and_then(|()| stdout.flush());
+        let _ = Self::leave();
     }
 }
 
-/// Replaces the contents of the screen.
-fn show(text: &str) -> io::Result<()> {
+fn draw(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let mut frame = "\x1b[H".to_owned();
     let colored = anstream::AutoStream::choice(&stdout) != ColorChoice::Never;
@@ -201,28 +276,56 @@ fn show(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// The signals that end `watch`.
-struct Stop {
+/// The signals that end `watch`, suspend it (Ctrl-Z) or resume it.
+struct Signals {
     interrupt: Signal,
+    quit: Signal,
     terminate: Signal,
     hangup: Signal,
+    suspend: Signal,
+    resume: Signal,
 }
 
-impl Stop {
+impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            suspend: signal(SignalKind::from_raw(SIGTSTP as c_int))?,
+            resume: signal(SignalKind::from_raw(SIGCONT as c_int))?,
         })
     }
 
-    /// Waits for a signal, and returns its exit code.
-    async fn code(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => INTERRUPT,
-            _ = self.terminate.recv() => TERMINATE,
-            _ = self.hangup.recv() => HANGUP,
+    /// Waits for `work`, or for a signal that ends it, and returns that signal's exit code. While the process is
+    /// suspended, the terminal is as it was before.
+    async fn during<T>(
+        &mut self,
+        screen: &mut Option<Screen>,
+        work: impl Future<Output = T>,
+    ) -> io::Result<Result<T, u8>> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Ok(Err(INTERRUPT)),
+                _ = self.quit.recv() => return Ok(Err(QUIT)),
+                _ = self.terminate.recv() => return Ok(Err(TERMINATE)),
+                _ = self.hangup.recv() => return Ok(Err(HANGUP)),
+                _ = self.suspend.recv() => {
+                    if screen.is_some() {
+                        Screen::leave()?;
+                    }
+                    raise(SIGSTOP)?;
+                }
+                _ = self.resume.recv() => {
+                    if let Some(screen) = screen {
+                        Screen::enter()?;
+                        draw(&screen.text)?;
+                    }
+                }
+                done = &mut work => return Ok(Ok(done)),
+            }
         }
     }
 }

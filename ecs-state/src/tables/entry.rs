@@ -2,18 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
-use ecs_model::arn::cluster_name;
-use ecs_state_recorder::attributes::{EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string};
+use ecs_model::arn::cluster_arn;
+use ecs_state_recorder::attributes::{
+    EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string, timestamp,
+};
 use ecs_state_recorder::resource::Resource;
+use ecs_state_recorder::state::expiry::is_terminal;
 use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::TaskSet;
+use crate::time::Window;
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) arn: String,
-    /// The cluster's ARN, or only its name if the ARN is unknown.
+    /// The cluster's ARN; empty if it is unknown.
     pub(super) cluster: String,
     /// Its sort key in the index.
     pub(super) sort_key: String,
@@ -23,8 +27,8 @@ pub(super) struct Entry {
 }
 
 /// The attributes that [`Entry::from_item`] needs. `group` is a reserved word.
-pub(super) const ATTRIBUTES: &str =
-    "taskArn, clusterArn, #group, startedBy, taskDefinitionArn, createdAt, stoppedAt, event_time, reconciled_at";
+pub(super) const ATTRIBUTES: &str = "taskArn, clusterArn, #group, startedBy, taskDefinitionArn, createdAt, stoppedAt, \
+                                     lastStatus, event_time, reconciled_at";
 
 impl Entry {
     pub(super) fn from_index(mut item: Item) -> Option<Self> {
@@ -38,8 +42,8 @@ impl Entry {
         })
     }
 
-    /// `stopped` is whether the row's task is known to have stopped.
-    pub(super) fn from_item(mut item: Item, stopped: bool) -> Option<Self> {
+    pub(super) fn from_item(mut item: Item) -> Option<Self> {
+        let stopped = is_terminal(Resource::Task, &item);
         let mut time = |name| take_string(&mut item, name)?.parse().ok();
         let moment = if stopped { "stoppedAt" } else { "createdAt" };
         let at = time(moment).or_else(|| time(EVENT_TIME)).or_else(|| time(RECONCILED_AT));
@@ -47,7 +51,7 @@ impl Entry {
         let arn = take_string(&mut item, Resource::Task.key())?;
         let cluster = take_string(&mut item, "clusterArn");
         Some(Self {
-            cluster: cluster.or_else(|| cluster_name(None, &arn).map(str::to_owned)).unwrap_or_default(),
+            cluster: cluster_arn(cluster.as_deref(), &arn).unwrap_or_default(),
             arn,
             sort_key: sort_key(stopped, &group, at),
             group,
@@ -62,7 +66,7 @@ impl Entry {
         let group = task.group.clone().unwrap_or_default();
         Self {
             arn: task.task_arn.clone(),
-            cluster: task.cluster_arn.as_deref().or(task.cluster_name()).unwrap_or_default().to_owned(),
+            cluster: cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default(),
             sort_key: sort_key(task.is_stopped(), &group, at.or_else(|| row.recorded.as_of())),
             group,
             started_by: task.started_by.clone(),
@@ -73,9 +77,23 @@ impl Entry {
     /// Whether its task is one of these.
     pub(super) fn is_in(&self, which: TaskSet) -> bool {
         match which {
-            TaskSet::Active => self.sort_key.starts_with(ACTIVE),
-            TaskSet::StoppedSince(since) => self.sort_key >= sort_key_of_stopped(Some(since)),
+            TaskSet::Active => self.is_active(),
+            TaskSet::Stopped(Window { since, until }) => {
+                self.sort_key >= sort_key_of_stopped(Some(since))
+                    && until.is_none_or(|until| self.sort_key <= sort_key_of_stopped(Some(until)))
+            }
+            TaskSet::ActiveSince(since) => self.is_active() || self.sort_key >= sort_key_of_stopped(Some(since)),
         }
+    }
+
+    fn is_active(&self) -> bool {
+        self.sort_key.starts_with(ACTIVE)
+    }
+
+    /// Whether its task may have been created by then: the entry of a stopped task does not say.
+    pub(super) fn may_precede(&self, at: DateTime<Utc>) -> bool {
+        let created = self.sort_key.rsplit_once('#').map_or("", |(_, time)| time);
+        !self.is_active() || *created <= *timestamp(at)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Container instances. Their table has hundreds of rows, so it is scanned.
 
-use std::marker::PhantomData;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use ecs_model::arn::cluster_arn;
 use ecs_model::{ContainerInstance, ContainerInstanceStatus};
 use ecs_state_recorder::attributes::take_string;
 use ecs_state_recorder::resource::Resource;
@@ -11,7 +10,7 @@ use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
 
 use super::Tables;
-use super::filter::is_cluster;
+use super::filter::{is_cluster, is_of_account};
 use super::keys::{Key, KeyRange, Keys};
 use super::listing::Listing;
 use super::scan::{self, OnPage};
@@ -21,6 +20,7 @@ use super::scan::{self, OnPage};
 pub(crate) struct InstanceFilter {
     /// An ARN or a name.
     pub(crate) cluster: Option<String>,
+    pub(crate) account: Option<String>,
     /// Its agent was reported as disconnected before this time.
     pub(crate) disconnected_before: Option<DateTime<Utc>>,
     /// Whether to admit deregistered instances.
@@ -37,8 +37,14 @@ impl InstanceFilter {
         };
         (self.missing || row.recorded.missing_since.is_none())
             && (self.inactive || instance.status != Some(ContainerInstanceStatus::Inactive))
+            && is_of_account(&instance.container_instance_arn, self.account.as_ref())
             && self.disconnected_before.is_none_or(is_disconnected)
-            && self.cluster.as_ref().is_none_or(|cluster| is_cluster(instance.cluster_arn.as_deref(), cluster))
+            && self.admits_cluster(instance.cluster_arn.as_deref(), &instance.container_instance_arn)
+    }
+
+    fn admits_cluster(&self, found: Option<&str>, arn: &str) -> bool {
+        let found = cluster_arn(found, arn).unwrap_or_default();
+        self.cluster.as_ref().is_none_or(|cluster| is_cluster(&found, cluster))
     }
 }
 
@@ -57,19 +63,13 @@ impl Tables {
             .expression_attribute_names("#key", Resource::ContainerInstance.key());
         let keys = scan::parallel(&self.container_instances, request, progress, |mut item| {
             let cluster = take_string(&mut item, "clusterArn");
-            let is_wanted = filter.cluster.as_ref().is_none_or(|wanted| is_cluster(cluster.as_deref(), wanted));
-            let arn = take_string(&mut item, Resource::ContainerInstance.key()).filter(|_| is_wanted)?;
-            Some(Key { order: cluster.unwrap_or_default().into(), arn: arn.into() })
+            let arn = take_string(&mut item, Resource::ContainerInstance.key())?;
+            let order = cluster_arn(cluster.as_deref(), &arn).unwrap_or_default().into();
+            filter.admits_cluster(cluster.as_deref(), &arn).then(|| Key { order, arn: arn.into() })
         })
         .await?;
-        Ok(Listing {
-            tables: self,
-            resource: Resource::ContainerInstance,
-            keys: Keys { ranges: vec![KeyRange::scanned(keys, false)], newest_first: false },
-            admits: Box::new(|row| filter.admits(row)),
-            limit: None,
-            model: PhantomData,
-        })
+        let keys = Keys { ranges: vec![KeyRange::scanned(keys, false)], newest_first: false };
+        Ok(Listing::new(self, Resource::ContainerInstance, keys, None, |row| filter.admits(row)))
     }
 
     /// The ARNs of the container instances with this EC2 instance id.

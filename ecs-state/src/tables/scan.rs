@@ -25,20 +25,23 @@ pub(super) async fn tasks(
     filter: &Filter,
     progress: OnPage<'_>,
 ) -> Result<Vec<Key>, ReadError> {
-    let stopped = which != TaskSet::Active;
-    let terminal = TerminalCondition::new(Resource::Task);
-    let request = tables
-        .client
-        .scan()
-        .table_name(&tables.tasks)
-        .filter_expression(format!("{}{}", if stopped { "" } else { "NOT " }, terminal.expression))
-        .projection_expression(ATTRIBUTES)
-        .set_expression_attribute_names(Some(terminal.names))
-        .expression_attribute_names("#group", "group")
-        .set_expression_attribute_values(Some(terminal.values));
+    let mut request = tables.client.scan().table_name(&tables.tasks).projection_expression(ATTRIBUTES);
+    let not = match which {
+        TaskSet::Active => Some("NOT "),
+        TaskSet::Stopped(_) => Some(""),
+        TaskSet::ActiveSince(_) => None,
+    };
+    if let Some(not) = not {
+        let terminal = TerminalCondition::new(Resource::Task);
+        request = request
+            .filter_expression(format!("{not}{}", terminal.expression))
+            .set_expression_attribute_names(Some(terminal.names))
+            .set_expression_attribute_values(Some(terminal.values));
+    }
+    let request = request.expression_attribute_names("#group", "group");
     parallel(&tables.tasks, request, progress, |item| {
-        let entry = Entry::from_item(item, stopped)?;
-        (entry.is_in(which) && filter.admits_entry(&entry)).then(|| Key::new(&entry, stopped))
+        let entry = Entry::from_item(item)?;
+        (entry.is_in(which) && filter.admits_entry(&entry)).then(|| Key::new(&entry, which.is_newest_first()))
     })
     .await
 }
@@ -63,8 +66,8 @@ pub(super) async fn parallel<K>(
                 .segment(i32::try_from(number).unwrap_or_default())
                 .set_exclusive_start_key(start)
                 .send()
-                .await
-                .map_err(|error| ReadError::new("dynamodb:Scan", table, &error))?;
+                .await;
+            let page = ReadError::check("dynamodb:Scan", table, page)?;
             rows.set(rows.get() + u64::try_from(page.scanned_count).unwrap_or_default());
             let capacity = page.consumed_capacity.and_then(|capacity| capacity.capacity_units);
             units.set(units.get() + capacity.unwrap_or_default());

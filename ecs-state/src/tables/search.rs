@@ -1,7 +1,7 @@
 //! Finds a task by its id, or by a part of it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use ecs_model::arn::last_part;
+use ecs_model::arn::{cluster_arn, last_part};
 use ecs_state_recorder::attributes::{INDEX_CLUSTER, Item, take_string};
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::batch_get::{self, Projection};
@@ -76,7 +76,6 @@ pub(crate) fn is_full_task_id(id: &str) -> bool {
 
 fn admitted(mut item: Item, id: &str, cluster: Option<&str>, attribute: &str) -> Option<String> {
     let arn = take_string(&mut item, Resource::Task.key())?;
-    let found_in = take_string(&mut item, attribute);
-    (last_part(&arn).contains(id) && cluster.is_none_or(|cluster| is_cluster(found_in.as_deref(), cluster)))
-        .then_some(arn)
+    let found_in = cluster_arn(take_string(&mut item, attribute).as_deref(), &arn).unwrap_or_default();
+    (last_part(&arn).contains(id) && cluster.is_none_or(|cluster| is_cluster(&found_in, cluster))).then_some(arn)
 }

@@ -1,7 +1,5 @@
 //! Lists the tasks that a filter admits, through the index or by a scan.
 
-use std::marker::PhantomData;
-
 use ecs_model::Task;
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
@@ -11,11 +9,12 @@ use ecs_state_recorder::state::stored::Stored;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::entry::Entry;
-use super::filter::{Filter, is_cluster};
+use super::filter::{Filter, is_cluster, is_of_account};
 use super::keys::{KeyRange, Keys};
 use super::listing::Listing;
 use super::scan::{self, OnPage};
 use super::{Access, CONCURRENCY, Tables, TaskSet};
+use crate::time::Window;
 
 impl Tables {
     /// The clusters of the index with this ARN or name, or all.
@@ -24,7 +23,7 @@ impl Tables {
             Some(arn) if arn.starts_with("arn:") => Ok(vec![arn.to_owned()]),
             Some(name) => {
                 let mut clusters = index_query::clusters(&self.client, &self.tasks).await?;
-                clusters.retain(|cluster| is_cluster(Some(cluster), name));
+                clusters.retain(|cluster| is_cluster(cluster, name));
                 Ok(clusters)
             }
             None => index_query::clusters(&self.client, &self.tasks).await,
@@ -40,26 +39,35 @@ impl Tables {
         limit: Option<usize>,
         progress: OnPage<'_>,
     ) -> Result<Listing<'t, Task>, ReadError> {
-        let newest_first = which != TaskSet::Active;
+        let newest_first = which.is_newest_first();
         let ranges = match access {
             Access::Index => {
-                let (from, to) = match (which, filter.only_group()) {
-                    (TaskSet::Active, Some(group)) => {
-                        let from = sort_key_of_active(&group, None);
-                        (from.clone(), format!("{from}~"))
-                    }
+                let active = match filter.only_group().map(|group| sort_key_of_active(&group, None)) {
+                    Some(from) => (from.clone(), format!("{from}~")),
                     // `$` comes after `#`.
-                    (TaskSet::Active, None) => (ACTIVE.to_owned(), "A$".to_owned()),
-                    (TaskSet::StoppedSince(since), _) => (sort_key_of_stopped(Some(since)), "S$".to_owned()),
+                    None => (ACTIVE.to_owned(), "A$".to_owned()),
                 };
-                let clusters = self.clusters_of(filter.cluster.as_deref()).await?;
-                let count = clusters.len();
-                let range = |cluster| {
-                    let range =
-                        index_query::Range { cluster, from: from.clone(), to: to.clone(), descending: newest_first };
-                    KeyRange::new(self, range, filter, limit, count)
+                let stopped = |Window { since, until }| {
+                    let to = until.map_or_else(|| "S$".to_owned(), |until| sort_key_of_stopped(Some(until)));
+                    (sort_key_of_stopped(Some(since)), to)
                 };
-                futures_util::stream::iter(clusters.into_iter().map(range))
+                let bounds = match which {
+                    TaskSet::Active => vec![active],
+                    TaskSet::Stopped(window) => vec![stopped(window)],
+                    TaskSet::ActiveSince(since) => vec![active, stopped(Window { since, until: None })],
+                };
+                let mut clusters = self.clusters_of(filter.cluster.as_deref()).await?;
+                clusters.retain(|cluster| is_of_account(cluster, filter.account.as_ref()));
+                let count = clusters.len() * bounds.len();
+                let ranges = clusters.into_iter().flat_map(|cluster| {
+                    bounds.iter().map(move |(from, to)| index_query::Range {
+                        cluster: cluster.clone(),
+                        from: from.clone(),
+                        to: to.clone(),
+                        descending: newest_first,
+                    })
+                });
+                futures_util::stream::iter(ranges.map(|range| KeyRange::new(self, range, filter, limit, count)))
                     .map(KeyRange::with_first_page)
                     .buffered(CONCURRENCY)
                     .try_collect()
@@ -71,13 +79,6 @@ impl Tables {
             let entry = Entry::from_row(row);
             entry.is_in(which) && filter.admits(row, &entry)
         };
-        Ok(Listing {
-            tables: self,
-            resource: Resource::Task,
-            keys: Keys { ranges, newest_first },
-            admits: Box::new(admits),
-            limit,
-            model: PhantomData,
-        })
+        Ok(Listing::new(self, Resource::Task, Keys { ranges, newest_first }, limit, admits))
     }
 }

@@ -9,7 +9,7 @@
 mod faults;
 mod objects;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -145,6 +145,16 @@ impl Ecs {
         self.describe_next(arn, times, Err(reason.to_owned()));
     }
 
+    /// From now on, a call that asks to describe this ARN is refused.
+    pub fn refuse(&self, arn: &str) {
+        self.lock().refused.insert(arn.to_owned());
+    }
+
+    /// From now on, answers say nothing about this task or container instance.
+    pub fn omit(&self, arn: &str) {
+        self.lock().omitted.insert(arn.to_owned());
+    }
+
     fn describe_next(&self, arn: &str, times: usize, description: Description) {
         self.lock().next.entry(arn.to_owned()).or_default().extend(std::iter::repeat_n(description, times));
     }
@@ -210,6 +220,8 @@ struct State {
     resources: BTreeMap<String, Object>,
     /// The next descriptions of a resource, instead of its current state.
     next: HashMap<String, VecDeque<Description>>,
+    refused: HashSet<String>,
+    omitted: HashSet<String>,
     page_size: usize,
     /// For each page token: its list, and the last ARN of the previous page.
     tokens: HashMap<String, (String, String)>,
@@ -347,19 +359,19 @@ impl State {
             }
             "DescribeTasks" => {
                 let cluster = self.active(parameters)?;
-                let tasks = described(&parameters.tasks, "Tasks", "taskIds")?;
-                Ok(answer("tasks", tasks, |arn| self.describe(Resource::Task, &cluster, arn)))
+                let tasks = self.described(&parameters.tasks, "Tasks", "taskIds")?;
+                Ok(answer("tasks", &tasks, |arn| self.describe(Resource::Task, &cluster, arn)))
             }
             "DescribeContainerInstances" => {
                 let cluster = self.active(parameters)?;
                 let instances = &parameters.container_instances;
-                let instances = described(instances, "Container instances", "containerInstanceIds")?;
+                let instances = self.described(instances, "Container instances", "containerInstanceIds")?;
                 let describe = |arn: &str| self.describe(Resource::ContainerInstance, &cluster, arn);
-                Ok(answer("containerInstances", instances, describe))
+                Ok(answer("containerInstances", &instances, describe))
             }
             "DescribeClusters" => {
-                let clusters = described(&parameters.clusters, "Clusters", "clusterIds")?;
-                Ok(answer("clusters", clusters, |cluster| self.describe_cluster(cluster)))
+                let clusters = self.described(&parameters.clusters, "Clusters", "clusterIds")?;
+                Ok(answer("clusters", &clusters, |cluster| self.describe_cluster(cluster)))
             }
             _ => Err(Failure::Error(400, "UnknownOperationException", operation.to_owned())),
         }
@@ -415,6 +427,18 @@ impl State {
         Ok(page.to_string())
     }
 
+    /// Checks the ARNs to describe. Returns those that the answer says something about.
+    fn described(&self, arns: &[String], name: &str, ids: &str) -> Result<Vec<String>, Failure> {
+        match arns.len() {
+            0 => Err(Failure::invalid(&format!("{name} cannot be empty."))),
+            1..=LIMIT if arns.iter().any(|arn| self.refused.contains(arn)) => {
+                Err(Failure::invalid("Invalid identifier."))
+            }
+            1..=LIMIT => Ok(arns.iter().filter(|arn| !self.omitted.contains(*arn)).cloned().collect()),
+            _ => Err(Failure::invalid(&format!("{ids} can have at most {LIMIT} items."))),
+        }
+    }
+
     fn describe(&mut self, kind: Resource, cluster: &str, arn: &str) -> Description {
         let known = self.resources.get(arn);
         let elsewhere = known.is_some_and(|resource| resource.kind != kind || resource.cluster != cluster);
@@ -449,15 +473,6 @@ fn front(content_type: &str, authorization: &str) -> Result<(), Failure> {
             error(400, "InvalidSignatureException", "Credential should be scoped to a valid region and service.")
         }
         Some(_) => Ok(()),
-    }
-}
-
-/// Checks the number of ARNs to describe.
-fn described<'a>(arns: &'a [String], name: &str, ids: &str) -> Result<&'a [String], Failure> {
-    match arns.len() {
-        0 => Err(Failure::invalid(&format!("{name} cannot be empty."))),
-        1..=LIMIT => Ok(arns),
-        _ => Err(Failure::invalid(&format!("{ids} can have at most {LIMIT} items."))),
     }
 }
 

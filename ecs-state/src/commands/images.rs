@@ -1,0 +1,123 @@
+//! `ecs-state images`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use ecs_model::TaskStatus;
+use ecs_model::arn::last_part;
+use ecs_state_recorder::attributes::timestamp;
+use serde_json::json;
+
+use crate::access::{Source, filter, for_each_row};
+use crate::arguments::ImagesArguments;
+use crate::cells::{ACCOUNT, REGION, place};
+use crate::column_widths::{Column, Fit};
+use crate::columns::{Cell, Table};
+use crate::failure::Failure;
+use crate::json;
+use crate::state_at::status_at;
+use crate::tables::filter::{Filter, has_image};
+use crate::tables::{Tables, TaskSet};
+use crate::terminal::width;
+use crate::time::{age, instant};
+
+const COLUMNS: &[Column] = &[
+    Column { title: "DIGEST", fit: Fit::Id },
+    ACCOUNT,
+    REGION,
+    Column { title: "TASKS", fit: Fit::Whole },
+    Column { title: "AGE", fit: Fit::Whole },
+    Column { title: "GROUPS", fit: Fit::AtLeast(12) },
+    Column { title: "IMAGE", fit: Fit::Below },
+];
+
+/// An image and its digest, in one region of one account.
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct Key {
+    image: Option<String>,
+    digest: Option<String>,
+    /// The start of its tasks' ARNs: `arn:aws:ecs:eu-west-1:123456789012`.
+    origin: String,
+}
+
+/// The tasks that run an image.
+#[derive(Default)]
+struct Found {
+    tasks: u64,
+    /// Their clusters' ARNs and their groups.
+    groups: BTreeSet<(String, String)>,
+    /// When the oldest of them started.
+    since: Option<DateTime<Utc>>,
+}
+
+pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(), Failure> {
+    let ImagesArguments { at, filters, json, scan } = arguments;
+    let filter = Filter { at, ..filter(tables, &filters, false).await? };
+    let which = at.map_or(TaskSet::Active, TaskSet::ActiveSince);
+    let listing = Source::new(tables, scan).tasks(which, &filter, None).await?;
+    let mut images: BTreeMap<Key, Found> = BTreeMap::new();
+    let (_, unreadable) = for_each_row(listing, None, |row| {
+        let task = &row.state;
+        if status_at(&row, at) == Some(TaskStatus::Stopped) {
+            return Ok(false);
+        }
+        let is_wanted = |container: &&_| filter.image.as_ref().is_none_or(|text| has_image(container, text));
+        let keys = task.containers.iter().filter(is_wanted).map(|container| Key {
+            image: container.image.clone(),
+            digest: container.image_digest.clone(),
+            origin: task.task_arn.split(":task/").next().unwrap_or_default().to_owned(),
+        });
+        let started = task.started_at.filter(|time| at.is_none_or(|at| *time <= at));
+        let started = started.or(task.created_at).or(row.recorded.as_of());
+        for key in keys.collect::<BTreeSet<Key>>() {
+            let found = images.entry(key).or_default();
+            found.tasks += 1;
+            found.groups.insert((task.cluster_arn.clone().unwrap_or_default(), task.group.clone().unwrap_or_default()));
+            found.since = found.since.into_iter().chain(started).min();
+        }
+        Ok(true)
+    })
+    .await?;
+    let mut stdout = anstream::stdout().lock();
+    if json {
+        images.iter().try_for_each(|(key, found)| write_json(&mut stdout, key, found))?;
+    } else {
+        let mut table = Table::new(COLUMNS, width(), &mut stdout);
+        let now = at.unwrap_or_else(Utc::now);
+        images.iter().try_for_each(|(key, found)| table.add(cells(key, found, now)))?;
+        table.flush()?;
+    }
+    unreadable.outcome(images.len(), || match at {
+        Some(at) => format!("no task of {} has such an image", instant(at)),
+        None => "no task that has not stopped has such an image".to_owned(),
+    })
+}
+
+fn write_json(output: &mut dyn Write, key: &Key, found: &Found) -> io::Result<()> {
+    let group = |(cluster, group): &(String, String)| json!({"clusterArn": cluster, "group": group});
+    let line = json!({
+        "image": key.image,
+        "imageDigest": key.digest,
+        "tasks": found.tasks,
+        "groups": found.groups.iter().map(group).collect::<Vec<_>>(),
+        "since": found.since.map(timestamp),
+    });
+    json::line(output, &line)
+}
+
+fn cells(key: &Key, found: &Found, now: DateTime<Utc>) -> Vec<Cell> {
+    let digest = key.digest.as_deref().map_or("–", |digest| digest.strip_prefix("sha256:").unwrap_or(digest));
+    let [account, region] = place(&key.origin);
+    let groups: Vec<String> =
+        found.groups.iter().map(|(cluster, group)| format!("{}/{group}", last_part(cluster))).collect();
+    vec![
+        Cell::new(digest),
+        account,
+        region,
+        Cell::new(&found.tasks.to_string()),
+        Cell::new(&age(found.since, now)),
+        Cell::new(&groups.join(", ")),
+        Cell::new(key.image.as_deref().unwrap_or("–")),
+    ]
+}
