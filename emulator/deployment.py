@@ -49,8 +49,7 @@ IGNORED = [
     "Resources.NotifierStream.Properties.BisectBatchOnFunctionError",
     "Resources.NotificationRule.Properties.Targets",  # Their RetryPolicy: there is one attempt.
     # Metric filters are stored, never evaluated, so these alarms never go off.
-    "Resources.StopMetric", "Resources.LateStopMetric", "Resources.UnreadableStopMetric",
-    "Resources.StreamAgeAlarm", "Resources.LateStopsAlarm", "Resources.UnreadableStopsAlarm",
+    "Resources.StopMetric", "Resources.MissedStopMetric", "Resources.StreamAgeAlarm", "Resources.MissedStopsAlarm",
     "Resources.NotificationsAlarm",
 ]
 # A change that makes a creation or an update fail, once most of it is done.

@@ -156,9 +156,10 @@ def test_parameters_can_have_quotes_and_spaces(aws):
 
 
 def test_a_notifier_needs_the_tables_current_stream(aws):
-    assert preflight(aws, "Notify=true") == (0, [], [])
-    without = "error: Notify=true needs TableStreams=true, or TaskStreamArn"
-    assert preflight(aws, "Notify=true TableStreams=false") == (1, [], [without])
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:stops"
+    assert preflight(aws, f"Notify=true TableStreams=false NotificationTopicArn={topic}") == (1, [], [
+        f"error: NotificationTopicArn must be a topic in the stack's region, {REGION}, found {topic}",
+        "error: Notify=true needs TableStreams=true, or TaskStreamArn"])
     create_table(CONTAINER_INSTANCES, "containerInstanceArn")
     create_table(TASKS, "taskArn")
     existing = "CreateTables=false Notify=true"
@@ -182,9 +183,3 @@ def test_a_notifier_needs_the_tables_current_stream(aws):
     assert preflight(aws, f"{existing} TaskStreamArn={current}") == (0, [], [])
     named_by_cloudformation = "TaskTableName='' ContainerInstanceTableName=''"
     assert preflight(aws, f"Notify=true TaskStreamArn={current} {named_by_cloudformation}") == (0, [], [])
-
-
-def test_the_topic_for_announcements_must_be_in_the_stacks_region(aws):
-    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:stops"
-    assert preflight(aws, f"Notify=true NotificationTopicArn={topic}") == (1, [], [
-        f"error: NotificationTopicArn must be a topic in the stack's region, {REGION}, found {topic}"])

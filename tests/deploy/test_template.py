@@ -23,8 +23,8 @@ DEPLOY = (PROJECT / "docs/deploy.md").read_text()
 OPERATIONS = (PROJECT / "docs/operations.md").read_text()
 # With Notify=true and a topic only.
 NOTIFIER = {
-    "LateStopMetric", "LateStopsAlarm", "NotificationRule", "NotificationsAlarm", "Notifier", "NotifierLogs",
-    "NotifierRole", "NotifierStream", "StopMetric", "StreamAgeAlarm", "UnreadableStopMetric", "UnreadableStopsAlarm",
+    "MissedStopMetric", "MissedStopsAlarm", "NotificationRule", "NotificationsAlarm", "Notifier", "NotifierLogs",
+    "NotifierRole", "NotifierStream", "StopMetric", "StreamAgeAlarm",
 }
 
 
@@ -421,10 +421,8 @@ def test_the_notifiers_role_may_only_read_the_stream_and_earlier_stops_announce_
         "Condition": {"StringEquals": {"kms:ViaService": f"dynamodb.{REGION}.amazonaws.com"}},
     }
     assert stack.properties["NotifierLogs"] == {"KmsKeyId": KEY, "RetentionInDays": 30}
-    for function in ("NotifierRole", "RecorderRole"):
-        assert stack.properties[function]["AssumeRolePolicyDocument"]["Statement"] == [
-            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ]
+    assert stack.properties["NotifierRole"]["AssumeRolePolicyDocument"] == (
+        stack.properties["RecorderRole"]["AssumeRolePolicyDocument"])
 
 
 def test_the_topic_gets_the_ready_message_of_what_somebody_should_act_on_and_no_dead_letter_reaches_a_redrive():
@@ -469,9 +467,8 @@ def test_the_notifiers_log_line_becomes_metrics_by_code_only():
     filters = metric_filters(Stack("recorder", **NOTIFIED), "NotifierLogs")
     assert {name: (pattern, metric.get("Dimensions")) for name, (pattern, metric) in filters.items()} == {
         "Stops": ('{ $.message = "stop" && $.outcome = "announced" }', [{"Key": "code", "Value": "$.code"}]),
-        "LateStops": ('{ $.message = "stop" && $.outcome = "late" }', None),
-        "UnreadableStops": (
-            '{ $.message = "stop" && ($.outcome = "unreadable" || $.outcome = "rejected") }', None),
+        "MissedStops": (
+            '{ $.message = "stop" && ($.outcome = "late" || $.outcome = "unreadable" || $.outcome = "rejected") }', None),
     }
     assert {metric["MetricNamespace"] for _, metric in filters.values()} == {"ecs-state-recorder/recorder"}
 
@@ -660,9 +657,7 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
         "DriftAlarm": (("ecs-state-recorder/recorder", "Drift"), "Sum", "> 0", "2 of 24 x 300 s", good),
         "SilenceAlarm": (("AWS/Lambda", "Invocations", "Recorder"), "Sum", "< 1", "6 of 6 x 3600 s", bad),
         "StreamAgeAlarm": (("AWS/Lambda", "IteratorAge", "Notifier"), "Maximum", "> 600000", "3 of 3 x 300 s", good),
-        "LateStopsAlarm": (("ecs-state-recorder/recorder", "LateStops"), "Sum", "> 0", "1 of 1 x 300 s", good),
-        "UnreadableStopsAlarm": (
-            ("ecs-state-recorder/recorder", "UnreadableStops"), "Sum", "> 0", "1 of 1 x 300 s", good),
+        "MissedStopsAlarm": (("ecs-state-recorder/recorder", "MissedStops"), "Sum", "> 0", "1 of 1 x 300 s", good),
         "NotificationsAlarm": (
             ("AWS/Events", "FailedInvocations", "NotificationRule"), "Sum", "> 0", "1 of 3 x 300 s", good),
     }

@@ -242,11 +242,6 @@ def test_smoke_is_red_if_nobody_may_publish_or_the_notifier_does_not_answer(depl
         smoke_line()
 
 
-def test_without_a_notifier_smoke_has_nothing_to_check(deployed):
-    with pytest.raises(smoke.NotThere, match="Notify is false"):
-        smoke.Smoke(STACK, deployed | {"Notify": "false"}, patience=1).notifier()
-
-
 def test_what_the_emulator_ignores_is_in_the_template():
     template = deployment.template(TEMPLATE, lacks={})
     for path in deployment.IGNORED:
