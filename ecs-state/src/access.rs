@@ -153,7 +153,9 @@ async fn each_row<T: DeserializeOwned + Send + 'static>(
                     let left_out = std::mem::take(&mut row.left_out);
                     if show(row)? {
                         found += 1;
-                        left_out.iter().for_each(|error| unreadable.add_field(error));
+                        for error in &left_out {
+                            unreadable.add_field(error);
+                        }
                     } else if let Some(error) = left_out.first() {
                         unreadable.add(error);
                     }
