@@ -91,6 +91,15 @@ def upload(*binaries):
         s3.put_object(Bucket=BUCKET, Key=key, Body=code.getvalue())
 
 
+def put(template):
+    """Puts a template into a bucket of the account, since a request may have 51,200 bytes. Returns its URL."""
+    s3, bucket = boto3.client("s3"), f"templates-{boto3.client('sts').get_caller_identity()['Account']}"
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template))
+    return f"{s3.meta.endpoint_url}/{bucket}/template.json"
+
+
 def create(name, template, **parameters):
     """Creates a stack, and waits for it. Returns its status and its outputs."""
     return run("create_stack", name, template, parameters)
@@ -102,12 +111,9 @@ def update(name, template, **parameters):
 
 def run(operation, name, template, parameters):
     parameters = {"Architecture": ARCHITECTURE, **parameters}
-    client, s3 = boto3.client("cloudformation"), boto3.client("s3")
-    # A request may have 51,200 bytes.
-    s3.put_object(Bucket=BUCKET, Key="template.json", Body=json.dumps(template))
+    client = boto3.client("cloudformation")
     getattr(client, operation)(
-        StackName=name, TemplateURL=f"{s3.meta.endpoint_url}/{BUCKET}/template.json",
-        Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        StackName=name, TemplateURL=put(template), Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
     )
     deadline = time.monotonic() + SECONDS

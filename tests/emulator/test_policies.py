@@ -195,9 +195,9 @@ def test_a_reader_can_read_rows_log_and_metrics_and_change_nothing(deployed, enf
                 change()
     # For `ecs-state logs`.
     stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/web:log-stream:web/web/1"
-    assert allows(policy("read"), KEY, "ecs:DescribeTaskDefinition", "*")
-    assert allows(policy("read"), KEY, "logs:GetLogEvents", stream)
-    assert not allows(policy("read"), KEY, "logs:GetLogEvents", stream.replace("/ecs/", "/aws/lambda/"))
+    assert allows(policy("read"), CALLER, "ecs:DescribeTaskDefinition", "*")
+    assert allows(policy("read"), CALLER, "logs:GetLogEvents", stream)
+    assert not allows(policy("read"), CALLER, "logs:GetLogEvents", stream.replace("/ecs/", "/aws/lambda/"))
     writes = ("Put", "Delete", "Update", "Create", "Invoke", "Receive", "Send", "Tag", "Set")
     assert not [action for action in actions(policy("read")) if action.split(":")[1].startswith(writes)]
 
