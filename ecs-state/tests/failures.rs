@@ -228,7 +228,7 @@ async fn an_answer_that_is_not_from_dynamodb_is_code_3() {
     for (arguments, action) in cases {
         let mut command = binary();
         command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy);
-        let table = if arguments.iter().any(|word| word.starts_with("i")) { CONTAINER_INSTANCES } else { TASKS };
+        let table = if arguments.iter().any(|word| word.starts_with('i')) { CONTAINER_INSTANCES } else { TASKS };
         let error = format!(
             "error: {action} on the table \"{table}\" failed: the response is not from DynamoDB: check whether \
              AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"

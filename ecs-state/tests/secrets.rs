@@ -79,8 +79,7 @@ async fn a_field_that_cannot_be_read_is_named_without_its_value_and_the_rest_is_
         "overrides.containerOverrides must be an array, found a string",
         "tags must be what JSON can represent, found binary data or another type",
     ];
-    let fields: String =
-        problems.iter().map(|problem| format!("warning: a field is left out: {arn}: {problem}\n")).collect();
+    let fields = problems.map(|problem| format!("warning: a field is left out: {arn}: {problem}\n")).concat();
     for access in [&[][..], &["--scan"]] {
         let done = fixture.run(&[&["tasks", "--json"], access].concat()).await;
         assert_eq!((done.ids(), done.code), (vec![BROKEN.to_owned(), ID.to_owned()], Some(0)), "{done:?}");

@@ -35,7 +35,7 @@ use crate::time::{Window, instant};
 const FRAME: usize = 5;
 /// The pauses between refreshes, unless one is given.
 const INTERVAL: Duration = Duration::from_secs(5);
-const SCAN_INTERVAL: Duration = Duration::from_secs(60);
+const SCAN_INTERVAL: Duration = Duration::from_mins(1);
 /// How many of the tasks that are gone are named.
 const NAMED: usize = 3;
 
