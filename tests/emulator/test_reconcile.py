@@ -163,7 +163,7 @@ def test_make_refuses_any_other_scope_before_it_calls_anything(fake, environment
 
 
 def test_make_asks_for_a_scan_of_the_table_and_only_in_a_table_run(fake, environment):
-    make = ["make", "--no-print-directory", "reconcile", "STACK=recorder", "SCAN=1"]
+    make = ["make", "--no-print-directory", "reconcile", "SCAN=1"]
     table, fleet = (
         subprocess.run([*make, f"SCOPE={scope}"], cwd=PROJECT, env=environment, capture_output=True, text=True,
                        timeout=SECONDS) for scope in ("table", "fleet")
