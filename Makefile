@@ -113,7 +113,7 @@ mutants: .tools/bin/cargo-mutants ## Run mutation tests on the recorder (an hour
 	@cargo mutants --package ecs-state-recorder --output $(TARGET) --cargo-test-arg=--locked \
 		--file 'src/*.rs' --file 'src/state/*.rs' --file 'src/recorder/*.rs' \
 		--file src/bin/ecs-state-recorder.rs -- \
-		-- recorder:: process:: bad_input:: secrets:: reconciler::
+		-- recorder:: process:: bad_input:: secrets:: reconciler:: notifier::
 
 # PEERS="--peer node='…'" adds a program that speaks the Runtime API. OPTIONS=--help lists the
 # options that shorten a run. docs/performance.md and .svg show the output of a whole one.
@@ -189,14 +189,14 @@ smoke: signed-in ## Check the deployed stack link by link (REPLAY=0 skips the re
 		$(if $(PACKAGE),--package '$(PACKAGE)')
 
 reconcile: signed-in ## Compare the tables with ECS (SCOPE=fleet or SCOPE=table; SCAN=1 reads the whole table)
-	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)' $(if $(SCAN),--scan)
+	@$(OPS)/reconcile.py '$(STACK)' '$(SCOPE)' $(if $(filter-out 0,$(SCAN)),--scan)
 
 redrive: signed-in ## Resend the events in the queues (DRY_RUN=1 only lists them)
-	@$(OPS)/redrive.py '$(STACK)' $(if $(DRY_RUN),--dry-run) $(if $(FORCE),--force) \
+	@$(OPS)/redrive.py '$(STACK)' $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) \
 		$(if $(PER_SECOND),--per-second '$(PER_SECOND)') $(if $(SPOKES),--spokes '$(SPOKES)')
 
 replay: signed-in ## Replay archived events (FROM=2026-03-01T00:00Z TO=…; DRY_RUN=1 only counts them)
-	@$(OPS)/replay.py '$(STACK)' --from '$(FROM)' --to '$(TO)' $(if $(DRY_RUN),--dry-run)
+	@$(OPS)/replay.py '$(STACK)' --from '$(FROM)' --to '$(TO)' $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 spokes: signed-in ## Show the version of each stack of the organization's StackSets
 	@$(OPS)/spokes.py $(if $(CALL_AS),--call-as '$(CALL_AS)')

@@ -1,7 +1,7 @@
 """Resends the events in both queues to the recorder: EventBridge couldn't deliver them, or Lambda gave up on them. It
 also empties the queues of an organization's spokes. Safe at any time: an older state never replaces a newer one.
 
-Written in Python, since boto3 comes with the SAM CLI; in Rust, it would add three more AWS SDKs to every build."""
+Written in Python: in Rust, it would add three more AWS SDKs to every build."""
 
 import argparse
 import json

@@ -26,7 +26,10 @@ def stacks(name, caller):
     version = yaml.load(found["TemplateBody"], preflight.Loader)["Outputs"]["Version"]["Value"]
     code = [each["ParameterValue"] for each in found["Parameters"] if each["ParameterKey"] == "CodeKey"]
     pages = client.get_paginator("list_stack_instances").paginate(StackSetName=name, **caller)
-    for each in (each for page in pages for each in page["Summaries"]):
+    summaries = [each for page in pages for each in page["Summaries"]]
+    if not summaries:
+        print(f"{name}: the StackSet has no stacks")
+    for each in summaries:
         where = f"{each['Account']}/{each['Region']}: {name}"
         if each["Status"] == "CURRENT":
             yield ", ".join([f"{where} {version}", *code]), True
