@@ -92,6 +92,9 @@ other    web      1                                                             
                 "taskDefinitionArns": [format!("{ECS}:task-definition/web:43"), format!("{ECS}:task-definition/web:42")],
             })]
         );
+        let done = fixture.run(&["services", "--since", "1m", "--failing"]).await;
+        let expected = "CLUSTER  SERVICE  RUNNING  MOST FREQUENT\nother    api      0        crash loop\n";
+        assert_output(&fixture, &done, expected);
         // An hour ago, the first of the failures had not become a loop.
         let done = fixture.run(&["services", "--at", "1h", "--cluster", "other", "--service", "api"]).await;
         assert_output(
