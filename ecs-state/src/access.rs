@@ -1,5 +1,6 @@
 //! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost.
 
+use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_state_recorder::state::index::INDEX;
 use ecs_state_recorder::state::read_error::ReadError;
@@ -167,9 +168,14 @@ async fn each_row<T: DeserializeOwned + Send + 'static>(
     Ok((found, unreadable))
 }
 
-/// The filter described by the arguments. An EC2 instance id is looked up.
-pub(crate) async fn filter(tables: &Tables, filters: &Filters, stopped: bool) -> Result<Filter, Failure> {
-    let mut filter = filters.filter(stopped)?;
+/// The filter described by the arguments, as [`Filters::filter`] does. An EC2 instance id is looked up.
+pub(crate) async fn filter(
+    tables: &Tables,
+    filters: &Filters,
+    stopped: bool,
+    at: Option<DateTime<Utc>>,
+) -> Result<Filter, Failure> {
+    let mut filter = filters.filter(stopped, at)?;
     if let Some(instance) = &filters.instance {
         let is_in_ec2 = instance.starts_with("i-") || instance.starts_with("mi-");
         let instances = if is_in_ec2 { tables.instances_in_ec2(instance).await? } else { vec![instance.clone()] };

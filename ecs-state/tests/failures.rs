@@ -50,7 +50,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 22] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -72,6 +72,10 @@ async fn wrong_usage_is_code_2() {
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),
+        (&["watch", "services"], "error: watch needs a terminal: for a program, use `ecs-state services --json`"),
+        (&["tasks", "--at", "1h", "--status", "activating"], "error: with --at, the status is PENDING, RUNNING or "),
+        (&["jobs", "--service", "web"], "error: the group \"service:web\" is listed by `ecs-state services`"),
+        (&["services", "--group", "etl"], "error: the group \"etl\" is listed by `ecs-state jobs`"),
     ];
     for (arguments, message) in cases {
         let mut command = binary();

@@ -464,12 +464,14 @@ async fn the_help_explains_the_commands_with_examples() {
     let mut command = binary();
     command.arg("--help");
     assert_eq!(run(command).await.stdout, include_str!("help.txt"));
-    for name in ["tasks", "stopped", "task", "logs", "images", "instances", "watch", "completions"] {
+    let names = "tasks stopped services jobs task logs explain images instances watch completions";
+    for name in names.split(' ') {
         let mut command = binary();
         command.args([name, "--help"]);
         let done = run(command).await;
         assert!(done.stdout.contains(&format!("Usage: ecs-state {name}")), "{done:?}");
         assert!(done.stdout.lines().all(|line| line.chars().count() <= 120), "{done:?}");
+        assert_eq!(done.stdout.contains("--task-table"), !["explain", "completions"].contains(&name), "{name}");
     }
 }
 

@@ -12,13 +12,13 @@ use ecs_state_recorder::state::stored::Stored;
 use serde_json::Value;
 
 use crate::access::{Source, filter};
-use crate::arguments::GroupArguments;
+use crate::arguments::{GroupArguments, PlainOutput};
 use crate::column_widths::Column;
 use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
 use crate::json;
 use crate::state_at::status_at;
-use crate::tables::filter::Filter;
+use crate::tables::filter::{Filter, is_service};
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::Window;
@@ -181,9 +181,13 @@ impl Group {
 }
 
 pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &View) -> Result<(), Failure> {
-    let GroupArguments { since, at, failing, filters, json, scan } = arguments;
+    let GroupArguments { since, at, failing, filters, output: PlainOutput { json, scan } } = arguments;
     let window = Window::new(*since, *at)?;
-    let filter = Filter { at: *at, services: Some(view.services), ..filter(tables, filters, false).await? };
+    let filter = Filter { services: Some(view.services), ..filter(tables, filters, false, *at).await? };
+    if let Some(group) = filter.only_group().filter(|group| is_service(group) != view.services) {
+        let command = if view.services { "jobs" } else { "services" };
+        return Err(Failure::Usage(format!("the group {group:?} is listed by `ecs-state {command}`")));
+    }
     let (mut groups, unreadable) = read(&mut Source::new(tables, *scan), &filter, window).await?;
     groups.retain(|group| !failing || group.failed > 0 || group.is_crash_loop);
     let mut stdout = anstream::stdout().lock();

@@ -10,14 +10,14 @@ use ecs_state_recorder::attributes::timestamp;
 use serde_json::json;
 
 use crate::access::{Source, filter, for_each_row};
-use crate::arguments::ImagesArguments;
+use crate::arguments::{ImagesArguments, PlainOutput};
 use crate::cells::{ACCOUNT, REGION, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
 use crate::state_at::status_at;
-use crate::tables::filter::{Filter, has_image};
+use crate::tables::filter::has_image;
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::{age, instant};
@@ -52,8 +52,8 @@ struct Found {
 }
 
 pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(), Failure> {
-    let ImagesArguments { at, filters, json, scan } = arguments;
-    let filter = Filter { at, ..filter(tables, &filters, false).await? };
+    let ImagesArguments { at, filters, output: PlainOutput { json, scan } } = arguments;
+    let filter = filter(tables, &filters, false, at).await?;
     let which = at.map_or(TaskSet::Active, TaskSet::ActiveSince);
     let listing = Source::new(tables, scan).tasks(which, &filter, None).await?;
     let mut images: BTreeMap<Key, Found> = BTreeMap::new();

@@ -10,7 +10,7 @@ use ecs_state_recorder::attributes::timestamp;
 use serde_json::json;
 
 use super::task;
-use crate::arguments::LogsArguments;
+use crate::arguments::{LogsArguments, PlainOutput};
 use crate::aws_cli;
 use crate::failure::Failure;
 use crate::json;
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     profile: Option<&str>,
     arguments: &LogsArguments,
 ) -> Result<(), Failure> {
-    let LogsArguments { id, cluster, container, lines, json, scan, .. } = arguments;
+    let LogsArguments { id, cluster, container, lines, output: PlainOutput { json, scan }, .. } = arguments;
     let row = task::find(tables, id, cluster.as_deref(), *scan).await?;
     let task = &row.state;
     let container = choose(task, container.as_deref())?;

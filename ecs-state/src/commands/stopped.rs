@@ -35,7 +35,7 @@ pub(super) const COLUMNS: &[Column] = &[
 pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<(), Failure> {
     let StoppedArguments { since, until, reasons, summary, filters, limit, output } = arguments;
     let window = Window::new(since, until)?;
-    let filter = filter(tables, &filters, true).await?;
+    let filter = filter(tables, &filters, true, None).await?;
     let listing = Source::new(tables, output.scan).tasks(TaskSet::Stopped(window), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);

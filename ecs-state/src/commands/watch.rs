@@ -52,11 +52,12 @@ struct Snapshot {
 }
 
 pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<(), Failure> {
-    if !io::stdout().is_terminal() {
-        return Err(Failure::Usage("watch needs a terminal: for a program, use `ecs-state tasks --json`".to_owned()));
-    }
     let services = (arguments.what == Watched::Services).then_some(true);
-    let filter = Filter { services, ..filter(tables, &arguments.filters, false).await? };
+    if !io::stdout().is_terminal() {
+        let what = if services.is_some() { "services" } else { "tasks" };
+        return Err(Failure::Usage(format!("watch needs a terminal: for a program, use `ecs-state {what} --json`")));
+    }
+    let filter = Filter { services, ..filter(tables, &arguments.filters, false, None).await? };
     // Once it has found out that there is no index, it does not ask again.
     let mut source = Source::quiet(tables, arguments.scan);
     let mut signals = Signals::new()?;
