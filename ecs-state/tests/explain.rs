@@ -62,8 +62,8 @@ async fn several_tasks_are_explained_a_line_each() {
         done.stdout,
         "\
 TASK                              CLUSTER  GROUP        DEFINITION  RAN     CODE         WHY
-11111111111111111111111111111111  demo     service:web  web:42      59m40s  OutOfMemory  container \"web\" was killed for exceeding its memory
-22222222222222222222222222222222  demo     service:web  web:42      59m40s  OutOfMemory  container \"web\" was killed for exceeding its memory
+11111111111111111111111111111111  demo     service:web  web:42      59m4xs  OutOfMemory  container \"web\" was killed for exceeding its memory
+22222222222222222222222222222222  demo     service:web  web:42      59m4xs  OutOfMemory  container \"web\" was killed for exceeding its memory
 "
     );
     // As JSON, several values may follow one another.

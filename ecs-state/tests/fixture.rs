@@ -17,7 +17,8 @@ pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// `ago(3, 12, 30)` is 3 h 12 min 30 s before now. Half a minute keeps a printed age from changing during a test.
+/// `ago(3, 12, 30)` is 3 h 12 min 30 s before now. Half a minute keeps a printed age from changing during a test, but
+/// for its last digit: see [`without_seconds`].
 pub(crate) fn ago(hours: i64, minutes: i64, seconds: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::hours(hours) - TimeDelta::minutes(minutes) - TimeDelta::seconds(seconds)
 }
@@ -156,10 +157,17 @@ pub(crate) async fn run(mut command: Command) -> Done {
     done(&output)
 }
 
+/// Replaces the last digit of the seconds in ages: `12m3xs`.
+pub(crate) fn without_seconds(text: &str) -> String {
+    let is_age = |word: &&str| word.split_once('m').is_some_and(|(m, s)| m.parse::<u8>().is_ok() && s.ends_with('s'));
+    let replace = |text: String, age: &str| text.replace(age, &format!("{}xs", &age[..age.len() - 2]));
+    text.split_whitespace().filter(is_age).fold(text.to_owned(), replace)
+}
+
 fn done(output: &Output) -> Done {
     Done {
         code: output.status.code(),
-        stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+        stdout: without_seconds(&String::from_utf8(output.stdout.clone()).unwrap()),
         stderr: String::from_utf8(output.stderr.clone()).unwrap(),
     }
 }
