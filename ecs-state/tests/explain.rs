@@ -14,9 +14,9 @@ async fn explain(arguments: &[&str], input: &str) -> Done {
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(input.as_bytes()).unwrap();
     drop(writer);
-    let mut command = binary();
+    let mut command = binary(&[&["explain"], arguments].concat());
     // Neither a region nor credentials are needed.
-    command.env_clear().arg("explain").args(arguments).stdin(reader);
+    command.env_clear().stdin(reader);
     run(command).await
 }
 

@@ -9,7 +9,9 @@ use harness::proxy::{Fault, Proxy};
 
 use serde_json::{Value, json};
 
-use super::fixture::{Done, ECS, Fixture, binary, cluster, fleet, run};
+use super::fixture::{Done, ECS, Fixture, binary, cluster, fleet, reading, run};
+
+const NOWHERE: &str = "http://127.0.0.1:1";
 
 fn failed(code: i32, stderr: &str) -> Done {
     Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
@@ -78,9 +80,7 @@ async fn wrong_usage_is_code_2() {
         (&["services", "--group", "etl"], "error: the group \"etl\" is listed by `ecs-state jobs`"),
     ];
     for (arguments, message) in cases {
-        let mut command = binary();
-        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
-        let done = run(command).await;
+        let done = run(reading(NOWHERE, arguments)).await;
         assert!(
             done.code == Some(2) && done.stdout.is_empty() && done.stderr.contains(message),
             "{arguments:?} {done:?}"
@@ -119,27 +119,23 @@ async fn a_missing_table_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
-    let mut command = binary();
-    command.arg("tasks").env_remove("AWS_REGION");
+    let mut command = binary(&["tasks"]);
+    command.env_remove("AWS_REGION");
     let region = "error: AWS_REGION must be set to an AWS region such as eu-west-1, or use --region";
     assert_eq!(run(command).await, failed(3, region));
 
     let credentials = "error: no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and \
                        check that the profile of --profile or AWS_PROFILE exists";
-    let mut command = binary();
-    command.arg("tasks").env_remove("AWS_ACCESS_KEY_ID").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
+    let mut command = reading(NOWHERE, &["tasks"]);
+    command.env_remove("AWS_ACCESS_KEY_ID");
     assert_eq!(run(command).await, failed(3, credentials));
 
     // An explicit profile overrides the credentials in the environment.
-    let mut command = binary();
-    command.args(["tasks", "--profile", "nope"]).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
-    assert_eq!(run(command).await, failed(3, credentials));
+    assert_eq!(run(reading(NOWHERE, &["tasks", "--profile", "nope"])).await, failed(3, credentials));
 
-    let mut command = binary();
-    command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
     let endpoint = "error: DynamoDB could not be reached: connection refused. Check the region, the network, and \
                     AWS_ENDPOINT_URL_DYNAMODB if it is set";
-    assert_eq!(run(command).await, failed(3, endpoint));
+    assert_eq!(run(reading(NOWHERE, &["tasks"])).await, failed(3, endpoint));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,9 +156,7 @@ async fn a_refusal_by_dynamodb_says_what_to_do() {
     for (status, code, message) in refusals {
         let proxy = Proxy::start(&fixture.dynamodb.url).await;
         proxy.plan(move || Some(Fault::Refused(status, code)));
-        let mut command = fixture.command(&["tasks"]);
-        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-        let done = run(command).await;
+        let done = run(reading(&proxy.url, &["tasks"])).await;
         assert!(done.code == Some(3) && done.stdout.is_empty() && done.stderr.contains(message), "{code}: {done:?}");
         assert!(done.stderr.starts_with("error: "), "{done:?}");
     }
@@ -181,9 +175,7 @@ async fn transient_faults_are_retried() {
     ] {
         let proxy = Proxy::start(&fixture.dynamodb.url).await;
         proxy.fail_next(2, fault);
-        let mut command = fixture.command(&["tasks", "--json"]);
-        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-        let done = run(command).await;
+        let done = run(reading(&proxy.url, &["tasks", "--json"])).await;
         assert_eq!((done.ids().len(), done.code), (4, Some(0)), "{fault:?} {}", done.stderr);
     }
 }
@@ -201,9 +193,7 @@ async fn answering(answers: &'static [&'static str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attribute_of_an_unknown_type_is_named_and_not_a_panic() {
     let future = answering(&[r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#]).await;
-    let mut command = binary();
-    command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future);
-    let done = run(command).await;
+    let done = run(reading(&future, &["task", "arn:aws:ecs:x"])).await;
     let warning = "warning: a field is left out: arn:aws:ecs:x: cpu must be what JSON can represent, found binary data \
                    or another type\n";
     assert_eq!((done.stderr.as_str(), done.code), (warning, Some(0)), "{done:?}");
@@ -230,14 +220,12 @@ async fn an_answer_that_is_not_from_dynamodb_is_code_3() {
     ];
     let proxy = harness::serve(axum::Router::new().fallback(async || "{}")).await;
     for (arguments, action) in cases {
-        let mut command = binary();
-        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy);
         let table = if arguments.iter().any(|word| word.starts_with('i')) { CONTAINER_INSTANCES } else { TASKS };
         let error = format!(
             "error: {action} on the table \"{table}\" failed: the response is not from DynamoDB: check whether \
              AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
         );
-        assert_eq!(run(command).await, failed(3, &error), "{arguments:?}");
+        assert_eq!(run(reading(&proxy, arguments)).await, failed(3, &error), "{arguments:?}");
     }
 }
 
@@ -265,10 +253,8 @@ async fn a_batch_that_makes_progress_is_read_to_its_end() {
         };
         ([("x-amzn-requestid", "1")], answer.to_string())
     };
-    let mut command = binary();
-    command.args(["tasks", "--json", "--cluster", &cluster("demo")]);
-    command.env("AWS_ENDPOINT_URL_DYNAMODB", harness::serve(axum::Router::new().fallback(answer)).await);
-    let done = run(command).await;
+    let url = harness::serve(axum::Router::new().fallback(answer)).await;
+    let done = run(reading(&url, &["tasks", "--json", "--cluster", &cluster("demo")])).await;
     assert_eq!((done.ids().len(), done.stderr.as_str(), done.code), (ROWS, "", Some(0)));
 }
 
@@ -277,9 +263,8 @@ async fn a_batch_that_makes_progress_is_read_to_its_end() {
 async fn a_server_that_keeps_returning_the_same_cluster_is_an_error() {
     const PAGE: &str = r#"{"Items": [{"taskArn": {"S": "arn:aws:ecs:x"}, "index_cluster": {"S": "demo"}}]}"#;
     const END: &str = r#"{"Items": []}"#;
-    let mut command = binary();
-    command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", answering(&[PAGE, PAGE, PAGE, PAGE, END]).await);
+    let url = answering(&[PAGE, PAGE, PAGE, PAGE, END]).await;
     let error = "error: dynamodb:Scan on the index of the table \"ECSTaskState\" restarted at the beginning: use \
                  --scan, or check whether AWS_ENDPOINT_URL_DYNAMODB leads to something other than DynamoDB";
-    assert_eq!(run(command).await, failed(3, error));
+    assert_eq!(run(reading(&url, &["tasks"])).await, failed(3, error));
 }

@@ -101,9 +101,7 @@ impl Fixture {
 
     /// `ecs-state` with these arguments, not yet started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = binary();
-        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb.url);
-        command
+        reading(&self.dynamodb.url, arguments)
     }
 
     /// Runs `ecs-state` to its end.
@@ -113,9 +111,10 @@ impl Fixture {
 }
 
 /// The binary with a region and credentials, but no endpoint. The machine's own AWS configuration does not reach it.
-pub(crate) fn binary() -> Command {
+pub(crate) fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecs-state"));
     command
+        .args(arguments)
         .env_clear()
         .env("HOME", "/nonexistent")
         .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -123,6 +122,13 @@ pub(crate) fn binary() -> Command {
         .env("AWS_ACCESS_KEY_ID", "key")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .stdin(Stdio::null());
+    command
+}
+
+/// The same with the endpoint of a DynamoDB.
+pub(crate) fn reading(url: &str, arguments: &[&str]) -> Command {
+    let mut command = binary(arguments);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", url);
     command
 }
 

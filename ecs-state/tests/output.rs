@@ -453,14 +453,10 @@ INSTANCE                          CLUSTER  EC2 ID  STATUS    AGENT              
 
 #[tokio::test]
 async fn the_help_explains_the_commands_with_examples() {
-    let mut command = binary();
-    command.arg("--help");
-    assert_eq!(run(command).await.stdout, include_str!("help.txt"));
+    assert_eq!(run(binary(&["--help"])).await.stdout, include_str!("help.txt"));
     let names = "tasks stopped services jobs task logs explain images instances watch completions";
     for name in names.split(' ') {
-        let mut command = binary();
-        command.args([name, "--help"]);
-        let done = run(command).await;
+        let done = run(binary(&[name, "--help"])).await;
         assert!(done.stdout.contains(&format!("Usage: ecs-state {name}")), "{done:?}");
         assert!(done.stdout.lines().all(|line| line.chars().count() <= 120), "{done:?}");
         assert_eq!(done.stdout.contains("--task-table"), !["explain", "completions"].contains(&name), "{name}");
@@ -474,9 +470,7 @@ async fn completions_exist_for_every_shell() {
         ("zsh", "#compdef ecs-state", "OutOfMemory"),
         ("fish", "# Print", "OutOfMemory"),
     ] {
-        let mut command = binary();
-        command.args(["completions", shell]);
-        let done = run(command).await;
+        let done = run(binary(&["completions", shell])).await;
         assert!(done.stdout.starts_with(start) && done.stdout.contains(word), "{shell}: {}", done.stdout);
         assert_eq!((done.stderr.as_str(), done.code), ("", Some(0)));
     }

@@ -2,7 +2,7 @@
 
 use harness::proxy::Proxy;
 
-use super::fixture::{Done, ECS, Fixture, ago, cluster, fleet, run, task};
+use super::fixture::{Done, ECS, Fixture, ago, cluster, fleet, reading, run, task};
 
 const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
@@ -16,9 +16,7 @@ async fn fixture(has_index: bool) -> Fixture {
 /// Searches for a task, and counts the requests.
 async fn search(fixture: &Fixture, arguments: &[&str]) -> (Done, u64) {
     let proxy = Proxy::start(&fixture.dynamodb.url).await;
-    let mut command = fixture.command(&["task", "--json"]);
-    command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-    (run(command).await, proxy.requests())
+    (run(reading(&proxy.url, &[&["task", "--json"], arguments].concat())).await, proxy.requests())
 }
 
 #[tokio::test(flavor = "multi_thread")]

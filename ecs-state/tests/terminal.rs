@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::fixture::{
-    Fixture, ago, container_instance, fleet, missing, row, stopped, task, time, with, without_seconds,
+    Fixture, ago, container_instance, fleet, missing, reading, row, stopped, task, time, with, without_seconds,
 };
 
 /// A process on a terminal of its own, and its output.
@@ -291,9 +291,7 @@ async fn what_is_printed_only_at_the_end_shows_progress_meanwhile() {
         None
     });
     for arguments in [&["services"][..], &["tasks", "--at", "1m"]] {
-        let mut command = fixture.command(arguments);
-        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-        let (text, code) = Terminal::start(command, 80).end();
+        let (text, code) = Terminal::start(reading(&proxy.url, arguments), 80).end();
         assert!(text.contains("\r1,200 rows read …\x1b[K\r\x1b[K") && code == Some(0), "{text:?}");
     }
 }
@@ -350,9 +348,7 @@ async fn watch_asks_once_for_an_index_that_is_missing_and_says_what_its_scans_co
     let fixture = Fixture::new(false).await;
     fixture.put_details(&fleet());
     let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
-    let mut command = fixture.command(&["watch", "--interval", "50ms", "--cluster", "none"]);
-    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-    let mut terminal = Terminal::start(command, 140);
+    let mut terminal = Terminal::start(reading(&proxy.url, &["watch", "--interval", "50ms", "--cluster", "none"]), 140);
     for _ in 0..3 {
         terminal.wait_for(Some("0 tasks"));
         assert_eq!(proxy.requests() % 4, 1, "one for the index, and four a look");
@@ -390,9 +386,7 @@ async fn no_line_of_watch_is_wider_than_the_terminal() {
 async fn watch_shows_an_error_and_continues() {
     let fixture = fixture().await;
     let proxy = harness::proxy::Proxy::start(&fixture.dynamodb.url).await;
-    let mut command = fixture.command(&["watch", "--interval", "50ms"]);
-    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-    let mut terminal = Terminal::start(command, 80);
+    let mut terminal = Terminal::start(reading(&proxy.url, &["watch", "--interval", "50ms"]), 80);
     terminal.wait_for(Some("4 tasks"));
     proxy.plan(|| Some(harness::proxy::Fault::Refused(400, "AccessDeniedException")));
     terminal.wait_for(Some("access denied"));
