@@ -53,7 +53,7 @@ impl<'t> Source<'t> {
         filter: &'t Filter,
         limit: Option<usize>,
     ) -> Result<Listing<'t, Task>, Failure> {
-        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let progress = Progress::new(self.quiet);
         let update = |rows, units| progress.update(rows, units);
         let tables = self.tables;
         let tasks = async |access| tables.tasks(which, filter, access, limit, &update).await;
@@ -65,7 +65,7 @@ impl<'t> Source<'t> {
 
     /// The ARNs of the tasks whose id is or contains `id`.
     pub(crate) async fn find(&mut self, id: &str, cluster: Option<&str>) -> Result<Vec<String>, Failure> {
-        let progress = Progress::new();
+        let progress = Progress::new(self.quiet);
         let update = |rows, units| progress.update(rows, units);
         let tables = self.tables;
         let find = async |access| tables.find_task(id, cluster, access, &update).await;
@@ -82,7 +82,7 @@ impl<'t> Source<'t> {
         listing: Listing<'_, T>,
         mut add: impl FnMut(Stored<T>) -> bool,
     ) -> Result<(usize, Unreadable), Failure> {
-        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let progress = Progress::new(self.quiet);
         let mut rows = 0;
         let unreadable = Unreadable { quiet: self.quiet, ..Unreadable::default() };
         let done = each_row(listing, None, unreadable, |row| {

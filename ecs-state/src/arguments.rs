@@ -142,7 +142,7 @@ pub(crate) struct Filters {
     #[arg(long)]
     group: Option<String>,
     /// Only tasks in this status
-    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = PossibleValuesParser::new(STATUSES))]
+    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = PossibleValuesParser::new(STATUSES.split(' ')))]
     status: Option<String>,
     /// Only tasks started by this deployment, user or program
     #[arg(long, value_name = "NAME")]
@@ -161,17 +161,7 @@ pub(crate) struct Filters {
     missing: bool,
 }
 
-const STATUSES: [&str; 9] = [
-    "PROVISIONING",
-    "PENDING",
-    "ACTIVATING",
-    "RUNNING",
-    "DEACTIVATING",
-    "STOPPING",
-    "DEPROVISIONING",
-    "STOPPED",
-    "DELETED",
-];
+const STATUSES: &str = "PROVISIONING PENDING ACTIVATING RUNNING DEACTIVATING STOPPING DEPROVISIONING STOPPED DELETED";
 
 impl Filters {
     /// Converts all but the instance. `stopped` is whether stopped tasks are listed; `at` is when the conditions must
@@ -179,7 +169,7 @@ impl Filters {
     pub(crate) fn filter(&self, stopped: bool, at: Option<DateTime<Utc>>) -> Result<Filter, Failure> {
         let status = self.status.as_ref().map(|status| status.to_ascii_uppercase());
         if let Some(status) = &status
-            && STATUSES[7..].contains(&status.as_str()) != stopped
+            && ["STOPPED", "DELETED"].contains(&status.as_str()) != stopped
         {
             let command = if stopped { "tasks" } else { "stopped" };
             return Err(Failure::Usage(format!("tasks in status {status} are listed by `ecs-state {command}`")));
@@ -298,7 +288,6 @@ pub(crate) struct GroupArguments {
     pub(crate) output: PlainOutput,
 }
 
-/// Which diagnoses.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Reasons {
@@ -331,25 +320,27 @@ pub(crate) struct ExplainArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct TaskArguments {
+pub(crate) struct OneTask {
     /// The task's ARN, its id, or a unique part of its id
     #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) id: String,
     /// Only in this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TaskArguments {
+    #[command(flatten)]
+    pub(crate) task: OneTask,
     #[command(flatten)]
     pub(crate) output: Output,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct LogsArguments {
-    /// The task's ARN, its id, or a unique part of its id
-    #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) id: String,
-    /// Only in this cluster
-    #[arg(long, value_name = "NAME|ARN")]
-    pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) task: OneTask,
     /// The container [default: the one that the diagnosis is about, or the only one that is not a sidecar]
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Option<String>,

@@ -23,7 +23,6 @@ use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::Window;
 
-/// A command that shows groups.
 pub(crate) struct View {
     /// Whether it shows services, or what has none.
     pub(crate) services: bool,
@@ -71,7 +70,6 @@ pub(crate) struct Run {
     pub(crate) stopped_at: Option<DateTime<Utc>>,
 }
 
-/// A reason for stops.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) struct Reason {
     pub(crate) code: Code,
@@ -80,7 +78,6 @@ pub(crate) struct Reason {
     pub(crate) count: usize,
 }
 
-/// A task definition.
 #[derive(Default)]
 struct Definition {
     /// When the newest task with it was created.
@@ -125,36 +122,28 @@ impl Group {
         let created_at = task.created_at.or(row.recorded.as_of());
         let started_at = task.started_at.filter(|time| window.until.is_none_or(|until| *time <= until));
         let mut run = Run { created_at, task_arn: task.task_arn.clone(), started_at, ..Run::default() };
-        let is_active = match status_at(row, window.until) {
-            Some(TaskStatus::Stopped | TaskStatus::Deleted) => {
-                let stopped_at = task.stopped_at.or(row.recorded.as_of());
-                let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };
-                self.stops.push(Stop { kind: diagnosis.kind(), started_at, stopped_at });
-                if stopped_at < window.since {
-                    return;
+        let status = status_at(row, window.until);
+        let is_active = !matches!(status, Some(TaskStatus::Stopped | TaskStatus::Deleted));
+        if is_active {
+            *match status {
+                Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => {
+                    &mut self.stopping
                 }
-                self.add_stop(stopped_at, &diagnosis);
-                run.code = Some((diagnosis.code, diagnosis.kind()));
-                run.stopped_at = Some(stopped_at);
-                false
+                _ if window.until.is_none() && task.is_stopping() => &mut self.stopping,
+                Some(TaskStatus::Running) => &mut self.running,
+                _ => &mut self.starting,
+            } += 1;
+        } else {
+            let stopped_at = task.stopped_at.or(row.recorded.as_of());
+            let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };
+            self.stops.push(Stop { kind: diagnosis.kind(), started_at, stopped_at });
+            if stopped_at < window.since {
+                return;
             }
-            Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => {
-                self.stopping += 1;
-                true
-            }
-            _ if window.until.is_none() && task.is_stopping() => {
-                self.stopping += 1;
-                true
-            }
-            Some(TaskStatus::Running) => {
-                self.running += 1;
-                true
-            }
-            _ => {
-                self.starting += 1;
-                true
-            }
-        };
+            self.add_stop(stopped_at, &diagnosis);
+            run.code = Some((diagnosis.code, diagnosis.kind()));
+            run.stopped_at = Some(stopped_at);
+        }
         self.start_times
             .extend(started_at.zip(task.created_at).map(|(started_at, created_at)| started_at - created_at));
         if let Some(arn) = &task.task_definition_arn {

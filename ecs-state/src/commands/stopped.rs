@@ -51,7 +51,7 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
-            json::task(table.output(), &row, Some(&diagnosis))?;
+            json::task(table.output(), &row, None, Some(&diagnosis))?;
         } else {
             let ago = age(row.state.stopped_at.or(row.recorded.as_of()), now);
             table.add([vec![Cell::new(&ago)], cells(&row, &diagnosis)].concat())?;

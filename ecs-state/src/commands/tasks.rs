@@ -50,7 +50,7 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
-            json::task_at(table.output(), &row, status.as_ref(), diagnosis.as_ref())?;
+            json::task(table.output(), &row, status.as_ref(), diagnosis.as_ref())?;
         } else {
             // At an earlier time, the reason explains nothing yet.
             let why = diagnosis.filter(|_| status.is_none_or(|status| status == TaskStatus::Stopping));

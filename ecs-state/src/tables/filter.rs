@@ -91,7 +91,6 @@ pub(super) fn is_cluster(arn: &str, wanted: &str) -> bool {
     arn == wanted || last_part(arn) == wanted
 }
 
-/// Whether an ARN has this account.
 pub(super) fn is_of_account(arn: &str, wanted: Option<&String>) -> bool {
     wanted.is_none_or(|wanted| account(arn) == Some(wanted))
 }
