@@ -9,39 +9,28 @@ use harness::proxy::{Fault, Proxy};
 
 use serde_json::{Value, json};
 
-use super::fixture::{Done, ECS, Fixture, binary, cluster, fleet, reading, run};
+use super::fixture::{ECS, Fixture, binary, cluster, failed, fleet, reading, run, split};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-fn failed(code: i32, stderr: &str) -> Done {
-    Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_found_is_code_1() {
+    let hint = "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
+                groups, and `ecs-state stopped` lists stopped tasks";
+    let no_instance = "no container instance in the table \"ECSCtrInstanceState\" has the EC2 id i-1";
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;
         let cases: [(&[&str], &str); 7] = [
-            (
-                &["tasks"],
-                "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
-                 groups, and `ecs-state stopped` lists stopped tasks",
-            ),
-            (
-                &["stopped", "--since", "2026-03-02T11:40:26Z"],
-                "no task that has stopped since 2026-03-02 11:40:26Z matches",
-            ),
+            (&["tasks"], hint),
+            (&["stopped", "--since", "2026-03-02"], "no task that has stopped since 2026-03-02 00:00:00Z matches"),
             (&["services", "--since", "2026-03-02"], "no service with tasks since 2026-03-02 00:00:00Z matches"),
             (
-                &["jobs", "--since", "2026-03-02", "--failing"],
+                &["jobs", "--failing", "--since", "2026-03-02"],
                 "no job with failed runs since 2026-03-02 00:00:00Z matches",
             ),
             (&["tasks", "--at", "2026-03-02"], "no task of 2026-03-02 00:00:00Z matches"),
             (&["instances"], "no container instance matches"),
-            (
-                &["tasks", "--instance", "i-1"],
-                "no container instance in the table \"ECSCtrInstanceState\" has the EC2 id i-1",
-            ),
+            (&["tasks", "--instance", "i-1"], no_instance),
         ];
         for (arguments, message) in cases {
             assert_eq!(fixture.run(arguments).await, failed(1, message));
@@ -92,18 +81,12 @@ async fn wrong_usage_is_code_2() {
 async fn a_missing_table_is_named() {
     let fixture = Fixture::new(false).await;
     let no_table = |name: &str| {
-        failed(
-            3,
-            &format!(
-                "error: there is no table \"{name}\" in this account and region: choose another table with \
-                 --task-table or --container-instance-table, another account with --profile, another region with \
-                 --region"
-            ),
-        )
+        let others = "choose another table with --task-table or --container-instance-table, another account with \
+                      --profile, another region with --region";
+        failed(3, &format!("error: there is no table \"{name}\" in this account and region: {others}"))
     };
-    for arguments in [&["tasks"][..], &["stopped"], &["task", "5f1b"], &["task", "arn:aws:ecs:x"], &["tasks", "--scan"]]
-    {
-        let mut command = fixture.command(arguments);
+    for arguments in split("tasks, stopped, task 5f1b, task arn:aws:ecs:x, tasks --scan") {
+        let mut command = fixture.command(&arguments);
         command.env("TASK_TABLE_NAME", "nope");
         assert_eq!(run(command).await, no_table("nope"), "{arguments:?}");
     }
@@ -140,22 +123,17 @@ async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_dynamodb_says_what_to_do() {
-    let fixture = Fixture::new(true).await;
-    fixture.put_details(&fleet());
+    let fixture = Fixture::with(true, &fleet()).await;
     let refusals = [
-        (
-            400,
-            "AccessDeniedException",
-            "your role must allow dynamodb:Scan on the table \"ECSTaskState\" and its index\n",
-        ),
-        (400, "ExpiredTokenException", "the AWS credentials are invalid or have expired"),
-        (400, "UnrecognizedClientException", "the AWS credentials are invalid or have expired"),
-        (400, "ValidationException", "dynamodb:Scan on the table \"ECSTaskState\" failed: ValidationException"),
-        (400, "ThrottlingException", "DynamoDB kept throttling dynamodb:Scan on the table \"ECSTaskState\""),
+        ("AccessDeniedException", "your role must allow dynamodb:Scan on the table \"ECSTaskState\" and its index\n"),
+        ("ExpiredTokenException", "the AWS credentials are invalid or have expired"),
+        ("UnrecognizedClientException", "the AWS credentials are invalid or have expired"),
+        ("ValidationException", "dynamodb:Scan on the table \"ECSTaskState\" failed: ValidationException"),
+        ("ThrottlingException", "DynamoDB kept throttling dynamodb:Scan on the table \"ECSTaskState\""),
     ];
-    for (status, code, message) in refusals {
+    for (code, message) in refusals {
         let proxy = Proxy::start(&fixture.dynamodb.url).await;
-        proxy.plan(move || Some(Fault::Refused(status, code)));
+        proxy.plan(move || Some(Fault::Refused(400, code)));
         let done = run(reading(&proxy.url, &["tasks"])).await;
         assert!(done.code == Some(3) && done.stdout.is_empty() && done.stderr.contains(message), "{code}: {done:?}");
         assert!(done.stderr.starts_with("error: "), "{done:?}");
@@ -164,8 +142,7 @@ async fn a_refusal_by_dynamodb_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transient_faults_are_retried() {
-    let fixture = Fixture::new(true).await;
-    fixture.put_details(&fleet());
+    let fixture = Fixture::with(true, &fleet()).await;
     for fault in [
         Fault::Refused(500, "InternalServerError"),
         Fault::Refused(400, "ProvisionedThroughputExceededException"),

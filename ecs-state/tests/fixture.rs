@@ -1,6 +1,6 @@
 //! A DynamoDB with tasks, and the real binary, which reads it.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
@@ -23,7 +23,6 @@ pub(crate) fn ago(hours: i64, minutes: i64, seconds: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::hours(hours) - TimeDelta::minutes(minutes) - TimeDelta::seconds(seconds)
 }
 
-/// Sets fields of an object.
 pub(crate) fn with(mut object: Value, fields: Value) -> Value {
     let Value::Object(fields) = fields else { panic!("fields must be an object") };
     object.as_object_mut().unwrap().extend(fields);
@@ -67,7 +66,6 @@ pub(crate) fn row(detail: &Value, event_time: DateTime<Utc>) -> Value {
     }))
 }
 
-/// A DynamoDB with rows.
 pub(crate) struct Fixture {
     pub(crate) dynamodb: DynamoDb,
     pub(crate) has_index: bool,
@@ -80,6 +78,12 @@ impl Fixture {
             dynamodb.remove_index();
         }
         Self { dynamodb, has_index }
+    }
+
+    pub(crate) async fn with(has_index: bool, details: &[Value]) -> Self {
+        let fixture = Self::new(has_index).await;
+        fixture.put_details(details);
+        fixture
     }
 
     pub(crate) fn put(&self, row: &Value) {
@@ -132,6 +136,11 @@ pub(crate) fn reading(url: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// The arguments of commands that are separated by commas.
+pub(crate) fn split(commands: &str) -> impl Iterator<Item = Vec<&str>> {
+    commands.split(", ").map(|command| command.split(' ').collect())
+}
+
 /// What a run of the binary printed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Done {
@@ -140,27 +149,28 @@ pub(crate) struct Done {
     pub(crate) stderr: String,
 }
 
+/// A run that printed only this, to standard error.
+pub(crate) fn failed(code: i32, stderr: &str) -> Done {
+    Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
+}
+
 impl Done {
     /// The ids of the tasks in JSON output.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.objects()
-            .iter()
-            .map(|task| task["taskArn"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned())
-            .collect()
+        let id = |task: &Value| task["taskArn"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned();
+        self.objects().iter().map(id).collect()
     }
 
-    /// The objects of JSON output.
     pub(crate) fn objects(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .collect()
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(parse).collect()
     }
 }
 
 pub(crate) async fn run(mut command: Command) -> Done {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    done(&output)
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code: output.status.code(), stdout: without_seconds(&text(output.stdout)), stderr: text(output.stderr) }
 }
 
 /// Replaces the last digit of the seconds in ages: `12m3xs`.
@@ -168,14 +178,6 @@ pub(crate) fn without_seconds(text: &str) -> String {
     let is_age = |word: &&str| word.split_once('m').is_some_and(|(m, s)| m.parse::<u8>().is_ok() && s.ends_with('s'));
     let replace = |text: String, age: &str| text.replace(age, &format!("{}xs", &age[..age.len() - 2]));
     text.split_whitespace().filter(is_age).fold(text.to_owned(), replace)
-}
-
-fn done(output: &Output) -> Done {
-    Done {
-        code: output.status.code(),
-        stdout: without_seconds(&String::from_utf8(output.stdout.clone()).unwrap()),
-        stderr: String::from_utf8(output.stderr.clone()).unwrap(),
-    }
 }
 
 /// The fleet of most tests: two clusters with a service in both, a standalone task, and stopped tasks.
@@ -186,8 +188,7 @@ pub(crate) fn fleet() -> Vec<Value> {
         "containers": [
             {"name": "web", "image": "registry/web:2.4.1", "lastStatus": "STOPPED", "exitCode": 137, "memory": "512",
              "reason": "OutOfMemoryError: Container killed due to memory usage"},
-            {"name": "envoy", "image": "registry/envoy:1.30", "lastStatus": "STOPPED", "exitCode": 143},
-        ],
+            {"name": "envoy", "image": "registry/envoy:1.30", "lastStatus": "STOPPED", "exitCode": 143}],
     });
     let scaled_in = json!({
         "stopCode": "ServiceSchedulerInitiated",
