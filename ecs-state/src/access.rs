@@ -1,5 +1,6 @@
 //! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost.
 
+use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_state_recorder::state::index::INDEX;
 use ecs_state_recorder::state::read_error::ReadError;
@@ -52,7 +53,7 @@ impl<'t> Source<'t> {
         filter: &'t Filter,
         limit: Option<usize>,
     ) -> Result<Listing<'t, Task>, Failure> {
-        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let progress = Progress::new(self.quiet);
         let update = |rows, units| progress.update(rows, units);
         let tables = self.tables;
         let tasks = async |access| tables.tasks(which, filter, access, limit, &update).await;
@@ -64,7 +65,7 @@ impl<'t> Source<'t> {
 
     /// The ARNs of the tasks whose id is or contains `id`.
     pub(crate) async fn find(&mut self, id: &str, cluster: Option<&str>) -> Result<Vec<String>, Failure> {
-        let progress = Progress::new();
+        let progress = Progress::new(self.quiet);
         let update = |rows, units| progress.update(rows, units);
         let tables = self.tables;
         let find = async |access| tables.find_task(id, cluster, access, &update).await;
@@ -81,7 +82,7 @@ impl<'t> Source<'t> {
         listing: Listing<'_, T>,
         mut add: impl FnMut(Stored<T>) -> bool,
     ) -> Result<(usize, Unreadable), Failure> {
-        let progress = if self.quiet { Progress::quiet() } else { Progress::new() };
+        let progress = Progress::new(self.quiet);
         let mut rows = 0;
         let unreadable = Unreadable { quiet: self.quiet, ..Unreadable::default() };
         let done = each_row(listing, None, unreadable, |row| {
@@ -167,9 +168,14 @@ async fn each_row<T: DeserializeOwned + Send + 'static>(
     Ok((found, unreadable))
 }
 
-/// The filter described by the arguments. An EC2 instance id is looked up.
-pub(crate) async fn filter(tables: &Tables, filters: &Filters, stopped: bool) -> Result<Filter, Failure> {
-    let mut filter = filters.filter(stopped)?;
+/// The filter described by the arguments, as [`Filters::filter`] does. An EC2 instance id is looked up.
+pub(crate) async fn filter(
+    tables: &Tables,
+    filters: &Filters,
+    stopped: bool,
+    at: Option<DateTime<Utc>>,
+) -> Result<Filter, Failure> {
+    let mut filter = filters.filter(stopped, at)?;
     if let Some(instance) = &filters.instance {
         let is_in_ec2 = instance.starts_with("i-") || instance.starts_with("mi-");
         let instances = if is_in_ec2 { tables.instances_in_ec2(instance).await? } else { vec![instance.clone()] };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ecs_model::diagnosis::{Actor, Cause, Code, Diagnosis};
 use ecs_state_recorder::config::is_account_id;
@@ -24,12 +24,13 @@ Examples:
   ecs-state tasks --cluster demo --service web        the active tasks of a service
   ecs-state services --failing                        the services that fail now, and why
   ecs-state tasks --at 2026-03-02T11:40:26Z           the tasks that ran then
+  ecs-state tasks --ip 10.0.24.54 --at 2h             the task that had an address two hours ago
   ecs-state stopped --since 7d --code OutOfMemory     tasks killed for exceeding their memory
   ecs-state stopped --since 7d --summary              stops counted by reason
   ecs-state task 5f1b9c0e                             one task: its life, and why it stopped
   ecs-state logs 5f1b9c0e                             the last lines of its log
   ecs-state explain event.json                        why the task of an event stopped
-  ecs-state images --image nginx                      which digests of an image run, and where
+  ecs-state images --image nginx                      which groups run an image, by digest
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
@@ -40,7 +41,7 @@ Exit codes:
 const EXPLAIN: &str = "\
 Examples:
   ecs-state explain event.json
-  aws ecs describe-tasks --cluster demo --tasks 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6 | ecs-state explain -
+  aws ecs describe-tasks --cluster demo --tasks ID | ecs-state explain -
   ecs-state stopped --json | ecs-state explain --json - | jq .diagnosis.advice
 
 A wrong diagnosis? Please report it with the file, after you have removed names and secrets from it.";
@@ -62,14 +63,14 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the tasks that have not stopped, or had not at an earlier time
+    /// List the tasks that have not stopped, now or at an earlier time
     Tasks(TasksArguments),
     /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
     /// List services: what runs, what fails and why, crash loops first
     Services(GroupArguments),
     /// List what runs without a service: each group's last run and its outcome
-    #[command(mut_arg("since", |since| since.default_value("24h")))]
+    #[command(mut_arg("since", |since| since.default_value("24h")), mut_arg("service", |service| service.hide(true)))]
     Jobs(GroupArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
@@ -77,16 +78,16 @@ pub(crate) enum Command {
     #[command(after_help = LOGS)]
     Logs(LogsArguments),
     /// Explain why a task stopped, from a file: without any table or AWS account
-    #[command(after_help = EXPLAIN)]
+    #[command(after_help = EXPLAIN, args = Connection::hidden())]
     Explain(ExplainArguments),
-    /// List the images that run, or ran at an earlier time, by digest, and where
+    /// List the images that run, now or earlier, by digest, and the groups that run them
     Images(ImagesArguments),
     /// List container instances
     Instances(InstancesArguments),
     /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
     /// Print a shell's completion script
-    #[command(after_help = "\
+    #[command(args = Connection::hidden(), after_help = "\
 Examples:
   bash    source <(ecs-state completions bash)
   zsh     ecs-state completions zsh > \"${fpath[1]}/_ecs-state\"
@@ -114,6 +115,14 @@ pub(crate) struct Connection {
     pub(crate) region: Option<String>,
 }
 
+impl Connection {
+    /// For commands that read no table: they accept these, which are global, but their help does not list them.
+    fn hidden() -> Vec<Arg> {
+        let command = Self::augment_args(clap::Command::default());
+        command.get_arguments().map(|argument| argument.clone().hide(true)).collect()
+    }
+}
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Filters {
@@ -133,7 +142,7 @@ pub(crate) struct Filters {
     #[arg(long)]
     group: Option<String>,
     /// Only tasks in this status
-    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = PossibleValuesParser::new(STATUSES))]
+    #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = PossibleValuesParser::new(STATUSES.split(' ')))]
     status: Option<String>,
     /// Only tasks started by this deployment, user or program
     #[arg(long, value_name = "NAME")]
@@ -152,27 +161,25 @@ pub(crate) struct Filters {
     missing: bool,
 }
 
-const STATUSES: [&str; 9] = [
-    "PROVISIONING",
-    "PENDING",
-    "ACTIVATING",
-    "RUNNING",
-    "DEACTIVATING",
-    "STOPPING",
-    "DEPROVISIONING",
-    "STOPPED",
-    "DELETED",
-];
+const STATUSES: &str = "PROVISIONING PENDING ACTIVATING RUNNING DEACTIVATING STOPPING DEPROVISIONING STOPPED DELETED";
 
 impl Filters {
-    /// Converts all but the instance. `stopped` is whether stopped tasks are listed.
-    pub(crate) fn filter(&self, stopped: bool) -> Result<Filter, Failure> {
+    /// Converts all but the instance. `stopped` is whether stopped tasks are listed; `at` is when the conditions must
+    /// hold.
+    pub(crate) fn filter(&self, stopped: bool, at: Option<DateTime<Utc>>) -> Result<Filter, Failure> {
         let status = self.status.as_ref().map(|status| status.to_ascii_uppercase());
         if let Some(status) = &status
-            && STATUSES[7..].contains(&status.as_str()) != stopped
+            && ["STOPPED", "DELETED"].contains(&status.as_str()) != stopped
         {
             let command = if stopped { "tasks" } else { "stopped" };
             return Err(Failure::Usage(format!("tasks in status {status} are listed by `ecs-state {command}`")));
+        }
+        if let (Some(status), Some(_)) = (&status, at)
+            && !["PENDING", "RUNNING", "STOPPING"].contains(&status.as_str())
+        {
+            let text =
+                format!("with --at, the status is PENDING, RUNNING or STOPPING: no time in a row tells {status}");
+            return Err(Failure::Usage(text));
         }
         if stopped && self.missing {
             return Err(Failure::Usage(
@@ -192,7 +199,7 @@ impl Filters {
             ip: self.ip,
             instances: None,
             missing: self.missing,
-            at: None,
+            at,
             services: None,
         })
     }
@@ -207,14 +214,28 @@ pub(crate) struct Output {
     /// Show overridden environment variables and commands, which may be secret
     #[arg(long)]
     pub(crate) show_environment: bool,
-    /// Read the whole table instead of the index
-    #[arg(long)]
+    #[arg(long, help = SCAN)]
     pub(crate) scan: bool,
 }
 
+/// The output of the commands that show no rows as they are.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct PlainOutput {
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[arg(long, help = SCAN)]
+    pub(crate) scan: bool,
+}
+
+const SCAN: &str = "Read the whole table instead of the index, to find rows that the index lacks: those older than the \
+                    index, or without a cluster";
+
 #[derive(Args, Debug)]
 pub(crate) struct TasksArguments {
-    /// The tasks of that time, with their status then: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    /// The tasks of that time, with their status then, by which --status selects: 2h (ago), 2026-03-02 (0:00 UTC), or
+    /// 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
     pub(crate) at: Option<DateTime<Utc>>,
     #[command(flatten)]
@@ -229,17 +250,17 @@ pub(crate) struct TasksArguments {
 #[derive(Args, Debug)]
 #[command(mut_arg("missing", |missing| missing.hide(true)))]
 pub(crate) struct StoppedArguments {
-    /// Only tasks that have stopped since then: 24h, 7d (before --until), 2026-03-02, or 2026-03-02T11:40:26Z
+    /// Only tasks that stopped then or later: 24h, 7d (before --until), 2026-03-02 (0:00 UTC), or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "24h", allow_hyphen_values = true, value_parser = time::since)]
     pub(crate) since: Since,
-    /// Only tasks that had stopped by then: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
+    /// Only tasks that stopped then or earlier: 2h (ago), 2026-03-02 (0:00 UTC), or 2026-03-02T11:40:26Z [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
     pub(crate) until: Option<DateTime<Utc>>,
-    #[command(flatten)]
-    pub(crate) reasons: Reasons,
     /// Count the tasks by code and cause, and by group, instead of listing them
     #[arg(long, conflicts_with = "limit")]
     pub(crate) summary: bool,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// At most this many tasks
@@ -251,30 +272,26 @@ pub(crate) struct StoppedArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct GroupArguments {
-    /// Count tasks that have stopped since then: 1h, 7d (before --at), 2026-03-02, or 2026-03-02T11:40:26Z
+    /// Count stops from then on: 1h, 7d (before --at), 2026-03-02 (0:00 UTC), or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", default_value = "1h", allow_hyphen_values = true, value_parser = time::since)]
     pub(crate) since: Since,
-    /// The state at that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z [default: now]
+    /// The state at that time, and the stops before it: 2h (ago), 2026-03-02 (0:00 UTC), or 2026-03-02T11:40:26Z
+    /// [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
     pub(crate) at: Option<DateTime<Utc>>,
-    /// Only those with failed tasks
+    /// Only those with failed stops in that time, or in a crash loop; a scale-in, a deployment or StopTask is no failure
     #[arg(long)]
     pub(crate) failing: bool,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// Print one JSON object per line
-    #[arg(long, help_heading = "Output")]
-    pub(crate) json: bool,
-    /// Read the whole table instead of the index
-    #[arg(long, help_heading = "Output")]
-    pub(crate) scan: bool,
+    #[command(flatten)]
+    pub(crate) output: PlainOutput,
 }
 
-/// Which diagnoses.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Reasons {
-    /// Only tasks with this code, such as OutOfMemory
+    /// Only tasks with this code, such as OutOfMemory; docs/reference.md lists all codes and causes
     #[arg(long, ignore_case = true, hide_possible_values = true, value_parser = one_of(Code::all()))]
     code: Option<Code>,
     /// Only tasks with this cause, such as AccessDenied
@@ -303,25 +320,27 @@ pub(crate) struct ExplainArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct TaskArguments {
+pub(crate) struct OneTask {
     /// The task's ARN, its id, or a unique part of its id
     #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) id: String,
     /// Only in this cluster
     #[arg(long, value_name = "NAME|ARN")]
     pub(crate) cluster: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TaskArguments {
+    #[command(flatten)]
+    pub(crate) task: OneTask,
     #[command(flatten)]
     pub(crate) output: Output,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct LogsArguments {
-    /// The task's ARN, its id, or a unique part of its id
-    #[arg(value_hint = ValueHint::Other, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) id: String,
-    /// Only in this cluster
-    #[arg(long, value_name = "NAME|ARN")]
-    pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) task: OneTask,
     /// The container [default: the one that the diagnosis is about, or the only one that is not a sidecar]
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Option<String>,
@@ -331,27 +350,19 @@ pub(crate) struct LogsArguments {
     /// At most this many log events
     #[arg(long, value_name = "NUMBER", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) lines: u16,
-    /// Print one JSON object per log event
-    #[arg(long, help_heading = "Output")]
-    pub(crate) json: bool,
-    /// Read the whole table instead of the index
-    #[arg(long, help_heading = "Output")]
-    pub(crate) scan: bool,
+    #[command(flatten)]
+    pub(crate) output: PlainOutput,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ImagesArguments {
-    /// The images of that time: 2h (ago), 2026-03-02, or 2026-03-02T11:40:26Z
+    /// The images of that time: 2h (ago), 2026-03-02 (0:00 UTC), or 2026-03-02T11:40:26Z
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::past)]
     pub(crate) at: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// Print one JSON object per line
-    #[arg(long, help_heading = "Output")]
-    pub(crate) json: bool,
-    /// Read the whole table instead of the index
-    #[arg(long, help_heading = "Output")]
-    pub(crate) scan: bool,
+    #[command(flatten)]
+    pub(crate) output: PlainOutput,
 }
 
 #[derive(Args, Debug)]
@@ -394,8 +405,7 @@ pub(crate) struct WatchArguments {
     pub(crate) interval: Option<Duration>,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// Read the whole table instead of the index
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Output", help = SCAN)]
     pub(crate) scan: bool,
 }
 

@@ -8,11 +8,8 @@ use ecs_model::arn::region;
 /// A command of the AWS CLI, for a POSIX shell.
 pub(crate) fn command(words: &[&str], region: &str, profile: Option<&str>) -> String {
     let connection = ["--region", region].into_iter().chain(profile.into_iter().flat_map(|name| ["--profile", name]));
-    words
-        .iter()
-        .copied()
-        .chain(connection)
-        .fold("aws".to_owned(), |command, word| format!("{command} {}", quoted(word)))
+    let add = |command: String, word| format!("{command} {}", quoted(word));
+    words.iter().copied().chain(connection).fold("aws".to_owned(), add)
 }
 
 /// The command that opens a shell in a container of a task, if ECS Exec is enabled.

@@ -14,7 +14,6 @@ const BLOCK: usize = 1000;
 /// The indentation of a text on its own line.
 const INDENT: usize = 8;
 
-/// A text and its style.
 #[derive(Clone)]
 pub(crate) struct Cell {
     text: String,
@@ -157,7 +156,6 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Writes a blank line and a heading.
 pub(crate) fn heading(output: &mut dyn Write, title: &str) -> io::Result<()> {
     writeln!(output, "\n{BOLD}{title}{BOLD:#}")
 }

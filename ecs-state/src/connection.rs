@@ -25,7 +25,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 6;
 
-/// Loads profile, region and credentials.
 pub(crate) async fn load(profile: Option<&str>, region: Option<&str>) -> Result<SdkConfig, Failure> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(profile) = profile {
@@ -50,7 +49,6 @@ pub(crate) async fn load(profile: Option<&str>, region: Option<&str>) -> Result<
     Ok(aws::load_from(loader).await?)
 }
 
-/// A client of the tables.
 pub(crate) fn open(aws: &SdkConfig, connection: &Connection) -> Tables {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();

@@ -6,8 +6,5 @@ pub(crate) const NOTHING_FOUND: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// AWS refused or could not be reached, a row could not be read, or the output could not be written.
 pub(crate) const FAILED: u8 = 3;
-/// Ended by SIGHUP, SIGINT, SIGQUIT and SIGTERM: 128 and the signal's number, as shells have it.
-pub(crate) const HANGUP: u8 = 129;
-pub(crate) const INTERRUPT: u8 = 130;
-pub(crate) const QUIT: u8 = 131;
-pub(crate) const TERMINATE: u8 = 143;
+/// Ended by a signal: this and its number, as shells have it.
+pub(crate) const SIGNAL: u8 = 128;

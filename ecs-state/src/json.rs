@@ -26,12 +26,8 @@ struct Line<'r, T> {
     diagnosis: Option<&'r Diagnosis>,
 }
 
-pub(crate) fn task(output: &mut dyn Write, row: &Stored<Task>, diagnosis: Option<&Diagnosis>) -> io::Result<()> {
-    line(output, &Line { state: &row.state, recorded: &row.recorded, status_at: None, diagnosis })
-}
-
-/// The same with the status at a time.
-pub(crate) fn task_at(
+/// Writes a task, with its status at a time if one is asked for.
+pub(crate) fn task(
     output: &mut dyn Write,
     row: &Stored<Task>,
     status_at: Option<&TaskStatus>,

@@ -29,7 +29,6 @@ const PAGES: usize = 100;
 const PLACES: &str = "bucket delivery_stream fluentd-address gelf-address host log_group_name log_stream_name \
                       log_stream_prefix region splunk-url stream syslog-address";
 
-/// A log stream in CloudWatch Logs.
 pub(crate) struct LogStream {
     pub(crate) region: String,
     pub(crate) group: String,

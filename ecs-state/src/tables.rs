@@ -30,7 +30,6 @@ use crate::time::Window;
 /// How many scans, or first pages of clusters, are read at once.
 const CONCURRENCY: usize = 4;
 
-/// The two tables, by their names.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     pub(crate) client: Client,
@@ -76,7 +75,6 @@ impl Tables {
         }
     }
 
-    /// Reads one row by its ARN.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         resource: Resource,

@@ -16,7 +16,6 @@ pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub(crate) const RED: Style = AnsiColor::Red.on_default();
 
-/// The width of a text in columns.
 pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
@@ -26,7 +25,6 @@ pub(crate) fn width() -> Option<usize> {
     size().map(|(width, _)| width)
 }
 
-/// The width and height of the terminal.
 pub(crate) fn size() -> Option<(usize, usize)> {
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {
@@ -53,18 +51,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Self {
             started: Instant::now(),
             shown: Cell::new(false),
             rows: Cell::new(0),
             units: Cell::new(0.0),
-            quiet: !std::io::stderr().is_terminal(),
+            quiet: quiet || !std::io::stderr().is_terminal(),
         }
-    }
-
-    pub(crate) fn quiet() -> Self {
-        Self { quiet: true, ..Self::new() }
     }
 
     pub(crate) fn update(&self, rows: u64, units: f64) {
@@ -76,7 +70,6 @@ impl Progress {
         }
     }
 
-    /// Removes the progress from the terminal.
     pub(crate) fn clear(&self) {
         if self.shown.replace(false) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");

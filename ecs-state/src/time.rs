@@ -55,12 +55,10 @@ pub(crate) fn since(text: &str) -> Result<Since, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Ok(Since::Ago(TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX)));
     }
-    if let Some(day) = text.parse::<NaiveDate>().ok().filter(|day| (0..=9999).contains(&day.year())) {
-        return Ok(Since::Instant(day.and_time(NaiveTime::MIN).and_utc()));
-    }
+    let day = text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
     // A later year would sort before all others in the index.
-    let instant = text.parse::<DateTime<Utc>>().ok().filter(|time| (0..=9999).contains(&time.year()));
-    instant
+    day.or_else(|| text.parse().ok())
+        .filter(|time| (0..=9999).contains(&time.year()))
         .map(Since::Instant)
         .ok_or_else(|| "must be a duration such as 24h or 7d, or a time such as 2026-03-02T11:40:26Z".to_owned())
 }

@@ -9,37 +9,28 @@ use harness::proxy::{Fault, Proxy};
 
 use serde_json::{Value, json};
 
-use super::fixture::{Done, ECS, Fixture, binary, cluster, fleet, run};
+use super::fixture::{ECS, Fixture, binary, cluster, failed, fleet, reading, run, split};
 
-fn failed(code: i32, stderr: &str) -> Done {
-    Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
-}
+const NOWHERE: &str = "http://127.0.0.1:1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_found_is_code_1() {
+    let hint = "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
+                groups, and `ecs-state stopped` lists stopped tasks";
+    let no_instance = "no container instance in the table \"ECSCtrInstanceState\" has the EC2 id i-1";
     for has_index in [true, false] {
         let fixture = Fixture::new(has_index).await;
         let cases: [(&[&str], &str); 7] = [
-            (
-                &["tasks"],
-                "no task matches; `ecs-state tasks` lists all tasks that have not stopped, with their clusters and \
-                 groups, and `ecs-state stopped` lists stopped tasks",
-            ),
-            (
-                &["stopped", "--since", "2026-03-02T11:40:26Z"],
-                "no task that has stopped since 2026-03-02 11:40:26Z matches",
-            ),
+            (&["tasks"], hint),
+            (&["stopped", "--since", "2026-03-02"], "no task that has stopped since 2026-03-02 00:00:00Z matches"),
             (&["services", "--since", "2026-03-02"], "no service with tasks since 2026-03-02 00:00:00Z matches"),
             (
-                &["jobs", "--since", "2026-03-02", "--failing"],
+                &["jobs", "--failing", "--since", "2026-03-02"],
                 "no job with failed runs since 2026-03-02 00:00:00Z matches",
             ),
             (&["tasks", "--at", "2026-03-02"], "no task of 2026-03-02 00:00:00Z matches"),
             (&["instances"], "no container instance matches"),
-            (
-                &["tasks", "--instance", "i-1"],
-                "no container instance in the table \"ECSCtrInstanceState\" has the EC2 id i-1",
-            ),
+            (&["tasks", "--instance", "i-1"], no_instance),
         ];
         for (arguments, message) in cases {
             assert_eq!(fixture.run(arguments).await, failed(1, message));
@@ -50,7 +41,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 22] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -72,11 +63,13 @@ async fn wrong_usage_is_code_2() {
         (&["watch", "--interval", "0s"], "must be a duration such as 5s or 1m"),
         (&["stopped", "--since", "yesterday"], "must be a duration such as 24h or 7d, or a time such as"),
         (&["watch"], "error: watch needs a terminal: for a program, use `ecs-state tasks --json`"),
+        (&["watch", "services"], "error: watch needs a terminal: for a program, use `ecs-state services --json`"),
+        (&["tasks", "--at", "1h", "--status", "activating"], "error: with --at, the status is PENDING, RUNNING or "),
+        (&["jobs", "--service", "web"], "error: the group \"service:web\" is listed by `ecs-state services`"),
+        (&["services", "--group", "etl"], "error: the group \"etl\" is listed by `ecs-state jobs`"),
     ];
     for (arguments, message) in cases {
-        let mut command = binary();
-        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
-        let done = run(command).await;
+        let done = run(reading(NOWHERE, arguments)).await;
         assert!(
             done.code == Some(2) && done.stdout.is_empty() && done.stderr.contains(message),
             "{arguments:?} {done:?}"
@@ -88,18 +81,12 @@ async fn wrong_usage_is_code_2() {
 async fn a_missing_table_is_named() {
     let fixture = Fixture::new(false).await;
     let no_table = |name: &str| {
-        failed(
-            3,
-            &format!(
-                "error: there is no table \"{name}\" in this account and region: choose another table with \
-                 --task-table or --container-instance-table, another account with --profile, another region with \
-                 --region"
-            ),
-        )
+        let others = "choose another table with --task-table or --container-instance-table, another account with \
+                      --profile, another region with --region";
+        failed(3, &format!("error: there is no table \"{name}\" in this account and region: {others}"))
     };
-    for arguments in [&["tasks"][..], &["stopped"], &["task", "5f1b"], &["task", "arn:aws:ecs:x"], &["tasks", "--scan"]]
-    {
-        let mut command = fixture.command(arguments);
+    for arguments in split("tasks, stopped, task 5f1b, task arn:aws:ecs:x, tasks --scan") {
+        let mut command = fixture.command(&arguments);
         command.env("TASK_TABLE_NAME", "nope");
         assert_eq!(run(command).await, no_table("nope"), "{arguments:?}");
     }
@@ -115,50 +102,39 @@ async fn a_missing_table_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_region_or_credentials_or_endpoint_is_code_3() {
-    let mut command = binary();
-    command.arg("tasks").env_remove("AWS_REGION");
+    let mut command = binary(&["tasks"]);
+    command.env_remove("AWS_REGION");
     let region = "error: AWS_REGION must be set to an AWS region such as eu-west-1, or use --region";
     assert_eq!(run(command).await, failed(3, region));
 
     let credentials = "error: no AWS credentials were found: sign in with `aws configure` or `aws sso login`, and \
                        check that the profile of --profile or AWS_PROFILE exists";
-    let mut command = binary();
-    command.arg("tasks").env_remove("AWS_ACCESS_KEY_ID").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
+    let mut command = reading(NOWHERE, &["tasks"]);
+    command.env_remove("AWS_ACCESS_KEY_ID");
     assert_eq!(run(command).await, failed(3, credentials));
 
     // An explicit profile overrides the credentials in the environment.
-    let mut command = binary();
-    command.args(["tasks", "--profile", "nope"]).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
-    assert_eq!(run(command).await, failed(3, credentials));
+    assert_eq!(run(reading(NOWHERE, &["tasks", "--profile", "nope"])).await, failed(3, credentials));
 
-    let mut command = binary();
-    command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
     let endpoint = "error: DynamoDB could not be reached: connection refused. Check the region, the network, and \
                     AWS_ENDPOINT_URL_DYNAMODB if it is set";
-    assert_eq!(run(command).await, failed(3, endpoint));
+    assert_eq!(run(reading(NOWHERE, &["tasks"])).await, failed(3, endpoint));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_dynamodb_says_what_to_do() {
-    let fixture = Fixture::new(true).await;
-    fixture.put_details(&fleet());
+    let fixture = Fixture::with(true, &fleet()).await;
     let refusals = [
-        (
-            400,
-            "AccessDeniedException",
-            "your role must allow dynamodb:Scan on the table \"ECSTaskState\" and its index\n",
-        ),
-        (400, "ExpiredTokenException", "the AWS credentials are invalid or have expired"),
-        (400, "UnrecognizedClientException", "the AWS credentials are invalid or have expired"),
-        (400, "ValidationException", "dynamodb:Scan on the table \"ECSTaskState\" failed: ValidationException"),
-        (400, "ThrottlingException", "DynamoDB kept throttling dynamodb:Scan on the table \"ECSTaskState\""),
+        ("AccessDeniedException", "your role must allow dynamodb:Scan on the table \"ECSTaskState\" and its index\n"),
+        ("ExpiredTokenException", "the AWS credentials are invalid or have expired"),
+        ("UnrecognizedClientException", "the AWS credentials are invalid or have expired"),
+        ("ValidationException", "dynamodb:Scan on the table \"ECSTaskState\" failed: ValidationException"),
+        ("ThrottlingException", "DynamoDB kept throttling dynamodb:Scan on the table \"ECSTaskState\""),
     ];
-    for (status, code, message) in refusals {
+    for (code, message) in refusals {
         let proxy = Proxy::start(&fixture.dynamodb.url).await;
-        proxy.plan(move || Some(Fault::Refused(status, code)));
-        let mut command = fixture.command(&["tasks"]);
-        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-        let done = run(command).await;
+        proxy.plan(move || Some(Fault::Refused(400, code)));
+        let done = run(reading(&proxy.url, &["tasks"])).await;
         assert!(done.code == Some(3) && done.stdout.is_empty() && done.stderr.contains(message), "{code}: {done:?}");
         assert!(done.stderr.starts_with("error: "), "{done:?}");
     }
@@ -166,8 +142,7 @@ async fn a_refusal_by_dynamodb_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transient_faults_are_retried() {
-    let fixture = Fixture::new(true).await;
-    fixture.put_details(&fleet());
+    let fixture = Fixture::with(true, &fleet()).await;
     for fault in [
         Fault::Refused(500, "InternalServerError"),
         Fault::Refused(400, "ProvisionedThroughputExceededException"),
@@ -177,9 +152,7 @@ async fn transient_faults_are_retried() {
     ] {
         let proxy = Proxy::start(&fixture.dynamodb.url).await;
         proxy.fail_next(2, fault);
-        let mut command = fixture.command(&["tasks", "--json"]);
-        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-        let done = run(command).await;
+        let done = run(reading(&proxy.url, &["tasks", "--json"])).await;
         assert_eq!((done.ids().len(), done.code), (4, Some(0)), "{fault:?} {}", done.stderr);
     }
 }
@@ -197,9 +170,7 @@ async fn answering(answers: &'static [&'static str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attribute_of_an_unknown_type_is_named_and_not_a_panic() {
     let future = answering(&[r#"{"Item": {"taskArn": {"S": "arn:aws:ecs:x"}, "cpu": {"DECIMAL": "1"}}}"#]).await;
-    let mut command = binary();
-    command.args(["task", "arn:aws:ecs:x"]).env("AWS_ENDPOINT_URL_DYNAMODB", future);
-    let done = run(command).await;
+    let done = run(reading(&future, &["task", "arn:aws:ecs:x"])).await;
     let warning = "warning: a field is left out: arn:aws:ecs:x: cpu must be what JSON can represent, found binary data \
                    or another type\n";
     assert_eq!((done.stderr.as_str(), done.code), (warning, Some(0)), "{done:?}");
@@ -226,14 +197,12 @@ async fn an_answer_that_is_not_from_dynamodb_is_code_3() {
     ];
     let proxy = harness::serve(axum::Router::new().fallback(async || "{}")).await;
     for (arguments, action) in cases {
-        let mut command = binary();
-        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy);
         let table = if arguments.iter().any(|word| word.starts_with('i')) { CONTAINER_INSTANCES } else { TASKS };
         let error = format!(
             "error: {action} on the table \"{table}\" failed: the response is not from DynamoDB: check whether \
              AWS_ENDPOINT_URL_DYNAMODB or a proxy leads to something other than DynamoDB"
         );
-        assert_eq!(run(command).await, failed(3, &error), "{arguments:?}");
+        assert_eq!(run(reading(&proxy, arguments)).await, failed(3, &error), "{arguments:?}");
     }
 }
 
@@ -261,10 +230,8 @@ async fn a_batch_that_makes_progress_is_read_to_its_end() {
         };
         ([("x-amzn-requestid", "1")], answer.to_string())
     };
-    let mut command = binary();
-    command.args(["tasks", "--json", "--cluster", &cluster("demo")]);
-    command.env("AWS_ENDPOINT_URL_DYNAMODB", harness::serve(axum::Router::new().fallback(answer)).await);
-    let done = run(command).await;
+    let url = harness::serve(axum::Router::new().fallback(answer)).await;
+    let done = run(reading(&url, &["tasks", "--json", "--cluster", &cluster("demo")])).await;
     assert_eq!((done.ids().len(), done.stderr.as_str(), done.code), (ROWS, "", Some(0)));
 }
 
@@ -273,9 +240,8 @@ async fn a_batch_that_makes_progress_is_read_to_its_end() {
 async fn a_server_that_keeps_returning_the_same_cluster_is_an_error() {
     const PAGE: &str = r#"{"Items": [{"taskArn": {"S": "arn:aws:ecs:x"}, "index_cluster": {"S": "demo"}}]}"#;
     const END: &str = r#"{"Items": []}"#;
-    let mut command = binary();
-    command.arg("tasks").env("AWS_ENDPOINT_URL_DYNAMODB", answering(&[PAGE, PAGE, PAGE, PAGE, END]).await);
+    let url = answering(&[PAGE, PAGE, PAGE, PAGE, END]).await;
     let error = "error: dynamodb:Scan on the index of the table \"ECSTaskState\" restarted at the beginning: use \
                  --scan, or check whether AWS_ENDPOINT_URL_DYNAMODB leads to something other than DynamoDB";
-    assert_eq!(run(command).await, failed(3, error));
+    assert_eq!(run(reading(&url, &["tasks"])).await, failed(3, error));
 }

@@ -66,14 +66,15 @@ fn has(task: &Value, value: &str) -> bool {
 
 type Expected = fn(&Value) -> bool;
 
+const OTHER: &str = "arn:aws:ecs:eu-west-1:123456789012:cluster/other";
+const INSTANCE: &str = "arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/aaa";
+
 /// A filter, and an independent definition of what it means.
 const FILTERS: &[(&[&str], Expected)] = &[
     (&[], |_| true),
     (&["--cluster", "demo"], |task| text(task, "clusterArn").ends_with("/demo")),
     (&["--cluster", "a#b"], |task| text(task, "clusterArn").ends_with("/a#b")),
-    (&["--cluster", "arn:aws:ecs:eu-west-1:123456789012:cluster/other"], |task| {
-        text(task, "clusterArn") == "arn:aws:ecs:eu-west-1:123456789012:cluster/other"
-    }),
+    (&["--cluster", OTHER], |task| text(task, "clusterArn") == OTHER),
     (&["--account", "210987654321"], |task| text(task, "taskArn").contains(":210987654321:")),
     (&["--account", "123456789012", "--cluster", "demo"], |task| {
         text(task, "clusterArn").ends_with(":123456789012:cluster/demo")
@@ -94,12 +95,8 @@ const FILTERS: &[(&[&str], Expected)] = &[
     (&["--image", "sha256:bb"], |task| text(&task["containers"][0], "imageDigest") == "sha256:bb"),
     (&["--instance", "aa"], |task| text(task, "containerInstanceArn").ends_with("/aaa")),
     (&["--instance", "aaa"], |task| text(task, "containerInstanceArn").ends_with("/aaa")),
-    (&["--instance", "arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/bbb"], |task| {
-        text(task, "containerInstanceArn").ends_with(":123456789012:container-instance/demo/bbb")
-    }),
-    (&["--instance", "i-0abc"], |task| {
-        text(task, "containerInstanceArn").ends_with(":123456789012:container-instance/demo/aaa")
-    }),
+    (&["--instance", INSTANCE], |task| text(task, "containerInstanceArn") == INSTANCE),
+    (&["--instance", "i-0abc"], |task| text(task, "containerInstanceArn") == INSTANCE),
     (&["--ip", "10.0.0.7"], |task| has(task, "10.0.0.7")),
     (&["--ip", "10.0.0.70"], |task| has(task, "10.0.0.70")),
     (&["--ip", "10.0.0.8"], |_| false),

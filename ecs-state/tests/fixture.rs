@@ -1,6 +1,6 @@
 //! A DynamoDB with tasks, and the real binary, which reads it.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
@@ -17,12 +17,12 @@ pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// `ago(3, 12, 30)` is 3 h 12 min 30 s before now. Half a minute keeps a printed age from changing during a test.
+/// `ago(3, 12, 30)` is 3 h 12 min 30 s before now. Half a minute keeps a printed age from changing during a test, but
+/// for its last digit: see [`without_seconds`].
 pub(crate) fn ago(hours: i64, minutes: i64, seconds: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::hours(hours) - TimeDelta::minutes(minutes) - TimeDelta::seconds(seconds)
 }
 
-/// Sets fields of an object.
 pub(crate) fn with(mut object: Value, fields: Value) -> Value {
     let Value::Object(fields) = fields else { panic!("fields must be an object") };
     object.as_object_mut().unwrap().extend(fields);
@@ -66,7 +66,6 @@ pub(crate) fn row(detail: &Value, event_time: DateTime<Utc>) -> Value {
     }))
 }
 
-/// A DynamoDB with rows.
 pub(crate) struct Fixture {
     pub(crate) dynamodb: DynamoDb,
     pub(crate) has_index: bool,
@@ -79,6 +78,12 @@ impl Fixture {
             dynamodb.remove_index();
         }
         Self { dynamodb, has_index }
+    }
+
+    pub(crate) async fn with(has_index: bool, details: &[Value]) -> Self {
+        let fixture = Self::new(has_index).await;
+        fixture.put_details(details);
+        fixture
     }
 
     pub(crate) fn put(&self, row: &Value) {
@@ -100,9 +105,7 @@ impl Fixture {
 
     /// `ecs-state` with these arguments, not yet started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = binary();
-        command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb.url);
-        command
+        reading(&self.dynamodb.url, arguments)
     }
 
     /// Runs `ecs-state` to its end.
@@ -112,9 +115,10 @@ impl Fixture {
 }
 
 /// The binary with a region and credentials, but no endpoint. The machine's own AWS configuration does not reach it.
-pub(crate) fn binary() -> Command {
+pub(crate) fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecs-state"));
     command
+        .args(arguments)
         .env_clear()
         .env("HOME", "/nonexistent")
         .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -125,6 +129,18 @@ pub(crate) fn binary() -> Command {
     command
 }
 
+/// The same with the endpoint of a DynamoDB.
+pub(crate) fn reading(url: &str, arguments: &[&str]) -> Command {
+    let mut command = binary(arguments);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", url);
+    command
+}
+
+/// The arguments of commands that are separated by commas.
+pub(crate) fn split(commands: &str) -> impl Iterator<Item = Vec<&str>> {
+    commands.split(", ").map(|command| command.split(' ').collect())
+}
+
 /// What a run of the binary printed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Done {
@@ -133,35 +149,35 @@ pub(crate) struct Done {
     pub(crate) stderr: String,
 }
 
+/// A run that printed only this, to standard error.
+pub(crate) fn failed(code: i32, stderr: &str) -> Done {
+    Done { code: Some(code), stdout: String::new(), stderr: format!("{stderr}\n") }
+}
+
 impl Done {
     /// The ids of the tasks in JSON output.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.objects()
-            .iter()
-            .map(|task| task["taskArn"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned())
-            .collect()
+        let id = |task: &Value| task["taskArn"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned();
+        self.objects().iter().map(id).collect()
     }
 
-    /// The objects of JSON output.
     pub(crate) fn objects(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .collect()
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(parse).collect()
     }
 }
 
 pub(crate) async fn run(mut command: Command) -> Done {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    done(&output)
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code: output.status.code(), stdout: without_seconds(&text(output.stdout)), stderr: text(output.stderr) }
 }
 
-fn done(output: &Output) -> Done {
-    Done {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout.clone()).unwrap(),
-        stderr: String::from_utf8(output.stderr.clone()).unwrap(),
-    }
+/// Replaces the last digit of the seconds in ages: `12m3xs`.
+pub(crate) fn without_seconds(text: &str) -> String {
+    let is_age = |word: &&str| word.split_once('m').is_some_and(|(m, s)| m.parse::<u8>().is_ok() && s.ends_with('s'));
+    let replace = |text: String, age: &str| text.replace(age, &format!("{}xs", &age[..age.len() - 2]));
+    text.split_whitespace().filter(is_age).fold(text.to_owned(), replace)
 }
 
 /// The fleet of most tests: two clusters with a service in both, a standalone task, and stopped tasks.
@@ -172,8 +188,7 @@ pub(crate) fn fleet() -> Vec<Value> {
         "containers": [
             {"name": "web", "image": "registry/web:2.4.1", "lastStatus": "STOPPED", "exitCode": 137, "memory": "512",
              "reason": "OutOfMemoryError: Container killed due to memory usage"},
-            {"name": "envoy", "image": "registry/envoy:1.30", "lastStatus": "STOPPED", "exitCode": 143},
-        ],
+            {"name": "envoy", "image": "registry/envoy:1.30", "lastStatus": "STOPPED", "exitCode": 143}],
     });
     let scaled_in = json!({
         "stopCode": "ServiceSchedulerInitiated",

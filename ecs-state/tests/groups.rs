@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixture::{Done, ECS, Fixture, ago, cluster, fleet, missing, stopped, task, time, with};
+use super::fixture::{Done, ECS, Fixture, ago, fleet, missing, stopped, task, time, with};
 
 /// Stops after their container ended by itself.
 fn exited(code: i64) -> Value {
@@ -50,95 +50,53 @@ fn assert_output(fixture: &Fixture, done: &Done, stdout: &str) {
     assert!(if fixture.has_index { done.stderr.is_empty() } else { done.stderr.starts_with(note) }, "{}", done.stderr);
 }
 
-/// Replaces the seconds of ages, which change during a test.
-fn without_seconds(done: Done) -> Done {
-    let mut stdout = done.stdout.clone();
-    for word in done.stdout.split_whitespace() {
-        if let Some((minutes, seconds)) = word.split_once('m')
-            && seconds.ends_with('s')
-            && minutes.parse::<u32>().is_ok()
-        {
-            stdout = stdout.replace(word, &format!("{minutes}m{}xs", &seconds[..1]));
-        }
-    }
-    Done { stdout, ..done }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn services_are_listed_crash_loops_first_with_what_runs_and_why_tasks_stopped() {
     for fixture in fixtures().await {
-        let done = without_seconds(fixture.run(&["services"]).await);
-        assert_output(
-            &fixture,
-            &done,
-            "\
+        let done = fixture.run(&["services"]).await;
+        let expected = "\
 CLUSTER  SERVICE  RUNNING  STARTING  STOPPING  STOPPED  MOST FREQUENT                   LAST STOP  START  DEFINITION
 other    api      0                            2        crash loop: ApplicationError 2  5m3xs      20.0s  api:43
 demo     web      2        1         1         1        OutOfMemory 1                   12m3xs     20.0s  web:43 web:42
 other    web      1                                                                                20.0s  web:42
-",
-        );
+";
+        assert_output(&fixture, &done, expected);
         // The most frequent reason is that of the failed stops, not the most frequent of all.
         let done = fixture.run(&["services", "--since", "3h", "--failing", "--cluster", "demo", "--json"]).await;
-        let last = done.objects()[0]["lastStoppedAt"].clone();
-        assert!(last.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().is_ok(), "{last}");
-        assert_eq!(
-            done.objects(),
-            [json!({
-                "clusterArn": cluster("demo"), "group": "service:web", "running": 2, "starting": 1, "stopping": 1,
-                "stopped": 2, "failed": 1, "isCrashLoop": false,
-                "mostFrequent": {"code": "OutOfMemory", "cause": null, "count": 1},
-                "lastStoppedAt": last, "medianStartSeconds": 20.0,
-                "taskDefinitionArns": [format!("{ECS}:task-definition/web:43"), format!("{ECS}:task-definition/web:42")],
-            })]
-        );
+        let reason = json!({"code": "OutOfMemory", "cause": null, "count": 1});
+        let [service] = &done.objects()[..] else { panic!("{done:?}") };
+        assert_eq!((&service["stopped"], &service["mostFrequent"]), (&json!(2), &reason));
+        let done = fixture.run(&["services", "--since", "1m", "--failing"]).await;
+        let expected = "CLUSTER  SERVICE  RUNNING  MOST FREQUENT\nother    api      0        crash loop\n";
+        assert_output(&fixture, &done, expected);
         // An hour ago, the first of the failures had not become a loop.
         let done = fixture.run(&["services", "--at", "1h", "--cluster", "other", "--service", "api"]).await;
-        assert_output(
-            &fixture,
-            &without_seconds(done),
-            "\
+        let expected = "\
 CLUSTER  SERVICE  RUNNING  STOPPED  MOST FREQUENT       LAST STOP  START  DEFINITION
 other    api      0        1        ApplicationError 1  5m3xs      20.0s  api:43
-",
-        );
+";
+        assert_output(&fixture, &done, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_listed_with_their_last_run_and_success() {
     for fixture in fixtures().await {
-        assert_output(
-            &fixture,
-            &without_seconds(fixture.run(&["jobs"]).await),
-            "\
+        let expected = "\
 CLUSTER  GROUP       RUNNING  RUNS  FAILED  LAST RUN  OUTCOME           RAN     LAST SUCCESS  TASK
 demo     family:etl  1                      2d2h      starting          –       –             3c6ef3720a1b4c5d8e9fa0b1c2d3e4f5
 demo     nightly              2     1       2h        ApplicationError  19m4xs  19h           e3000000000000000000000000000000
-",
-        );
+";
+        assert_output(&fixture, &fixture.run(&["jobs"]).await, expected);
         let done = fixture.run(&["jobs", "--failing", "--since", "4h", "--json"]).await;
-        let run = done.objects()[0]["lastRun"].clone();
-        assert_eq!(
-            done.objects(),
-            [json!({
-                "clusterArn": cluster("demo"), "group": "nightly", "running": 0, "runs": 1, "failed": 1,
-                "lastRun": {
-                    "taskArn": format!("{ECS}:task/demo/e3000000000000000000000000000000"), "code": "ApplicationError",
-                    "startedAt": run["startedAt"], "stoppedAt": run["stoppedAt"],
-                },
-                "lastSuccessAt": null,
-            })]
-        );
+        let [job] = &done.objects()[..] else { panic!("{done:?}") };
+        assert_eq!([&job["group"], &job["runs"], &job["lastSuccessAt"]], [&json!("nightly"), &json!(1), &json!(null)]);
         let done = fixture.run(&["jobs", "--at", "19h30m", "--group", "nightly"]).await;
-        assert_output(
-            &fixture,
-            &without_seconds(done),
-            "\
+        let expected = "\
 CLUSTER  GROUP    RUNNING  RUNS  LAST RUN  OUTCOME  RAN     LAST SUCCESS  TASK
 demo     nightly  1        1     30m3xs    running  30m1xs  5h30m         e2000000000000000000000000000000
-",
-        );
+";
+        assert_output(&fixture, &done, expected);
     }
 }
 
@@ -146,18 +104,15 @@ demo     nightly  1        1     30m3xs    running  30m1xs  5h30m         e20000
 async fn the_tasks_of_an_earlier_time_are_listed_with_their_status_then() {
     for fixture in fixtures().await {
         let at = ["tasks", "--at", "20m", "--cluster", "demo"];
-        let done = without_seconds(fixture.run(&at).await);
-        assert_output(
-            &fixture,
-            &done,
-            "\
+        let done = fixture.run(&at).await;
+        let expected = "\
 TASK                              CLUSTER  GROUP        DEFINITION  STATUS   AGE     RUNS ON  STARTED BY
 3c6ef3720a1b4c5d8e9fa0b1c2d3e4f5  demo     family:etl   etl:42      PENDING  2d1h    FARGATE  cron
 09aa11bb22cc33dd44ee55ff66778899  demo     service:web  web:42      RUNNING  4h40m   FARGATE  ecs-svc/4093171225387263520
 5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6  demo     service:web  web:42      RUNNING  2h52m   FARGATE  ecs-svc/4093171225387263520
 d81c2d3e4f5061728394a5b6c7d8e9f0  demo     service:web  web:42      RUNNING  20m3xs  FARGATE  ecs-svc/4093171225387263520
-",
-        );
+";
+        assert_output(&fixture, &done, expected);
         let done = fixture.run(&[&at[..], &["--json", "--limit", "2"]].concat()).await;
         let statuses: Vec<_> =
             done.objects().iter().map(|task| [&task["statusAt"], &task["lastStatus"]].map(Value::clone)).collect();
@@ -183,13 +138,7 @@ d81c2d3e4f5061728394a5b6c7d8e9f0  demo     service:web  web:42      RUNNING  20m
 async fn stopped_tasks_are_listed_up_to_a_time() {
     for fixture in fixtures().await {
         let done = fixture.run(&["stopped", "--since", "1h", "--until", "90m", "--json"]).await;
-        assert_eq!(
-            done.ids(),
-            ["18bb22cc33dd44ee55ff667788990011", "e3000000000000000000000000000000"]
-                .into_iter()
-                .rev()
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(done.ids(), ["e3000000000000000000000000000000", "18bb22cc33dd44ee55ff667788990011"]);
         let done = fixture.run(&["stopped", "--since", "2026-03-02", "--until", "2026-03-02T11:40:26Z"]).await;
         let message = "no task that has stopped since 2026-03-02 00:00:00Z and until 2026-03-02 11:40:26Z matches\n";
         assert!(done.stderr.ends_with(message) && done.code == Some(1), "{done:?}");

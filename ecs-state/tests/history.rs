@@ -21,12 +21,7 @@ fn reasons() -> [(&'static str, Option<&'static str>, usize, Value); 5] {
         ("ApplicationError", None, 2, exit(3)),
         // A service's task should not finish.
         ("Finished", None, 0, exit(0)),
-        (
-            "ScaledIn",
-            None,
-            0,
-            told("ServiceSchedulerInitiated", "Scaling activity initiated by (deployment ecs-svc/1)"),
-        ),
+        ("ScaledIn", None, 0, told("ServiceSchedulerInitiated", "Scaling activity initiated by x")),
         ("SpotInterruption", None, 1, told("SpotInterruption", "Your Spot Task was interrupted.")),
     ]
 }
@@ -49,8 +44,7 @@ impl Life {
         // Many short lives, so that there are crash loops.
         let mut at = now - after(8 * 3600);
         let mut statuses = vec![(at, "PENDING")];
-        let lengths = [("RUNNING", 120), ("STOPPING", 1), ("STOPPED", 60)];
-        for (status, seconds) in lengths {
+        for (status, seconds) in [("RUNNING", 120), ("STOPPING", 1), ("STOPPED", 60)] {
             at += after(seconds);
             statuses.push((at, status));
         }
@@ -66,11 +60,9 @@ impl Life {
         let cluster = pick(&["demo", "other"]);
         let group = pick(&["service:web", "service:api", "service:a#b", "family:etl", "nightly", ""]);
         let definition = format!("{ECS}:task-definition/{}", pick(&["web:1", "web:2", "web:3"]));
-        let is_active = statuses.last().is_some_and(|(_, status)| *status != "STOPPED");
-        let missing_since = (is_active && random.random_bool(0.2)).then(|| {
-            let last = statuses[statuses.len() - 1].0;
-            last + (now - last) * random.random_range(0..100) / 100
-        });
+        let (last, status) = statuses[statuses.len() - 1];
+        let missing_since = (status != "STOPPED" && random.random_bool(0.2))
+            .then(|| last + (now - last) * random.random_range(0..100) / 100);
         let reason = random.random_range(0..reasons().len());
         let arn = format!("{ECS}:task/{cluster}/{number:032x}");
         Self { arn, cluster, group, definition, statuses, reason, missing_since }
@@ -126,18 +118,16 @@ fn expected(lives: &[Life], since: Time, end: Time) -> [Vec<Value>; 3] {
             of_group.filter(|life| life.status(end).is_some()).partition(|life| life.status(end) != Some("STOPPED"));
         let stopped_at = |life: &Life| life.reached("STOPPED", end).unwrap();
         let in_window: Vec<&Life> = stops.iter().copied().filter(|life| stopped_at(life) >= since).collect();
-        let counted: Vec<&Life> = active.iter().chain(&in_window).copied().collect();
+        let mut counted: Vec<&Life> = active.iter().chain(&in_window).copied().collect();
         let failed = in_window.iter().filter(|life| life.kind() == 2).count();
-        let mut short: Vec<Time> = stops
-            .iter()
-            .filter(|life| life.kind() == 2)
-            .filter(|life| life.reached("RUNNING", end).is_none_or(|at| stopped_at(life) - at < TimeDelta::minutes(10)))
-            .map(|life| stopped_at(life))
-            .collect();
-        short.sort_unstable_by(|a, b| b.cmp(a));
-        // The end, then the stops from the last back: three gaps of at most an hour.
-        let times: Vec<Time> = std::iter::once(end).chain(short).collect();
-        let is_loop = times.len() > 3 && times[..4].windows(2).all(|pair| pair[0] - pair[1] <= TimeDelta::hours(1));
+        let was_short = |life: &&&Life| {
+            life.reached("RUNNING", end).is_none_or(|at| stopped_at(life) - at < TimeDelta::minutes(10))
+        };
+        let short = stops.iter().filter(|life| life.kind() == 2).filter(was_short).map(|life| stopped_at(life));
+        // The last stops and the end: three gaps of at most an hour.
+        let times: BTreeSet<Time> = short.chain([end]).collect();
+        let times: Vec<Time> = times.into_iter().rev().take(4).collect();
+        let is_loop = times.len() > 3 && times.windows(2).all(|pair| pair[0] - pair[1] <= TimeDelta::hours(1));
         if counted.is_empty() && !(is_loop && is_service) {
             continue;
         }
@@ -161,19 +151,16 @@ fn expected(lives: &[Life], since: Time, end: Time) -> [Vec<Value>; 3] {
             *counts.entry((life.kind(), life.reason)).or_insert(0) += 1;
         }
         let most = counts.iter().max_by_key(|((kind, reason), count)| (*kind, **count, usize::MAX - reason));
-        let mut starts: Vec<i64> = counted
-            .iter()
-            .filter_map(|life| Some((life.reached("RUNNING", end)? - life.statuses[0].0).num_milliseconds()))
-            .collect();
+        let start = |life: &&Life| Some((life.reached("RUNNING", end)? - life.statuses[0].0).num_milliseconds());
+        let mut starts: Vec<i64> = counted.iter().filter_map(start).collect();
         starts.sort_unstable();
         let half = starts.len() / 2;
         #[expect(clippy::cast_precision_loss, reason = "these are minutes")]
         let median =
             (!starts.is_empty()).then(|| i64::midpoint(starts[half], starts[(starts.len() - 1) / 2]) as f64 / 1000.0);
-        let mut used: Vec<&Life> = counted.clone();
-        used.sort_by_key(|life| std::cmp::Reverse(life.statuses[0].0));
         let mut definitions: Vec<&str> = Vec::new();
-        for life in &used {
+        counted.sort_by_key(|life| std::cmp::Reverse(life.statuses[0].0));
+        for life in &counted {
             let is_used = definitions.is_empty() || active.iter().any(|other| other.definition == life.definition);
             if is_used && !definitions.contains(&life.definition.as_str()) {
                 definitions.push(&life.definition);
@@ -234,14 +221,10 @@ async fn services_jobs_and_tasks_at_any_time_are_what_the_histories_say() {
             let is_failing = |service: &Value| service["failed"] != 0 || service["isCrashLoop"] == true;
             let failing: Vec<Value> = services.into_iter().filter(is_failing).collect();
             assert_eq!(run(&["services", "--failing", "--since", &since]).await, failing, "{since} {at_text:?}");
-            let found: Vec<Value> = run(&["tasks"])
-                .await
-                .iter()
-                .map(|task| {
-                    let status = if at.is_some() { &task["statusAt"] } else { &task["lastStatus"] };
-                    json!([task["taskArn"], status, task["lastStatus"]])
-                })
-                .collect();
+            let status = if at.is_some() { "statusAt" } else { "lastStatus" };
+            let found = run(&["tasks"]).await;
+            let found: Vec<_> =
+                found.iter().map(|task| json!([task["taskArn"], task[status], task["lastStatus"]])).collect();
             assert_eq!(found, tasks, "{at_text:?}");
             checks += 4;
         }

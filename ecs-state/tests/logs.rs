@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::fixture::{Done, ECS, Fixture, ago, fleet, run, stopped, task, with};
+use super::fixture::{Done, ECS, Fixture, ago, failed, fleet, run, stopped, task, with};
 
 const ID: &str = "09aa11bb22cc33dd44ee55ff66778899";
 const STREAM: &str = "web/web/09aa11bb22cc33dd44ee55ff66778899";
@@ -51,8 +51,8 @@ async fn logs(
 fn definition() -> Value {
     let container = |name: &str, driver: &str, options: Value| json!({"name": name, "essential": true, "logConfiguration": {"logDriver": driver, "options": options}});
     let awslogs = json!({"awslogs-group": "/ecs/web", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "web"});
-    let firelens =
-        json!({"Name": "cloudwatch_logs", "log_group_name": "/app", "region": "eu-west-1", "apikey": "hunter2"});
+    let (name, group) = ("cloudwatch_logs", "/app");
+    let firelens = json!({"Name": name, "log_group_name": group, "region": "eu-west-1", "apikey": "hunter2"});
     let splunk = json!({"splunk-url": "https://key:hunter2@splunk.example", "splunk-token": "hunter3"});
     json!({"taskDefinition": {"containerDefinitions": [
         container("web", "awslogs", awslogs),
@@ -92,18 +92,15 @@ fn pages(operation: &str, body: &Value) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_that_of_the_container_that_the_diagnosis_is_about() {
     for has_index in [true, false] {
-        let fixture = Fixture::new(has_index).await;
-        fixture.put_details(&fleet());
+        let fixture = Fixture::with(has_index, &fleet()).await;
         let (done, calls) = logs(&fixture, &[ID], pages).await;
-        assert_eq!(
-            done.stdout,
-            "\
+        let expected = "\
 2026-03-02 11:39:31.246Z  GET /\\u{1b}[31m 200
 2026-03-02 11:39:31.247Z  GET /health \\u{202e}200
 2026-03-02 11:39:31.246Z  java.lang.OutOfMemoryError: Java heap space
                           \tat Web.main(Web.java:7)
-"
-        );
+";
+        assert_eq!(done.stdout, expected);
         let created = fleet()[4]["createdAt"].as_str().unwrap()[..17].to_owned();
         let (start, rest) = done.stderr.split_once(" --since ").unwrap();
         assert!(start.ends_with(&format!(
@@ -112,20 +109,14 @@ async fn the_log_is_that_of_the_container_that_the_diagnosis_is_about() {
         )));
         assert!(rest.starts_with(&created) && rest.ends_with("Z --region us-east-1\n"), "{rest}");
         assert_eq!(done.code, Some(0));
-        let page = |limit: u32, token: Value| {
+        let call = |name: &str, region: &str, body| (name.to_owned(), format!("key {region}"), body);
+        let definition = json!({"taskDefinition": format!("{ECS}:task-definition/web:42")});
+        let pages = [(20, None), (19, Some("b/1")), (19, Some("b/2")), (17, Some("b/3"))].map(|(limit, token)| {
             let body = json!({"logGroupName": "/ecs/web", "logStreamName": STREAM, "startFromHead": false,
                               "limit": limit, "nextToken": token});
-            ("GetLogEvents".to_owned(), "key us-east-1".to_owned(), body)
-        };
-        let definition = json!({"taskDefinition": format!("{ECS}:task-definition/web:42")});
-        let mut expected = vec![("DescribeTaskDefinition".to_owned(), "key eu-west-1".to_owned(), definition)];
-        expected.extend([
-            page(20, json!(null)),
-            page(19, json!("b/1")),
-            page(19, json!("b/2")),
-            page(17, json!("b/3")),
-        ]);
-        assert_eq!(calls, expected);
+            call("GetLogEvents", "us-east-1", body)
+        });
+        assert_eq!(calls, [&[call("DescribeTaskDefinition", "eu-west-1", definition)], &pages[..]].concat());
     }
 }
 
@@ -166,12 +157,11 @@ async fn a_task_in_another_account_than_the_tables_has_its_own_profile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_containers_one_must_be_chosen() {
     let fixture = running(&["web", "worker", "envoy"], None).await;
-    let usage = |text: &str| Done { code: Some(2), stdout: String::new(), stderr: format!("error: {text}\n") };
     let (done, calls) = logs(&fixture, &[ID], pages).await;
-    assert_eq!(done, usage("choose one of the task's containers with --container: web, worker, envoy"));
+    assert_eq!(done, failed(2, "error: choose one of the task's containers with --container: web, worker, envoy"));
     assert_eq!(calls, []);
     let (done, _) = logs(&fixture, &[ID, "--container", "db"], pages).await;
-    assert_eq!(done, usage("the task has no container \"db\": its containers are web, worker, envoy"));
+    assert_eq!(done, failed(2, "error: the task has no container \"db\": its containers are web, worker, envoy"));
     // An invalid region must not lead to another host.
     let (fixture, cases) =
         (running(&["web", "astray"], None).await, [("web", STREAM, "us"), ("astray", "0123abcd", "eu")]);
@@ -199,33 +189,26 @@ async fn a_log_that_goes_elsewhere_is_named_with_where_it_goes() {
         ("local", "logs with the driver json-file: on its container instance 8a1f, `docker logs 0123abcd` shows it"),
         ("silent", "has no log configuration: on its container instance 8a1f, `docker logs 0123abcd` shows it"),
     ];
-    let nothing = |text: &str| Done { code: Some(1), stdout: String::new(), stderr: format!("{text}\n") };
     for (name, sentence) in cases {
         let (done, calls) = logs(&running(&[name], Some("8a1f")).await, &[ID], pages).await;
-        assert_eq!((done, calls.len()), (nothing(&format!("container {name:?} {sentence}")), 1));
+        assert_eq!((done, calls.len()), (failed(1, &format!("container {name:?} {sentence}")), 1));
     }
     let (done, _) = logs(&running(&["silent"], None).await, &[ID], pages).await;
-    assert_eq!(done, nothing("container \"silent\" has no log configuration, so its log is not kept"));
+    assert_eq!(done, failed(1, "container \"silent\" has no log configuration, so its log is not kept"));
     let guard = "aws-guardduty-agent-Zj3";
     let (done, _) = logs(&running(&[guard], None).await, &[ID, "--container", guard], pages).await;
-    let sentence = format!(
-        "the task definition has no container {guard:?}: Amazon GuardDuty added it to the task, with a log of its own"
-    );
-    assert_eq!(done, nothing(&sentence));
+    let sentence = "Amazon GuardDuty added it to the task, with a log of its own";
+    assert_eq!(done, failed(1, &format!("the task definition has no container {guard:?}: {sentence}")));
     let (done, calls) = logs(&running(&[], None).await, &[ID], pages).await;
-    assert_eq!((done, calls.len()), (nothing("the task has no containers, so it has no log"), 0));
+    assert_eq!((done, calls.len()), (failed(1, "the task has no containers, so it has no log"), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_refuses_is_explained_without_its_message() {
     let describe = format!("ecs:DescribeTaskDefinition on {ECS}:task-definition/web:42");
     let get = "logs:GetLogEvents on the log group /ecs/web".to_owned();
-    let denied = |call: &str| {
-        format!(
-            "error: access denied: your role must allow {call}; for a task in another account, choose a profile with \
-             --task-profile"
-        )
-    };
+    let other = "for a task in another account, choose a profile with --task-profile";
+    let denied = |call: &str| format!("error: access denied: your role must allow {call}; {other}");
     let expired = "error: the AWS credentials are invalid or have expired: sign in again".to_owned();
     let stream = format!("log stream {STREAM} in the log group /ecs/web (us-east-1)");
     let missing = format!("there is no {stream}: the container has not started, or its log has been deleted");
@@ -250,7 +233,7 @@ async fn what_aws_refuses_is_explained_without_its_message() {
         };
         let (done, _) = logs(&fixture, &[ID], answers).await;
         let code = if message.starts_with("error: ") { 3 } else { 1 };
-        assert_eq!(done, Done { code: Some(code), stdout: String::new(), stderr: format!("{message}\n") });
+        assert_eq!(done, failed(code, &message));
     }
     let mut command = fixture.command(&["logs", ID]);
     command.env("AWS_ENDPOINT_URL_ECS", "http://127.0.0.1:1");
@@ -269,11 +252,9 @@ async fn a_task_shows_the_commands_for_its_log_and_for_a_shell() {
         done.stdout.split_once("\nNext\n").map(|(_, next)| next.to_owned()).unwrap_or_default()
     };
     let log = format!("  log    ecs-state logs {ID}\n");
-    let shell = format!(
-        "  shell  aws ecs execute-command --cluster demo --task {ID} --container web --interactive --command /bin/sh \
-         --region eu-west-1\n"
-    );
-    assert_eq!(next(&detail).await, format!("{log}{shell}"));
+    let shell = format!("  shell  aws ecs execute-command --cluster demo --task {ID} --container web");
+    let rest = "--interactive --command /bin/sh --region eu-west-1";
+    assert_eq!(next(&detail).await, format!("{log}{shell} {rest}\n"));
     assert_eq!(next(&with(detail.clone(), json!({"desiredStatus": "STOPPED"}))).await, log);
     assert_eq!(next(&with(detail.clone(), json!({"enableExecuteCommand": false}))).await, log);
     // Nothing has started.

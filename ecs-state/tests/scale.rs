@@ -10,7 +10,7 @@ use harness::proxy::Proxy;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::fixture::{ECS, Fixture, ago, binary, cluster, row, run, stopped, task, time, with};
+use super::fixture::{ECS, Fixture, ago, cluster, reading, row, run, stopped, task, time, with};
 
 struct Cost {
     lines: usize,
@@ -21,8 +21,8 @@ struct Cost {
 /// Runs `ecs-state`, and watches its memory.
 async fn measure(fixture: &Fixture, arguments: &[&str]) -> Cost {
     let proxy = Proxy::start(&fixture.dynamodb.url).await;
-    let mut command = fixture.command(arguments);
-    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut command = reading(&proxy.url, arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let lines = tokio::task::spawn_blocking(move || stdout.lines().map_while(Result::ok).count());
@@ -152,9 +152,7 @@ async fn pages_and_rows_are_read_ahead_of_the_output() {
     const ROWS: usize = 3_000;
     let asked = Arc::new(watch::Sender::new(Asked::default()));
     let url = demanding(ROWS, asked.clone()).await;
-    let mut command = binary();
-    command.args(["stopped", "--since", "90000h", "--json"]).env("AWS_ENDPOINT_URL_DYNAMODB", &url);
-    let done = run(command).await;
+    let done = run(reading(&url, &["stopped", "--since", "90000h", "--json"])).await;
     assert_eq!((done.stderr.as_str(), done.code), ("", Some(0)));
     assert!(done.ids().into_iter().eq((0..ROWS).map(|number| format!("{number:032x}"))), "the order");
     assert_eq!(*asked.borrow(), Asked { pages: 4, batches: ROWS / 100 });

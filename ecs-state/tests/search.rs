@@ -2,13 +2,12 @@
 
 use harness::proxy::Proxy;
 
-use super::fixture::{Done, ECS, Fixture, ago, cluster, fleet, run, task};
+use super::fixture::{Done, ECS, Fixture, ago, cluster, fleet, reading, run, split, task};
 
 const ID: &str = "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6";
 
 async fn fixture(has_index: bool) -> Fixture {
-    let fixture = Fixture::new(has_index).await;
-    fixture.put_details(&fleet());
+    let fixture = Fixture::with(has_index, &fleet()).await;
     fixture.put_detail(&task("other", "5f1bffff6d7a4f0f8c3e2b1a09d8c7f6", "web", ago(1, 0, 0)));
     fixture
 }
@@ -16,9 +15,7 @@ async fn fixture(has_index: bool) -> Fixture {
 /// Searches for a task, and counts the requests.
 async fn search(fixture: &Fixture, arguments: &[&str]) -> (Done, u64) {
     let proxy = Proxy::start(&fixture.dynamodb.url).await;
-    let mut command = fixture.command(&["task", "--json"]);
-    command.args(arguments).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
-    (run(command).await, proxy.requests())
+    (run(reading(&proxy.url, &[&["task", "--json"], arguments].concat())).await, proxy.requests())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,20 +44,13 @@ async fn a_full_id_takes_one_request_per_cluster_and_three_more() {
 async fn a_part_of_an_id_is_enough_if_no_other_task_has_it() {
     for has_index in [true, false] {
         let fixture = fixture(has_index).await;
-        for arguments in [
-            &["5f1b9"][..],
-            &["5F1B9"],
-            &["9c0e6d"],
-            &["5f1b", "--cluster", "demo"],
-            &["5f1b", "--cluster", &cluster("demo")],
-        ] {
-            let (done, _) = search(&fixture, arguments).await;
+        let all = format!("5f1b9, 5F1B9, 9c0e6d, 5f1b --cluster demo, 5f1b --cluster {}", cluster("demo"));
+        for arguments in split(&all) {
+            let (done, _) = search(&fixture, &arguments).await;
             assert_eq!((done.ids(), done.code), (vec![ID.to_owned()], Some(0)), "{arguments:?}");
         }
-        for arguments in
-            [&["5f1bz"][..], &["5f1b9", "--cluster", "other"], &["demo"], &[&format!("{ECS}:task/demo/none")]]
-        {
-            let (done, _) = search(&fixture, arguments).await;
+        for arguments in split(&format!("5f1bz, 5f1b9 --cluster other, demo, {ECS}:task/demo/none")) {
+            let (done, _) = search(&fixture, &arguments).await;
             assert_eq!((done.stdout.as_str(), done.code), ("", Some(1)), "{arguments:?}");
             assert!(done.stderr.contains("has the "), "{done:?}");
         }

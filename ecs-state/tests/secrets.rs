@@ -21,8 +21,7 @@ async fn fixture() -> Fixture {
 #[tokio::test(flavor = "multi_thread")]
 async fn overridden_values_and_commands_are_hidden_by_default() {
     let fixture = fixture().await;
-    let all: [&[&str]; 4] = [&["task", ID], &["task", ID, "--json"], &["tasks", "--json"], &["tasks"]];
-    for arguments in all {
+    for arguments in [&["task", ID][..], &["task", ID, "--json"], &["tasks", "--json"], &["tasks"]] {
         let done = fixture.run(arguments).await;
         assert!(done.code == Some(0) && !format!("{done:?}").contains("hunter"), "{done:?}");
     }

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
                 let mut row = Stored { state: task, recorded: Recorded::default(), left_out: Vec::new() };
                 if arguments.json {
                     json::hide(&mut row.state);
-                    json::task(table.output(), &row, Some(&diagnosis))?;
+                    json::task(table.output(), &row, None, Some(&diagnosis))?;
                 } else {
                     table.add(cells(&row, &diagnosis))?;
                 }

@@ -12,18 +12,17 @@ use ecs_state_recorder::state::stored::Stored;
 use serde_json::Value;
 
 use crate::access::{Source, filter};
-use crate::arguments::GroupArguments;
+use crate::arguments::{GroupArguments, PlainOutput};
 use crate::column_widths::Column;
 use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
 use crate::json;
 use crate::state_at::status_at;
-use crate::tables::filter::Filter;
+use crate::tables::filter::{Filter, is_service};
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::Window;
 
-/// A command that shows groups.
 pub(crate) struct View {
     /// Whether it shows services, or what has none.
     pub(crate) services: bool,
@@ -71,7 +70,6 @@ pub(crate) struct Run {
     pub(crate) stopped_at: Option<DateTime<Utc>>,
 }
 
-/// A reason for stops.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) struct Reason {
     pub(crate) code: Code,
@@ -80,7 +78,6 @@ pub(crate) struct Reason {
     pub(crate) count: usize,
 }
 
-/// A task definition.
 #[derive(Default)]
 struct Definition {
     /// When the newest task with it was created.
@@ -125,36 +122,28 @@ impl Group {
         let created_at = task.created_at.or(row.recorded.as_of());
         let started_at = task.started_at.filter(|time| window.until.is_none_or(|until| *time <= until));
         let mut run = Run { created_at, task_arn: task.task_arn.clone(), started_at, ..Run::default() };
-        let is_active = match status_at(row, window.until) {
-            Some(TaskStatus::Stopped | TaskStatus::Deleted) => {
-                let stopped_at = task.stopped_at.or(row.recorded.as_of());
-                let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };
-                self.stops.push(Stop { kind: diagnosis.kind(), started_at, stopped_at });
-                if stopped_at < window.since {
-                    return;
+        let status = status_at(row, window.until);
+        let is_active = !matches!(status, Some(TaskStatus::Stopped | TaskStatus::Deleted));
+        if is_active {
+            *match status {
+                Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => {
+                    &mut self.stopping
                 }
-                self.add_stop(stopped_at, &diagnosis);
-                run.code = Some((diagnosis.code, diagnosis.kind()));
-                run.stopped_at = Some(stopped_at);
-                false
+                _ if window.until.is_none() && task.is_stopping() => &mut self.stopping,
+                Some(TaskStatus::Running) => &mut self.running,
+                _ => &mut self.starting,
+            } += 1;
+        } else {
+            let stopped_at = task.stopped_at.or(row.recorded.as_of());
+            let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };
+            self.stops.push(Stop { kind: diagnosis.kind(), started_at, stopped_at });
+            if stopped_at < window.since {
+                return;
             }
-            Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => {
-                self.stopping += 1;
-                true
-            }
-            _ if window.until.is_none() && task.is_stopping() => {
-                self.stopping += 1;
-                true
-            }
-            Some(TaskStatus::Running) => {
-                self.running += 1;
-                true
-            }
-            _ => {
-                self.starting += 1;
-                true
-            }
-        };
+            self.add_stop(stopped_at, &diagnosis);
+            run.code = Some((diagnosis.code, diagnosis.kind()));
+            run.stopped_at = Some(stopped_at);
+        }
         self.start_times
             .extend(started_at.zip(task.created_at).map(|(started_at, created_at)| started_at - created_at));
         if let Some(arn) = &task.task_definition_arn {
@@ -181,9 +170,13 @@ impl Group {
 }
 
 pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &View) -> Result<(), Failure> {
-    let GroupArguments { since, at, failing, filters, json, scan } = arguments;
+    let GroupArguments { since, at, failing, filters, output: PlainOutput { json, scan } } = arguments;
     let window = Window::new(*since, *at)?;
-    let filter = Filter { at: *at, services: Some(view.services), ..filter(tables, filters, false).await? };
+    let filter = Filter { services: Some(view.services), ..filter(tables, filters, false, *at).await? };
+    if let Some(group) = filter.only_group().filter(|group| is_service(group) != view.services) {
+        let command = if view.services { "jobs" } else { "services" };
+        return Err(Failure::Usage(format!("the group {group:?} is listed by `ecs-state {command}`")));
+    }
     let (mut groups, unreadable) = read(&mut Source::new(tables, *scan), &filter, window).await?;
     groups.retain(|group| !failing || group.failed > 0 || group.is_crash_loop);
     let mut stdout = anstream::stdout().lock();

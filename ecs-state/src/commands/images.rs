@@ -1,23 +1,22 @@
 //! `ecs-state images`
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use ecs_model::TaskStatus;
 use ecs_model::arn::last_part;
 use ecs_state_recorder::attributes::timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::access::{Source, filter, for_each_row};
-use crate::arguments::ImagesArguments;
+use crate::arguments::{ImagesArguments, PlainOutput};
 use crate::cells::{ACCOUNT, REGION, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table};
 use crate::failure::Failure;
 use crate::json;
 use crate::state_at::status_at;
-use crate::tables::filter::{Filter, has_image};
+use crate::tables::filter::has_image;
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::width;
 use crate::time::{age, instant};
@@ -41,7 +40,6 @@ struct Key {
     origin: String,
 }
 
-/// The tasks that run an image.
 #[derive(Default)]
 struct Found {
     tasks: u64,
@@ -52,8 +50,8 @@ struct Found {
 }
 
 pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(), Failure> {
-    let ImagesArguments { at, filters, json, scan } = arguments;
-    let filter = Filter { at, ..filter(tables, &filters, false).await? };
+    let ImagesArguments { at, filters, output: PlainOutput { json, scan } } = arguments;
+    let filter = filter(tables, &filters, false, at).await?;
     let which = at.map_or(TaskSet::Active, TaskSet::ActiveSince);
     let listing = Source::new(tables, scan).tasks(which, &filter, None).await?;
     let mut images: BTreeMap<Key, Found> = BTreeMap::new();
@@ -81,7 +79,7 @@ pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(
     .await?;
     let mut stdout = anstream::stdout().lock();
     if json {
-        images.iter().try_for_each(|(key, found)| write_json(&mut stdout, key, found))?;
+        images.iter().try_for_each(|(key, found)| json::line(&mut stdout, &object(key, found)))?;
     } else {
         let mut table = Table::new(COLUMNS, width(), &mut stdout);
         let now = at.unwrap_or_else(Utc::now);
@@ -94,16 +92,15 @@ pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(
     })
 }
 
-fn write_json(output: &mut dyn Write, key: &Key, found: &Found) -> io::Result<()> {
+fn object(key: &Key, found: &Found) -> Value {
     let group = |(cluster, group): &(String, String)| json!({"clusterArn": cluster, "group": group});
-    let line = json!({
+    json!({
         "image": key.image,
         "imageDigest": key.digest,
         "tasks": found.tasks,
         "groups": found.groups.iter().map(group).collect::<Vec<_>>(),
         "since": found.since.map(timestamp),
-    });
-    json::line(output, &line)
+    })
 }
 
 fn cells(key: &Key, found: &Found, now: DateTime<Utc>) -> Vec<Cell> {

@@ -42,7 +42,7 @@ pub(crate) async fn run(tables: &Tables, arguments: InstancesArguments) -> Resul
         now.checked_sub_signed(duration).unwrap_or(DateTime::UNIX_EPOCH)
     });
     let filter = InstanceFilter { cluster, account, disconnected_before, inactive, missing };
-    let progress = Progress::new();
+    let progress = Progress::new(false);
     let listing = tables.instances(&filter, &|rows, units| progress.update(rows, units)).await;
     progress.clear();
     let listing = listing?;

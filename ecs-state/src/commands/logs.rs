@@ -10,7 +10,7 @@ use ecs_state_recorder::attributes::timestamp;
 use serde_json::json;
 
 use super::task;
-use crate::arguments::LogsArguments;
+use crate::arguments::{LogsArguments, PlainOutput};
 use crate::aws_cli;
 use crate::failure::Failure;
 use crate::json;
@@ -24,8 +24,8 @@ pub(crate) async fn run(
     profile: Option<&str>,
     arguments: &LogsArguments,
 ) -> Result<(), Failure> {
-    let LogsArguments { id, cluster, container, lines, json, scan, .. } = arguments;
-    let row = task::find(tables, id, cluster.as_deref(), *scan).await?;
+    let LogsArguments { task, container, lines, output: PlainOutput { json, scan }, .. } = arguments;
+    let row = task::find(tables, task, *scan).await?;
     let task = &row.state;
     let container = choose(task, container.as_deref())?;
     let stream = LogStream::find(aws, task, container).await?;
@@ -59,14 +59,11 @@ fn choose<'t>(task: &'t Task, name: Option<&str>) -> Result<&'t Container, Failu
     };
     found.ok_or_else(|| {
         let names: Vec<&str> = task.containers.iter().filter_map(|container| container.name.as_deref()).collect();
-        match (&names[..], name) {
-            ([], _) => Failure::Nothing("the task has no containers, so it has no log".to_owned()),
-            (names, Some(name)) => {
-                Failure::Usage(format!("the task has no container {name:?}: its containers are {}", names.join(", ")))
-            }
-            (names, None) => {
-                Failure::Usage(format!("choose one of the task's containers with --container: {}", names.join(", ")))
-            }
+        let all = names.join(", ");
+        match name {
+            _ if names.is_empty() => Failure::Nothing("the task has no containers, so it has no log".to_owned()),
+            Some(name) => Failure::Usage(format!("the task has no container {name:?}: its containers are {all}")),
+            None => Failure::Usage(format!("choose one of the task's containers with --container: {all}")),
         }
     })
 }

@@ -62,8 +62,9 @@ pub(crate) fn cells(service: &Group, now: DateTime<Utc>) -> Vec<Cell> {
     let reason = service.most_frequent();
     let style = reason.map_or(PLAIN, |reason| code_style(reason.code, reason.kind));
     let reason = reason.map(|Reason { code, cause, count, .. }| format!("{} {count}", cells::reason(code, cause)));
-    let mark = if service.is_crash_loop { "crash loop: " } else { "" };
-    let reason = format!("{mark}{}", reason.unwrap_or_default());
+    // A window shorter than the loop may have no stop in it.
+    let mark = service.is_crash_loop.then(|| "crash loop".to_owned());
+    let reason = mark.into_iter().chain(reason).collect::<Vec<_>>().join(": ");
     let definitions: Vec<&str> = service.definitions().into_iter().map(last_part).collect();
     let [account, region] = place(&service.cluster);
     vec![

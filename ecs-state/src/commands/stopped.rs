@@ -35,7 +35,7 @@ pub(super) const COLUMNS: &[Column] = &[
 pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<(), Failure> {
     let StoppedArguments { since, until, reasons, summary, filters, limit, output } = arguments;
     let window = Window::new(since, until)?;
-    let filter = filter(tables, &filters, true).await?;
+    let filter = filter(tables, &filters, true, None).await?;
     let listing = Source::new(tables, output.scan).tasks(TaskSet::Stopped(window), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
@@ -51,7 +51,7 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
-            json::task(table.output(), &row, Some(&diagnosis))?;
+            json::task(table.output(), &row, None, Some(&diagnosis))?;
         } else {
             let ago = age(row.state.stopped_at.or(row.recorded.as_of()), now);
             table.add([vec![Cell::new(&ago)], cells(&row, &diagnosis)].concat())?;

@@ -19,7 +19,6 @@ use crate::time::Window;
 const BAR: usize = 40;
 const WIDTH: usize = 100;
 
-/// A code and its cause.
 type Reason = (Code, Option<Cause>);
 /// The ARN of a cluster, a group, and a reason.
 type Key = (String, String, Reason);

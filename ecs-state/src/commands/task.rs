@@ -10,7 +10,7 @@ use ecs_state_recorder::state::stored::Stored;
 
 use super::{logs, timeline};
 use crate::access::Source;
-use crate::arguments::TaskArguments;
+use crate::arguments::{OneTask, TaskArguments};
 use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
@@ -25,8 +25,8 @@ use crate::{aws_cli, json, reason};
 const LISTED: usize = 20;
 
 pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &TaskArguments) -> Result<(), Failure> {
-    let TaskArguments { id, cluster, output } = arguments;
-    let mut row = find(tables, id, cluster.as_deref(), output.scan).await?;
+    let TaskArguments { task, output } = arguments;
+    let mut row = find(tables, task, output.scan).await?;
     row.left_out.iter().for_each(note_field);
     if !output.show_environment {
         json::hide(&mut row.state);
@@ -34,7 +34,7 @@ pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &Task
     let diagnosis = Diagnosis::new(&row.state);
     let mut stdout = anstream::stdout().lock();
     if output.json {
-        json::task(&mut stdout, &row, diagnosis.as_ref())?;
+        json::task(&mut stdout, &row, None, diagnosis.as_ref())?;
     } else {
         write(&mut stdout, &row, diagnosis.as_ref(), width(), Utc::now())?;
         let commands = commands(&row.state, profile);
@@ -60,12 +60,8 @@ fn commands(task: &Task, profile: Option<&str>) -> Vec<(&'static str, String)> {
 }
 
 /// The task with this ARN or id, or the only one whose id contains it.
-pub(super) async fn find(
-    tables: &Tables,
-    id: &str,
-    cluster: Option<&str>,
-    scan: bool,
-) -> Result<Stored<Task>, Failure> {
+pub(super) async fn find(tables: &Tables, task: &OneTask, scan: bool) -> Result<Stored<Task>, Failure> {
+    let (id, cluster) = (&task.id, task.cluster.as_deref());
     // Ids are in lower case.
     let id = &if id.starts_with("arn:") { id.to_owned() } else { id.to_ascii_lowercase() };
     let mut source = Source::new(tables, scan);
@@ -133,15 +129,11 @@ fn write(
         heading(output, "Containers")?;
         containers(output, task, width)?;
     }
-    let network = network(task);
-    if !network.is_empty() {
-        heading(output, "Network")?;
-        fields(output, &network, width)?;
-    }
-    let volumes = volumes(task);
-    if !volumes.is_empty() {
-        heading(output, "Volumes")?;
-        fields(output, &volumes, width)?;
+    for (title, section) in [("Network", network(task)), ("Volumes", volumes(task))] {
+        if !section.is_empty() {
+            heading(output, title)?;
+            fields(output, &section, width)?;
+        }
     }
     let overrides = overrides(task);
     if !overrides.is_empty() {

@@ -15,7 +15,6 @@ use crate::columns::{Cell, Table};
 use crate::failure::{Failure, Unreadable};
 use crate::json;
 use crate::state_at::status_at;
-use crate::tables::filter::Filter;
 use crate::tables::listing::Listing;
 use crate::tables::{Tables, TaskSet};
 use crate::terminal::{DIM, width};
@@ -39,7 +38,7 @@ pub(crate) const COLUMNS: &[Column] = &[
 
 pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<(), Failure> {
     let TasksArguments { at, filters, limit, output } = arguments;
-    let filter = Filter { at, ..filter(tables, &filters, false).await? };
+    let filter = filter(tables, &filters, false, at).await?;
     let mut source = Source::new(tables, output.scan);
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
@@ -51,7 +50,7 @@ pub(crate) async fn run(tables: &Tables, arguments: TasksArguments) -> Result<()
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
-            json::task_at(table.output(), &row, status.as_ref(), diagnosis.as_ref())?;
+            json::task(table.output(), &row, status.as_ref(), diagnosis.as_ref())?;
         } else {
             // At an earlier time, the reason explains nothing yet.
             let why = diagnosis.filter(|_| status.is_none_or(|status| status == TaskStatus::Stopping));

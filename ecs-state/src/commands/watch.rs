@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use anstream::ColorChoice;
@@ -13,9 +15,9 @@ use anstyle::Style;
 use chrono::Utc;
 use ecs_model::TaskStatus;
 use ecs_model::arn::last_part;
-use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTSTP};
+use nix::sys::signal::Signal::{self, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP};
 use nix::sys::signal::raise;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 
 use super::groups::{self, Group};
 use super::services;
@@ -24,7 +26,7 @@ use crate::access::{Source, filter};
 use crate::arguments::{WatchArguments, Watched};
 use crate::column_widths::GAP;
 use crate::columns::{Cell, Table, truncate, wrap};
-use crate::exit_code::{HANGUP, INTERRUPT, QUIT, TERMINATE};
+use crate::exit_code::SIGNAL;
 use crate::failure::Failure;
 use crate::tables::filter::Filter;
 use crate::tables::{Tables, TaskSet};
@@ -42,7 +44,6 @@ const NAMED: usize = 3;
 /// The status of each task, by its ARN, or of each service, by its cluster's ARN and its name.
 type Seen = HashMap<Box<str>, Box<str>>;
 
-/// The tasks or services at one refresh.
 struct Snapshot {
     /// The rows that fit the screen.
     rows: Vec<Vec<Cell>>,
@@ -52,21 +53,22 @@ struct Snapshot {
 }
 
 pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<(), Failure> {
-    if !io::stdout().is_terminal() {
-        return Err(Failure::Usage("watch needs a terminal: for a program, use `ecs-state tasks --json`".to_owned()));
-    }
     let services = (arguments.what == Watched::Services).then_some(true);
-    let filter = Filter { services, ..filter(tables, &arguments.filters, false).await? };
+    if !io::stdout().is_terminal() {
+        let what = if services.is_some() { "services" } else { "tasks" };
+        return Err(Failure::Usage(format!("watch needs a terminal: for a program, use `ecs-state {what} --json`")));
+    }
+    let filter = Filter { services, ..filter(tables, &arguments.filters, false, None).await? };
     // Once it has found out that there is no index, it does not ask again.
     let mut source = Source::quiet(tables, arguments.scan);
     let mut signals = Signals::new()?;
     let mut screen: Option<Screen> = None;
     let mut before: Option<Seen> = None;
-    let result = loop {
+    let signal = loop {
         let found =
             match signals.during(&mut screen, snapshot(&mut source, &filter, arguments.what, before.as_ref())).await? {
                 Ok(found) => found,
-                Err(code) => break code,
+                Err(signal) => break signal,
             };
         let interval = arguments.interval.unwrap_or(if source.scans() { SCAN_INTERVAL } else { INTERVAL });
         match (found, &mut screen) {
@@ -87,12 +89,15 @@ pub(crate) async fn run(tables: &Tables, arguments: WatchArguments) -> Result<()
                 before = Some(found.seen);
             }
         }
-        if let Err(code) = signals.during(&mut screen, tokio::time::sleep(interval)).await? {
-            break code;
+        if let Err(signal) = signals.during(&mut screen, tokio::time::sleep(interval)).await? {
+            break signal;
         }
     };
     // Ctrl-C is the normal end of this command.
-    if result == INTERRUPT { Ok(()) } else { Err(Failure::Signal(result)) }
+    match signal {
+        SIGINT => Ok(()),
+        signal => Err(Failure::Signal(SIGNAL + u8::try_from(signal as c_int).unwrap_or_default())),
+    }
 }
 
 async fn snapshot<'f>(
@@ -190,12 +195,8 @@ fn render(
     if found.changed > 0 {
         notes.push((YELLOW, format!("{} new or changed", count(found.changed))));
     }
-    let mut gone: Vec<&str> = before
-        .into_iter()
-        .flat_map(HashMap::keys)
-        .filter(|arn| !found.seen.contains_key(*arn))
-        .map(|arn| &**arn)
-        .collect();
+    let keys = before.into_iter().flat_map(HashMap::keys).map(|key| &**key);
+    let mut gone: Vec<&str> = keys.filter(|key| !found.seen.contains_key(*key)).collect();
     gone.sort_unstable();
     if !gone.is_empty() {
         let id = |key: &&str| truncate(&clean(last_part(key)), 12);
@@ -248,7 +249,6 @@ impl Screen {
         stdout.write_all(b"\x1b[?25h\x1b[?1049l").and_then(|()| stdout.flush())
     }
 
-    /// Replaces the contents.
     fn show(&mut self, text: String) -> io::Result<()> {
         self.text = text;
         draw(&self.text)
@@ -277,53 +277,48 @@ fn draw(text: &str) -> io::Result<()> {
 }
 
 /// The signals that end `watch`, suspend it (Ctrl-Z) or resume it.
-struct Signals {
-    interrupt: Signal,
-    quit: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    suspend: Signal,
-    resume: Signal,
-}
+struct Signals(Vec<(unix::Signal, Signal)>);
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            suspend: signal(SignalKind::from_raw(SIGTSTP as c_int))?,
-            resume: signal(SignalKind::from_raw(SIGCONT as c_int))?,
-        })
+        let listen = |signal| Ok((unix::signal(SignalKind::from_raw(signal as c_int))?, signal));
+        let all = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT];
+        all.into_iter().map(listen).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Waits for `work`, or for a signal that ends it, and returns that signal's exit code. While the process is
+    async fn next(&mut self) -> Signal {
+        poll_fn(|context| {
+            let mut all = self.0.iter_mut();
+            let received = all.find_map(|(stream, signal)| stream.poll_recv(context).is_ready().then_some(*signal));
+            received.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Waits for `work`, or for a signal that ends it, and returns that signal. While the process is
     /// suspended, the terminal is as it was before.
     async fn during<T>(
         &mut self,
         screen: &mut Option<Screen>,
         work: impl Future<Output = T>,
-    ) -> io::Result<Result<T, u8>> {
+    ) -> io::Result<Result<T, Signal>> {
         let mut work = pin!(work);
         loop {
             tokio::select! {
-                _ = self.interrupt.recv() => return Ok(Err(INTERRUPT)),
-                _ = self.quit.recv() => return Ok(Err(QUIT)),
-                _ = self.terminate.recv() => return Ok(Err(TERMINATE)),
-                _ = self.hangup.recv() => return Ok(Err(HANGUP)),
-                _ = self.suspend.recv() => {
-                    if screen.is_some() {
-                        Screen::leave()?;
+                signal = self.next() => match (signal, &mut *screen) {
+                    (SIGTSTP, screen) => {
+                        if screen.is_some() {
+                            Screen::leave()?;
+                        }
+                        raise(SIGSTOP)?;
                     }
-                    raise(SIGSTOP)?;
-                }
-                _ = self.resume.recv() => {
-                    if let Some(screen) = screen {
+                    (SIGCONT, None) => (),
+                    (SIGCONT, Some(screen)) => {
                         Screen::enter()?;
                         draw(&screen.text)?;
                     }
-                }
+                    (signal, _) => return Ok(Err(signal)),
+                },
                 done = &mut work => return Ok(Ok(done)),
             }
         }

@@ -74,7 +74,6 @@ impl Entry {
         }
     }
 
-    /// Whether its task is one of these.
     pub(super) fn is_in(&self, which: TaskSet) -> bool {
         match which {
             TaskSet::Active => self.is_active(),

@@ -39,7 +39,7 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// The group of every admitted task, if there is only one.
-    pub(super) fn only_group(&self) -> Option<String> {
+    pub(crate) fn only_group(&self) -> Option<String> {
         self.service.as_ref().map(|service| format!("service:{service}")).or_else(|| self.group.clone())
     }
 
@@ -50,7 +50,7 @@ impl Filter {
             && is_of_account(&entry.arn, self.account.as_ref())
             && is(&self.service.as_ref().map(|service| format!("service:{service}")), &entry.group)
             && is(&self.group, &entry.group)
-            && self.services.is_none_or(|wanted| wanted == entry.group.starts_with("service:"))
+            && self.services.is_none_or(|wanted| wanted == is_service(&entry.group))
             && self.at.is_none_or(|at| entry.may_precede(at))
             && (self.started_by.is_none() || self.started_by == entry.started_by)
             && self.family.as_ref().is_none_or(|family| is_family(entry.task_definition.as_deref(), family))
@@ -81,12 +81,16 @@ pub(crate) fn has_image(container: &Container, text: &str) -> bool {
     [&container.image, &container.image_digest].into_iter().flatten().any(|image| image.contains(text))
 }
 
+/// Whether this is the group of a service's tasks.
+pub(crate) fn is_service(group: &str) -> bool {
+    group.starts_with("service:")
+}
+
 /// Whether a cluster has this ARN or name.
 pub(super) fn is_cluster(arn: &str, wanted: &str) -> bool {
     arn == wanted || last_part(arn) == wanted
 }
 
-/// Whether an ARN has this account.
 pub(super) fn is_of_account(arn: &str, wanted: Option<&String>) -> bool {
     wanted.is_none_or(|wanted| account(arn) == Some(wanted))
 }

@@ -23,7 +23,6 @@ pub(crate) struct InstanceFilter {
     pub(crate) account: Option<String>,
     /// Its agent was reported as disconnected before this time.
     pub(crate) disconnected_before: Option<DateTime<Utc>>,
-    /// Whether to admit deregistered instances.
     pub(crate) inactive: bool,
     /// Whether to admit instances that ECS no longer knows.
     pub(crate) missing: bool,

@@ -21,7 +21,6 @@ type Rows<T> = Vec<Result<Stored<T>, ModelError>>;
 /// Whether a row matches: its key may not be enough to decide.
 type Admits<'t, T> = Box<dyn Fn(&Stored<T>) -> bool + 't>;
 
-/// Rows that match, in order.
 pub(crate) struct Listing<'t, T> {
     batches: Pin<Box<dyn Stream<Item = Result<Rows<T>, ReadError>> + 't>>,
     admits: Admits<'t, T>,
