@@ -186,6 +186,18 @@ def warm_throughput(values, given, earlier, owned):
         )
 
 
+def bus(values):
+    """CloudFormation does not notice a bus that is missing, unless it has the rule for a topic."""
+    name = values["NotificationBusName"]
+    if values["Notify"] != "true" or name == "default":
+        return
+    events = boto3.client("events")
+    try:
+        events.describe_event_bus(Name=name)
+    except events.exceptions.ResourceNotFoundException:
+        yield f"NotificationBusName must be an event bus of this account in {stack.region()}, and there is no {name}"
+
+
 def stream(values):
     """What keeps the notifier from reading the changes of the table for tasks."""
     if values["Notify"] != "true":
@@ -292,7 +304,7 @@ def check(name, overrides, folder):
         problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
         problems += [*clusters(template, values), *concurrency(values, earlier)]
         problems += [*warm_throughput(values, given, earlier, its_tables), *tables(values, its_tables)]
-        problems += stream(values)
+        problems += [*bus(values), *stream(values)]
     expect_no(problems)
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":
         for failure in stack.failures(found):

@@ -155,6 +155,13 @@ def test_parameters_can_have_quotes_and_spaces(aws):
     )
 
 
+def test_a_notifier_needs_a_bus_that_exists(aws):
+    assert preflight(aws, "Notify=true NotificationBusName=stops") == (1, [], [
+        f"error: NotificationBusName must be an event bus of this account in {REGION}, and there is no stops"])
+    boto3.client("events").create_event_bus(Name="stops")
+    assert preflight(aws, "Notify=true NotificationBusName=stops") == (0, [], [])
+
+
 def test_a_notifier_needs_the_tables_current_stream(aws):
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:stops"
     assert preflight(aws, f"Notify=true TableStreams=false NotificationTopicArn={topic}") == (1, [], [

@@ -232,7 +232,7 @@ SAMS = {
     "cloudformation:GetTemplateSummary", "lambda:GetFunctionConfiguration", "lambda:ListTags",
 }
 # What `make deploy` compares some parameters with.
-QUOTAS = {"dynamodb:DescribeLimits", "lambda:GetAccountSettings", "servicequotas:GetServiceQuota"}
+QUOTAS = {"dynamodb:DescribeLimits", "events:DescribeEventBus", "lambda:GetAccountSettings", "servicequotas:GetServiceQuota"}
 # Actions for stack states that these two commands do not reach.
 STATES = {
     "cloudformation:ContinueUpdateRollback", "cloudformation:GetTemplate", "cloudformation:ListChangeSets",
