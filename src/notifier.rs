@@ -156,7 +156,7 @@ impl Notifier {
             }
         }
         if let Some(error) = failure {
-            warn!("earlier stops could not be read, so people are told of every stop that may matter: {error}");
+            warn!("earlier stops could not be read, so each stop that may need somebody notifies: {error}");
         }
         histories
     }

@@ -27,7 +27,7 @@ async fn a_storm_with_kills_announces_every_first_stop_at_least_once_under_one_i
     const TASK_COUNT: u32 = 80;
     const SHARDS: usize = 4;
     let mut random = StdRng::seed_from_u64(seed());
-    let world = Arc::new(World::with_instances(SHARDS).await);
+    let world = Arc::new(World::with(SHARDS, &[]).await);
 
     // Up to four versions of each task, repeated and shuffled. Two of them are terminal.
     let mut events = Vec::new();
@@ -39,10 +39,10 @@ async fn a_storm_with_kills_announces_every_first_stop_at_least_once_under_one_i
             event["detail"]["version"] = json!(version);
         }
         versions.retain(|_| random.random_ratio(3, 4));
-        let is_stop = |event: &Value| event["detail"]["lastStatus"] == "STOPPED";
-        expected
-            .extend(versions.iter().filter(|event| is_stop(event)).map(|event| event["detail"]["taskArn"].to_string()));
-        events.extend(versions.iter().cloned().chain(versions.first().cloned()));
+        let stops = versions.iter().filter(|event| event["detail"]["lastStatus"] == "STOPPED");
+        expected.extend(stops.map(|event| event["detail"]["taskArn"].to_string()));
+        events.extend(versions.first().cloned());
+        events.append(&mut versions);
     }
     events.shuffle(&mut random);
     let recorder = Lambda::start(&RECORDER, 4, &[("AWS_ENDPOINT_URL_DYNAMODB", &world.dynamodb.url)]).await;
