@@ -1,4 +1,4 @@
-//! Whether somebody should be told of a stop now: not for every attempt of a loop, and not for what was intended.
+//! Whether a stop notifies: not every attempt of a loop does, and nothing that was intended.
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
@@ -7,17 +7,17 @@ use ecs_model::diagnosis::{self, Diagnosis, Kind};
 use super::history::{History, PastStop, WINDOW, window};
 use super::news::Stop;
 
-/// The ranks in a window at which people are told.
+/// The ranks in a window that notify.
 const THRESHOLDS: [u64; 4] = [1, 3, 10, 30];
-/// If the window before had this many stops of a kind, people are told once in this one.
+/// If the window before had this many stops of a group and code, only the first in this one notifies.
 const STILL: u64 = 3;
 
 /// How a stop compares with those before it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
-    /// Whether to tell people.
+    /// Whether somebody should be notified.
     pub notify: bool,
-    /// The how many-th stop of its group and code it is in its window; `None` if the others are unknown.
+    /// Its rank, from 1, among the stops of its group and code in the window; `None` if the others are unknown.
     pub count: Option<u64>,
     /// When the last one was.
     pub previous_stopped_at: Option<DateTime<Utc>>,
@@ -37,8 +37,8 @@ pub fn is_actionable(task: &Task, diagnosis: &Diagnosis) -> bool {
 }
 
 impl Standing {
-    /// Compares a stop with the history of its group, which includes the stop itself. Without a history, everybody who
-    /// may have to act is told.
+    /// Compares a stop with the history of its group, which includes the stop itself. Without a history, each stop on
+    /// which somebody may have to act notifies.
     pub fn new(stop: &Stop, history: Option<&History>) -> Self {
         let is_actionable = is_actionable(&stop.task, &stop.diagnosis);
         let Some(history) = history.filter(|_| is_actionable) else {
