@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use self::announcement::detail;
 use self::event_bus::{Delivery, EventBus};
-use self::history::History;
+use self::history::{Group, History};
 use self::news::{News, Stop};
 use self::noise::{Standing, is_actionable};
 use self::record::{Change, UnreadableRecord};
@@ -71,16 +71,13 @@ struct Batch<'b> {
     records: Vec<&'b RawValue>,
 }
 
-/// A cluster's ARN, and a group in it.
-type Group<'s> = (&'s str, Option<&'s str>);
-
 impl Notifier {
     /// A notifier for this table of tasks and this bus.
     pub fn new(table: String, dynamodb: Client, bus: EventBus) -> Self {
         Self { table, dynamodb, bus }
     }
 
-    /// Handles one invocation, and logs each stop. The answer is the first record from which Lambda has to [repeat the
+    /// Handles one invocation, and logs each stop. The answer names the record from which Lambda has to [repeat the
     /// batch], if any.
     ///
     /// [repeat the batch]: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
@@ -122,9 +119,8 @@ impl Notifier {
                 groups.entry(group).or_default().push(stop);
             }
         }
-        let read = iter(groups).map(|((cluster, group), stops)| async move {
-            let history = History::read(&self.dynamodb, &self.table, cluster, group, &stops);
-            ((cluster, group), timeout_at(deadline, history).await)
+        let read = iter(groups).map(|(group, stops)| async move {
+            (group, timeout_at(deadline, History::read(&self.dynamodb, &self.table, group, &stops)).await)
         });
         let read: Vec<_> = read.buffer_unordered(CONCURRENCY).collect().await;
         let mut histories = HashMap::new();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
-use ecs_model::diagnosis::{self, Diagnosis, Kind};
+use ecs_model::diagnosis::{Diagnosis, Kind, crash_loop};
 
 use super::history::{History, PastStop, WINDOW, window};
 use super::news::Stop;
@@ -44,25 +44,20 @@ impl Standing {
         let Some(history) = history.filter(|_| is_actionable) else {
             return Self { notify: is_actionable, ..Self::default() };
         };
-        let order = |other: &PastStop| (other.stopped_at, other.arn.clone());
+        let order = |other: &PastStop| (other.stop.stopped_at, other.arn.clone());
         let this = (stop.stopped_at, stop.task.task_arn.clone());
         let until_now: Vec<&PastStop> = history.stops.iter().filter(|other| order(other) <= this).collect();
         let alike = || until_now.iter().filter(|other| other.code == stop.diagnosis.code);
         let start = window(stop.stopped_at);
-        let count = alike().filter(|other| other.stopped_at >= start).count() as u64;
-        let before = alike().filter(|other| (start - WINDOW..start).contains(&other.stopped_at)).count() as u64;
+        let count = alike().filter(|other| other.stop.stopped_at >= start).count() as u64;
+        let before = alike().filter(|other| (start - WINDOW..start).contains(&other.stop.stopped_at)).count() as u64;
         let is_still = before >= STILL;
         let is_due = if is_still || !history.is_complete { count == 1 } else { THRESHOLDS.contains(&count) };
-        let all = until_now.iter().map(|other| diagnosis::Stop {
-            kind: other.kind,
-            started_at: other.started_at,
-            stopped_at: other.stopped_at,
-        });
         Self {
             notify: is_due,
             count: Some(count),
-            previous_stopped_at: alike().filter(|other| order(other) < this).map(|other| other.stopped_at).max(),
-            is_crash_loop: diagnosis::crash_loop(all, stop.stopped_at).is_some(),
+            previous_stopped_at: alike().filter(|other| order(other) < this).map(|other| other.stop.stopped_at).max(),
+            is_crash_loop: crash_loop(until_now.iter().map(|other| other.stop), stop.stopped_at).is_some(),
             is_still,
         }
     }
