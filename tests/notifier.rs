@@ -108,10 +108,9 @@ pub(crate) fn stop(number: u32, stopped_at: DateTime<Utc>) -> Value {
 fn with(mut value: Value, path: &str, new: Value) -> Value {
     let (parent, name) = path.rsplit_once('/').unwrap();
     let fields = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-    if new.is_null() {
-        drop(fields.remove(name))
-    } else {
-        drop(fields.insert(name.to_owned(), new))
+    fields.remove(name);
+    if !new.is_null() {
+        fields.insert(name.to_owned(), new);
     }
     value
 }
@@ -134,20 +133,8 @@ fn life(stop: Value) -> [Value; 2] {
     [running(&stop), stop]
 }
 
-/// A record of the stream about a row before and after, each null if there was none.
 fn record(number: u32, before: Value, after: Value) -> Value {
-    let mut record = json!({
-        "eventName": "MODIFY",
-        "dynamodb": {
-            "ApproximateCreationDateTime": Utc::now().timestamp(),
-            "Keys": {"taskArn": {"S": arn(number)}},
-            "SequenceNumber": format!("{number:021}"),
-        },
-    });
-    for (name, other, row) in [("OldImage", "INSERT", before), ("NewImage", "REMOVE", after)] {
-        if row.is_null() { record["eventName"] = json!(other) } else { record["dynamodb"][name] = row }
-    }
-    record
+    stream::record(&arn(number), number, before, after)
 }
 
 /// The record of a stop whose task was running before.

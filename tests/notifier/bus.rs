@@ -1,31 +1,21 @@
 //! `PutEvents` that fails wholly, in part, forever, or hangs.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
 use harness::bus::Answer;
-use harness::stream::deliver;
 use serde_json::{Value, json};
 
-use super::{World, arn, recently, stop, stopped, text, with};
+use super::{World, arn, recently, stop, stopped};
 
-/// Two requests' worth of stops.
-fn records() -> Vec<Value> {
-    let now = recently();
-    (0..15).map(|number| stopped(number, &stop(number, now))).collect()
-}
-
-/// The task whose entry meets a fault.
-const BAD: u32 = 4;
-
-fn is_bad(detail: &Value) -> bool {
-    detail["taskArn"] == arn(BAD)
-}
+/// The answer for the bad entry, the one for others, and for how many requests. Then the outcome of the first that is not
+/// sent, its error, all that are not sent, and the entries of each request.
+type Case<'c> = (Answer, Answer, usize, &'c str, &'c str, &'c [u32], &'c [usize]);
 
 #[tokio::test]
 async fn a_failure_of_the_bus_loses_nothing_that_could_be_sent_and_is_reported() {
     use Answer::{Accepted, EntryRefused, NotJson, Refused, Silence};
+    /// The task whose entry meets a fault.
+    const BAD: u32 = 4;
     const FOREVER: usize = usize::MAX;
     const NOT_AWS: &str = "the response is not from AWS; check the endpoint and any proxy in between";
     const DENIED: &str = "AccessDeniedException (HTTP 400); the function's role must allow it";
@@ -35,9 +25,6 @@ async fn a_failure_of_the_bus_loses_nothing_that_could_be_sent_and_is_reported()
     let all: Vec<u32> = (0..15).collect();
     let alone = [10, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
     let thrice = [10, 10, 10, 5, 5, 5];
-    // The answer for the bad entry, the one for others, and for how many requests. Then the outcome of the first that was
-    // not sent, its error, all that were not sent, and the entries of each request.
-    type Case<'c> = (Answer, Answer, usize, &'c str, &'c str, &'c [u32], &'c [usize]);
     let cases: [Case; 10] = [
         (EntryRefused("InternalFailure"), Accepted, 3, "announced", "", &[], &[10, 5, 1, 1]),
         (EntryRefused(throttling), Accepted, FOREVER, "retried", throttling, &[BAD], &[10, 5, 1, 1]),
@@ -51,12 +38,14 @@ async fn a_failure_of_the_bus_loses_nothing_that_could_be_sent_and_is_reported()
         (denied, denied, FOREVER, "retried", DENIED, &all, &thrice),
         (NotJson, NotJson, FOREVER, "retried", NOT_AWS, &all, &thrice),
     ];
-    let records = records();
+    // Two requests' worth of stops.
+    let now = recently();
+    let records: Vec<Value> = all.iter().map(|&number| stopped(number, &stop(number, now))).collect();
     for (bad, others, times, outcome, error, unsent, requests) in cases {
         let what = format!("{bad:?}, {others:?}, {times} times");
         let world = World::new().await;
         world.bus.plan(move |request, detail| match request < times {
-            true if is_bad(detail) => bad,
+            true if detail["taskArn"] == arn(BAD) => bad,
             true => others,
             false => Accepted,
         });
@@ -80,31 +69,4 @@ async fn a_failure_of_the_bus_loses_nothing_that_could_be_sent_and_is_reported()
         expected.sort_unstable();
         assert_eq!(found, expected, "{what}");
     }
-}
-
-#[tokio::test]
-async fn a_stop_that_can_never_be_sent_blocks_no_other_and_is_given_up_after_an_hour() {
-    let world = World::new().await;
-    let records = records();
-    world.bus.plan(|_, detail| if is_bad(detail) { Answer::EntryRefused("InternalFailure") } else { Answer::Accepted });
-    assert_eq!(deliver(&world.lambda, &records, 100, 4).await, 15 - BAD as usize);
-    let sent: BTreeSet<String> = world.bus.details().iter().map(|detail| detail["taskArn"].to_string()).collect();
-    assert_eq!(sent.len(), 14);
-    let an_hour_ago = Utc::now() - TimeDelta::seconds(3_601);
-    let late = records[BAD as usize..].iter().map(|record| {
-        let record = with(record.clone(), "/dynamodb/ApproximateCreationDateTime", json!(an_hour_ago.timestamp()));
-        with(record, "/dynamodb/NewImage/stoppedAt", json!({"S": text(an_hour_ago)}))
-    });
-    assert_eq!(deliver(&world.lambda, &late.collect::<Vec<_>>(), 100, 1).await, 0);
-    assert_eq!(world.lines().last().unwrap()["outcome"], "late");
-}
-
-#[tokio::test]
-async fn a_stop_whose_response_was_lost_is_announced_again_under_the_same_identity() {
-    let world = World::new().await;
-    world.bus.plan(|request, _| if request == 0 { Answer::AnswerLost } else { Answer::Accepted });
-    assert_eq!(world.notify(&records()[..1]).await, None);
-    let details = world.bus.details();
-    assert_eq!(details.len(), 2);
-    assert_eq!(details[0], details[1]);
 }

@@ -61,21 +61,20 @@ const SECRET: &str = "hunter2";
 #[tokio::test]
 async fn a_secret_is_never_in_the_event_the_log_or_the_answer() {
     let world = World::with(1, &[("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")]).await;
-    const EXITED: &str = "EssentialContainerExited";
-    const NOT_STARTED: &str = "TaskFailedToStart";
+    let (exited, not_started) = ("EssentialContainerExited", "TaskFailedToStart");
     let cases = [
-        (EXITED, "Essential container in task exited", json!(1), SECRET),
+        (exited, "Essential container in task exited", json!(1), SECRET),
         ("UserInitiated", SECRET, json!(137), ""),
-        (NOT_STARTED, SECRET, json!(null), ""),
+        (not_started, SECRET, json!(null), ""),
         (SECRET, SECRET, json!(null), SECRET),
-        (EXITED, SECRET, json!(127), r#"exec: "hunter2": executable file not found in $PATH"#),
+        (exited, SECRET, json!(127), r#"exec: "hunter2": executable file not found in $PATH"#),
         (
-            NOT_STARTED,
+            not_started,
             "",
             json!(128),
             r#"CannotStartContainerError: runc create failed: exec: "hunter2": permission denied"#,
         ),
-        (NOT_STARTED, "CannotPullContainerError: https://me:hunter2@example.com/x: not found", json!(null), ""),
+        (not_started, "CannotPullContainerError: https://me:hunter2@example.com/x: not found", json!(null), ""),
     ];
     let mut records = Vec::new();
     for (number, (stop_code, reason, exit_code, container_reason)) in (0..).zip(cases) {

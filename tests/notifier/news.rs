@@ -72,36 +72,26 @@ async fn a_stop_is_announced_when_its_row_first_becomes_terminal_and_is_news() {
 #[tokio::test]
 async fn what_cannot_be_read_is_logged_by_its_key_without_its_value_and_blocks_nothing() {
     const SECRET: &str = "hunter2";
+    const NOT_AN_ARRAY: &str = "containers must be an array, found a string";
+    const NOT_A_RECORD: &str = "it is not a record of a DynamoDB stream";
+    const ONE_IMAGE: &str = "it has no OldImage: the stream's view type must be NEW_AND_OLD_IMAGES";
     let world = World::new().await;
     let good = || record(2, Value::Null, events::row(&stop(2, Utc::now())));
     let with = |path: &str, value| with(good(), path, value);
-    let not_a_record = "it is not a record of a DynamoDB stream";
     let cases = [
         (good(), "announced", Value::Null),
         // A field that can't be read is left out.
-        (
-            with("/dynamodb/NewImage/containers", json!({"S": SECRET})),
-            "announced",
-            json!("containers must be an array, found a string"),
-        ),
-        (json!(null), "unreadable", json!(not_a_record)),
-        (json!({"dynamodb": SECRET}), "unreadable", json!(not_a_record)),
-        (with("/dynamodb/NewImage", json!(SECRET)), "unreadable", json!("its NewImage is not a row")),
-        (with("/dynamodb/NewImage/x", json!({"S": "a", "N": "1"})), "unreadable", json!("its NewImage is not a row")),
-        (with("/dynamodb/NewImage/x", json!({"X": SECRET})), "unreadable", json!("its NewImage is not a row")),
-        (with("/dynamodb/OldImage", json!([])), "unreadable", json!("its OldImage is not a row")),
-        (with("/dynamodb/SequenceNumber", json!(null)), "unreadable", json!("it has no SequenceNumber")),
-        (
-            with("/dynamodb/ApproximateCreationDateTime", json!(null)),
-            "unreadable",
-            json!("it has no ApproximateCreationDateTime"),
-        ),
-        (with("/dynamodb/ApproximateCreationDateTime", json!(1e300)), "unreadable", json!(not_a_record)),
-        (
-            with("/eventName", json!("MODIFY")),
-            "unreadable",
-            json!("it has no OldImage: the stream's view type must be NEW_AND_OLD_IMAGES"),
-        ),
+        (with("/dynamodb/NewImage/containers", json!({"S": SECRET})), "announced", json!(NOT_AN_ARRAY)),
+        (with("/dynamodb/NewImage", json!(SECRET)), "unreadable", json!(NOT_A_RECORD)),
+        (with("/dynamodb/NewImage/x", json!({"S": "a", "N": "1"})), "unreadable", json!(NOT_A_RECORD)),
+        (with("/dynamodb/NewImage/x", json!({"X": SECRET})), "unreadable", json!(NOT_A_RECORD)),
+        (with("/dynamodb/OldImage", json!([SECRET])), "unreadable", json!(NOT_A_RECORD)),
+        (with("/dynamodb/SequenceNumber", json!(null)), "unreadable", json!(NOT_A_RECORD)),
+        (with("/dynamodb/ApproximateCreationDateTime", json!(null)), "unreadable", json!(NOT_A_RECORD)),
+        (with("/dynamodb/ApproximateCreationDateTime", json!(1e300)), "unreadable", json!(NOT_A_RECORD)),
+        (json!({"dynamodb": SECRET}), "unreadable", json!(NOT_A_RECORD)),
+        (json!(null), "unreadable", json!(NOT_A_RECORD)),
+        (with("/eventName", json!("MODIFY")), "unreadable", json!(ONE_IMAGE)),
         (good(), "announced", Value::Null),
     ];
     let records: Vec<Value> = cases.iter().map(|(record, ..)| record.clone()).collect();
