@@ -150,18 +150,16 @@ def test_each_rule_of_the_page_gets_what_it_says_and_nothing_else(fleet, everyth
     # All in one window of six hours.
     now = datetime.now(timezone.utc)
     shift = 60 if now.hour % 6 == now.minute == 0 else 0
+    not_started = lambda text: stop(f"service:{text.split()[0]}", code=NOT_STARTED, exit_code=None, text=text)
     # Each with a service of its own, so that it is the first of its kind.
     stops = {
         "memory": stop("service:memory", exit_code=137, reason=OUT_OF_MEMORY),
         "production": stop("service:shop", cluster="production"),
         "payments": stop("service:payments-api"),
-        "denied": stop("service:denied", code=NOT_STARTED, exit_code=None, text=(
-            "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
-            "unable to retrieve secret from asm: AccessDeniedException: not authorized")),
-        "image": stop("service:image", code=NOT_STARTED, exit_code=None, text=(
-            "CannotPullContainerError: failed to resolve reference: example.com/web:9: not found")),
-        "capacity": stop("service:capacity", code=NOT_STARTED, exit_code=None, text=(
-            "Capacity is unavailable at this time. Please try again later or in a different availability zone")),
+        "denied": not_started("ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve "
+                              "secret from asm: AccessDeniedException: not authorized"),
+        "image": not_started("CannotPullContainerError: failed to resolve reference: example.com/web:9: not found"),
+        "capacity": not_started("Capacity is unavailable at this time. Please try again later."),
         "spot": stop("service:spot", code="SpotInterruption", text="Your Spot Task was interrupted.", exit_code=143),
         "deployment": stop("service:deployed", code="ServiceSchedulerInitiated", exit_code=143,
                            text="Scaling activity initiated by (deployment ecs-svc/1)"),
