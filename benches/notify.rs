@@ -10,7 +10,7 @@ use harness::bus::Bus;
 use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events::{self, sample};
 use harness::runtime_api::Lambda;
-use harness::stream::batch;
+use harness::stream::{self, batch};
 
 use crate::{Arguments, Figures, megabytes, milliseconds, peak_memory, progress};
 
@@ -61,11 +61,7 @@ fn row(number: u32) -> Value {
 }
 
 fn record(number: u32) -> Value {
-    let row = row(number);
-    let mut old = row.clone();
-    old["lastStatus"] = json!({"S": "RUNNING"});
-    json!({"eventName": "MODIFY", "dynamodb": {
-        "ApproximateCreationDateTime": Utc::now().timestamp(), "SequenceNumber": format!("{number:021}"),
-        "Keys": {"taskArn": row["taskArn"]}, "OldImage": old, "NewImage": row,
-    }})
+    let (mut before, after) = (row(number), row(number));
+    before["lastStatus"] = json!({"S": "RUNNING"});
+    stream::record(after["taskArn"]["S"].as_str().expect("an ARN"), number, before, after.clone())
 }

@@ -66,7 +66,7 @@ A task starts or stops every {CHANGE_SECONDS} s. In another terminal:
   make redrive DRY_RUN=1
   make smoke      # two minutes: MiniStack counts no log lines, so the line `metric` waits, and is red
 
-Below, each stop is shown as it is announced; "!" marks what people would be told. Ctrl-C stops everything.
+Below, each stop is shown as it is announced; "!" marks those that notify. Ctrl-C stops everything.
 """, flush=True)
         tasks = deque()
         while True:

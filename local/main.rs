@@ -65,7 +65,7 @@ const RECORDER: &str = "ecs-state-recorder";
 const RECONCILER: &str = "ecs-state-reconciler";
 const NOTIFIER: &str = "ecs-state-notifier";
 
-/// The event whose task failed, so that the notifier tells people.
+/// The event whose task failed, for which `notify` is true.
 const FAILED: &str = "fargate-task-failed-to-start";
 
 /// Where `make invoke` finds the port of a running `make watch`, and where the functions' log goes in `make run`.

@@ -1,15 +1,10 @@
-//! The notifier: announces each stop of a task once, as an event on an EventBridge bus, and tells people only of those
-//! that matter.
+//! The notifier: announces each stop of a task once, as an event on an EventBridge bus, and marks those that somebody
+//! should be notified of.
 //!
-//! It is invoked with the records of the stream of the table of tasks. The path of a record through the modules:
-//!
-//! 1. [`record`] reads it, by itself.
-//! 2. [`news`] decides whether a task has stopped, and whether that is news.
-//! 3. [`history`] reads the earlier stops of its group, and [`noise`] decides whether to tell people.
-//! 4. [`announcement`] is the event, and [`event_bus`] sends it.
-//!
-//! What could not be sent is reported to Lambda, which repeats the records from there on. So a stop is announced at
-//! least once, always with the same identity: the task's ARN. [`settings`] reads the configuration.
+//! It is invoked with the records of the stream of the table of tasks. [`record`] reads each by itself, [`news`] decides
+//! whether it is a stop to announce, [`history`] and [`noise`] rank it among the earlier ones of its group,
+//! [`announcement`] is the event, and [`event_bus`] sends it. Lambda repeats the records from the first one that could
+//! not be sent, so a stop is announced at least once, always with the same identity: the task's ARN.
 
 pub mod announcement;
 pub mod event_bus;
@@ -27,15 +22,16 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use lambda_runtime::Diagnostic;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use self::announcement::detail;
 use self::event_bus::{Delivery, EventBus};
-use self::history::History;
+use self::history::{Group, History};
 use self::news::{News, Stop};
 use self::noise::{Standing, is_actionable};
 use self::record::{Change, UnreadableRecord};
@@ -68,21 +64,6 @@ impl From<InvalidBatch> for Diagnostic {
     }
 }
 
-/// What Lambda is told: where to repeat the batch from, or nothing.
-///
-/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
-#[derive(Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    batch_item_failures: Vec<Failure>,
-}
-
-#[derive(Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    item_identifier: String,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Batch<'b> {
@@ -90,17 +71,17 @@ struct Batch<'b> {
     records: Vec<&'b RawValue>,
 }
 
-/// A cluster's ARN, and a group in it.
-type Group<'s> = (&'s str, Option<&'s str>);
-
 impl Notifier {
     /// A notifier for this table of tasks and this bus.
     pub fn new(table: String, dynamodb: Client, bus: EventBus) -> Self {
         Self { table, dynamodb, bus }
     }
 
-    /// Handles one invocation, and logs each stop.
-    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Answer, InvalidBatch> {
+    /// Handles one invocation, and logs each stop. The answer names the record from which Lambda has to [repeat the
+    /// batch], if any.
+    ///
+    /// [repeat the batch]: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Value, InvalidBatch> {
         let json = payload.json().ok_or(InvalidBatch)?.get();
         let Batch { records } = serde_json::from_str(json).map_err(|_| InvalidBatch)?;
         let now = Utc::now();
@@ -119,21 +100,18 @@ impl Notifier {
         let deliveries = self.bus.send(&details, start + left).await;
 
         let mut sent = standings.iter().zip(&deliveries);
-        let mut answer = Answer::default();
+        let mut first_failed = None;
         for stop in &stops {
             let announced = stop.as_ref().ok().filter(|stop| stop.news == News::Fresh).and_then(|_| sent.next());
             log(stop, announced);
-            if let (Ok(stop), Some((_, Delivery::Failed(_)))) = (stop, announced)
-                && answer.batch_item_failures.is_empty()
-            {
-                let item_identifier = stop.sequence_number.clone();
-                answer.batch_item_failures.push(Failure { item_identifier });
+            if let (Ok(stop), Some((_, Delivery::Failed(_)))) = (stop, announced) {
+                first_failed = first_failed.or(Some(json!({"itemIdentifier": stop.sequence_number})));
             }
         }
-        Ok(answer)
+        Ok(json!({"batchItemFailures": first_failed.as_slice()}))
     }
 
-    /// Reads the histories of the groups in which somebody may have to act. Those that can't be read are absent.
+    /// Reads the histories of the groups of stops that may notify. Those that can't be read are absent.
     async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> HashMap<Group<'s>, History> {
         let mut groups: HashMap<Group, Vec<&Stop>> = HashMap::new();
         for stop in stops.iter().filter(|stop| is_actionable(&stop.task, &stop.diagnosis)) {
@@ -141,9 +119,8 @@ impl Notifier {
                 groups.entry(group).or_default().push(stop);
             }
         }
-        let read = iter(groups).map(|((cluster, group), stops)| async move {
-            let history = History::read(&self.dynamodb, &self.table, cluster, group, &stops);
-            ((cluster, group), timeout_at(deadline, history).await)
+        let read = iter(groups).map(|(group, stops)| async move {
+            (group, timeout_at(deadline, History::read(&self.dynamodb, &self.table, group, &stops)).await)
         });
         let read: Vec<_> = read.buffer_unordered(CONCURRENCY).collect().await;
         let mut histories = HashMap::new();
@@ -156,7 +133,7 @@ impl Notifier {
             }
         }
         if let Some(error) = failure {
-            warn!("earlier stops could not be read, so people are told of every stop that may matter: {error}");
+            warn!("earlier stops could not be read, so each stop that may need somebody notifies: {error}");
         }
         histories
     }

@@ -5,6 +5,8 @@ mod event;
 mod news;
 mod noise;
 
+use std::time::Duration;
+
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -27,15 +29,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
-        Self::with_instances(1).await
+    async fn new() -> Self {
+        Self::with(1, &[]).await
     }
 
-    pub(crate) async fn with_instances(instances: usize) -> Self {
+    /// With this many notifiers, and variables of their environment.
+    pub(crate) async fn with(instances: usize, variables: &[(&str, &str)]) -> Self {
         let (bus, dynamodb) = (Bus::start().await, DynamoDb::start_recording().await);
-        let urls = [("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url.as_str()), ("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)];
-        let lambda = Lambda::start(&NOTIFIER, instances, &urls).await;
-        lambda.set_timeout(std::time::Duration::from_mins(1));
+        let urls = [("AWS_ENDPOINT_URL_DYNAMODB", &*dynamodb.url), ("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.url)];
+        let lambda = Lambda::start(&NOTIFIER, instances, &[&urls, variables].concat()).await;
+        lambda.set_timeout(Duration::from_mins(1));
         let recorder = Recorder::new(&dynamodb.url);
         Self { bus, dynamodb, lambda, recorder }
     }
@@ -58,18 +61,11 @@ impl World {
         failures.pop().map(|mut failure| failure["itemIdentifier"].take())
     }
 
-    /// The fields of all lines about stops.
+    /// The lines about stops.
     fn lines(&self) -> Vec<Value> {
         let log = self.lambda.log();
         let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
-        let without_frame = |mut line: Value| {
-            let fields = line.as_object_mut().unwrap();
-            for name in ["timestamp", "level", "message", "span"] {
-                fields.remove(name);
-            }
-            line
-        };
-        lines.filter(|line| line["message"] == "stop").map(without_frame).collect()
+        lines.filter(|line| line["message"] == "stop").collect()
     }
 }
 
@@ -108,6 +104,17 @@ pub(crate) fn stop(number: u32, stopped_at: DateTime<Utc>) -> Value {
     event
 }
 
+/// The value with the one at this path replaced, or removed if the new one is null.
+fn with(mut value: Value, path: &str, new: Value) -> Value {
+    let (parent, name) = path.rsplit_once('/').unwrap();
+    let fields = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    fields.remove(name);
+    if !new.is_null() {
+        fields.insert(name.to_owned(), new);
+    }
+    value
+}
+
 /// The event of the same task while it was running.
 pub(crate) fn running(stop: &Value) -> Value {
     let mut event = stop.clone();
@@ -126,34 +133,13 @@ fn life(stop: Value) -> [Value; 2] {
     [running(&stop), stop]
 }
 
-/// A record of the stream, as the recorder's or the reconciler's write causes it.
-fn record(number: u32, before: Option<&Value>, after: Option<&Value>) -> Value {
-    let name = if after.is_none() {
-        "REMOVE"
-    } else if before.is_none() {
-        "INSERT"
-    } else {
-        "MODIFY"
-    };
-    let mut record = json!({
-        "eventName": name,
-        "dynamodb": {
-            "ApproximateCreationDateTime": Utc::now().timestamp(),
-            "Keys": {"taskArn": {"S": arn(number)}},
-            "SequenceNumber": format!("{number:021}"),
-        },
-    });
-    for (name, row) in [("OldImage", before), ("NewImage", after)] {
-        if let Some(row) = row {
-            record["dynamodb"][name] = row.clone();
-        }
-    }
-    record
+fn record(number: u32, before: Value, after: Value) -> Value {
+    stream::record(&arn(number), number, before, after)
 }
 
 /// The record of a stop whose task was running before.
 fn stopped(number: u32, stop: &Value) -> Value {
-    record(number, Some(&events::row(&running(stop))), Some(&events::row(stop)))
+    record(number, events::row(&running(stop)), events::row(stop))
 }
 
 #[test]

@@ -10,6 +10,10 @@ use ecs_model::{ContainerInstance, ContainerInstanceStatus, ContainerOverride, M
 use ecs_state_recorder::attributes::Item;
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::lambda::Payload;
+use ecs_state_recorder::notifier::announcement::detail;
+use ecs_state_recorder::notifier::news::Stop;
+use ecs_state_recorder::notifier::noise::Standing;
+use ecs_state_recorder::notifier::record::Change;
 use ecs_state_recorder::recorder::envelope::Envelope;
 use ecs_state_recorder::state::row::Row;
 use ecs_state_recorder::state::stored::{Recorded, Stored};
@@ -215,6 +219,21 @@ proptest! {
             for error in result.unwrap_or_else(|error| vec![error]) {
                 prop_assert!(is_clear(&error), "{}", error);
             }
+        }
+    }
+
+    #[test]
+    fn any_row_of_a_stopped_task_becomes_an_event_of_limited_size(
+        mut item in hash_map(names(), any_attribute(), 0..8),
+        arn in any::<String>(),
+    ) {
+        item.insert("taskArn".to_owned(), AttributeValue::S(arn));
+        item.insert("lastStatus".to_owned(), AttributeValue::S("STOPPED".to_owned()));
+        let now = Utc::now();
+        let change = Change { sequence_number: String::new(), written_at: now, before: None, after: Some(item) };
+        if let Ok(stop) = Stop::parse(change, now) {
+            let event = detail(&stop.expect("a stop"), &Standing::default());
+            prop_assert!(event.to_string().len() < 64 * 1024, "{}", event);
         }
     }
 }

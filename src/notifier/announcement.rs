@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use ecs_model::{StopCode, Task};
+use ecs_model::StopCode;
 use serde_json::{Value, json};
 
 use super::history::{WINDOW, window};
@@ -86,6 +86,12 @@ fn chat(stop: &Stop, standing: &Standing) -> Value {
     if standing.is_still {
         let _ = write!(description, " It also happened in the {} hours before {since} UTC.", WINDOW.num_hours());
     }
+    let (cluster_arn, group_name) = (task.cluster_arn.as_deref(), task.group.as_deref());
+    let thread = format!(
+        "{}/{}",
+        short(cluster_arn.unwrap_or_default(), MAX_ARN),
+        short(group_name.unwrap_or_default(), MAX_NAME)
+    );
     json!({
         "version": "1.0",
         "source": "custom",
@@ -97,18 +103,12 @@ fn chat(stop: &Stop, standing: &Standing) -> Value {
             "keywords": [diagnosis.code.as_str(), diagnosis.actor.as_str()],
         },
         "metadata": {
-            "threadId": thread(task),
+            "threadId": thread,
             "summary": title,
             "eventType": DETAIL_TYPE,
             "relatedResources": [task.task_arn],
         },
     })
-}
-
-/// The thread of a group's messages.
-fn thread(task: &Task) -> String {
-    let cluster = task.cluster_arn.as_deref().unwrap_or_default();
-    format!("{}/{}", short(cluster, MAX_ARN), short(task.group.as_deref().unwrap_or_default(), MAX_NAME))
 }
 
 /// Starts a clause with a capital letter.

@@ -42,7 +42,7 @@ pub struct EventBus {
     name: String,
 }
 
-/// What became of an entry.
+/// The outcome of an entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Delivery {
     /// It is on the bus.
@@ -72,8 +72,8 @@ impl EventBus {
         Self { api: AwsJson::new(aws, &SERVICE, aws.http_client()), name }
     }
 
-    /// Sends events with these details until the deadline. Those that fail are tried up to three times, the others once. The result
-    /// has the same order.
+    /// Sends events with these details until the deadline, trying those that fail up to three times. The result has the
+    /// same order.
     pub async fn send(&self, details: &[String], deadline: Instant) -> Vec<Delivery> {
         let unsent = Delivery::Failed("it was not sent before the deadline".to_owned());
         let deliveries = Mutex::new(vec![unsent; details.len()]);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use ecs_model::Task;
-use ecs_model::diagnosis::{Code, Diagnosis, Kind};
+use ecs_model::diagnosis::{self, Code, Diagnosis};
 
 use super::news::Stop;
 use crate::attributes::{Item, take_string};
@@ -28,6 +28,9 @@ const ROWS: usize = 100;
 const ATTRIBUTES: &str = "taskArn lastStatus desiredStatus startedAt stoppedAt stopCode stoppedReason containers \
                           attachments group launchType capacityProviderName event_time reconciled_at";
 
+/// A cluster's ARN, and a group in it; `None` if its tasks have none.
+pub type Group<'s> = (&'s str, Option<&'s str>);
+
 /// The known stops of a group.
 pub struct History {
     /// The stops, in no order.
@@ -43,24 +46,14 @@ pub struct PastStop {
     pub arn: String,
     /// What failed, or what ended it.
     pub code: Code,
-    /// How it counts.
-    pub kind: Kind,
-    /// When the task started; `None` if it never did.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When the task stopped.
-    pub stopped_at: DateTime<Utc>,
+    /// Its kind and times.
+    pub stop: diagnosis::Stop,
 }
 
 impl PastStop {
-    /// The part of a stop that matters for others.
-    pub fn new(task: &Task, diagnosis: &Diagnosis, stopped_at: DateTime<Utc>) -> Self {
-        Self {
-            arn: task.task_arn.clone(),
-            code: diagnosis.code,
-            kind: diagnosis.kind(),
-            started_at: task.started_at,
-            stopped_at,
-        }
+    fn new(task: &Task, diagnosis: &Diagnosis, stopped_at: DateTime<Utc>) -> Self {
+        let stop = diagnosis::Stop { kind: diagnosis.kind(), started_at: task.started_at, stopped_at };
+        Self { arn: task.task_arn.clone(), code: diagnosis.code, stop }
     }
 
     fn from_row(row: Item) -> Option<Self> {
@@ -80,13 +73,8 @@ pub fn window(time: DateTime<Utc>) -> DateTime<Utc> {
 
 impl History {
     /// Reads the newest stops of a group of a cluster since the start of the window before these, and adds these.
-    pub async fn read(
-        client: &Client,
-        table: &str,
-        cluster: &str,
-        group: Option<&str>,
-        stops: &[&Stop],
-    ) -> Result<Self, ReadError> {
+    pub async fn read(client: &Client, table: &str, of: Group<'_>, stops: &[&Stop]) -> Result<Self, ReadError> {
+        let (cluster, group) = of;
         let own: HashSet<&str> = stops.iter().map(|stop| stop.task.task_arn.as_str()).collect();
         let times = || stops.iter().map(|stop| stop.stopped_at);
         let range = Range {

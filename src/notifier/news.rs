@@ -10,7 +10,7 @@ use crate::resource::Resource;
 use crate::state::expiry::is_terminal;
 use crate::state::stored::Stored;
 
-/// After this, nobody is told of a stop any more. The reconciler, too, knows only tasks that stopped within the hour.
+/// Stops older than this are not announced. The ECS API, too, forgets a task an hour after it stopped.
 pub const OLD: TimeDelta = TimeDelta::hours(1);
 
 /// A task that has stopped.
@@ -23,18 +23,18 @@ pub struct Stop {
     pub stopped_at: DateTime<Utc>,
     /// The position of its record in the shard.
     pub sequence_number: String,
-    /// Whether people are to be told.
+    /// Whether it is announced.
     pub news: News,
     /// What is wrong with the first field that could not be read, and is left out of `task`.
     pub left_out: Option<String>,
 }
 
-/// Whether people are to be told of a stop.
+/// Whether a stop is announced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum News {
-    /// They are.
+    /// It is.
     Fresh,
-    /// It ended more than an hour before its row was written: a replay, a redrive, a restored table.
+    /// The task stopped more than an hour before its row was written: a replay, a redrive, a restored table.
     Old,
     /// Its row was written over an hour ago: the notifier was stopped, or the bus failed.
     Late,

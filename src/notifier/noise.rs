@@ -1,23 +1,23 @@
-//! Whether somebody should be told of a stop now: not for every attempt of a loop, and not for what was intended.
+//! Whether a stop notifies: not every attempt of a loop does, and nothing that was intended.
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
-use ecs_model::diagnosis::{self, Diagnosis, Kind};
+use ecs_model::diagnosis::{Diagnosis, Kind, crash_loop};
 
 use super::history::{History, PastStop, WINDOW, window};
 use super::news::Stop;
 
-/// The ranks in a window at which people are told.
+/// The ranks in a window that notify.
 const THRESHOLDS: [u64; 4] = [1, 3, 10, 30];
-/// If the window before had this many stops of a kind, people are told once in this one.
+/// If the window before had this many stops of a group and code, only the first in this one notifies.
 const STILL: u64 = 3;
 
 /// How a stop compares with those before it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
-    /// Whether to tell people.
+    /// Whether somebody should be notified.
     pub notify: bool,
-    /// The how many-th stop of its group and code it is in its window; `None` if the others are unknown.
+    /// Its rank, from 1, among the stops of its group and code in the window; `None` if the others are unknown.
     pub count: Option<u64>,
     /// When the last one was.
     pub previous_stopped_at: Option<DateTime<Utc>>,
@@ -37,32 +37,27 @@ pub fn is_actionable(task: &Task, diagnosis: &Diagnosis) -> bool {
 }
 
 impl Standing {
-    /// Compares a stop with the history of its group, which includes the stop itself. Without a history, everybody who
-    /// may have to act is told.
+    /// Compares a stop with the history of its group, which includes the stop itself. Without a history, each stop on
+    /// which somebody may have to act notifies.
     pub fn new(stop: &Stop, history: Option<&History>) -> Self {
         let is_actionable = is_actionable(&stop.task, &stop.diagnosis);
         let Some(history) = history.filter(|_| is_actionable) else {
             return Self { notify: is_actionable, ..Self::default() };
         };
-        let order = |other: &PastStop| (other.stopped_at, other.arn.clone());
+        let order = |other: &PastStop| (other.stop.stopped_at, other.arn.clone());
         let this = (stop.stopped_at, stop.task.task_arn.clone());
         let until_now: Vec<&PastStop> = history.stops.iter().filter(|other| order(other) <= this).collect();
         let alike = || until_now.iter().filter(|other| other.code == stop.diagnosis.code);
         let start = window(stop.stopped_at);
-        let count = alike().filter(|other| other.stopped_at >= start).count() as u64;
-        let before = alike().filter(|other| (start - WINDOW..start).contains(&other.stopped_at)).count() as u64;
+        let count = alike().filter(|other| other.stop.stopped_at >= start).count() as u64;
+        let before = alike().filter(|other| (start - WINDOW..start).contains(&other.stop.stopped_at)).count() as u64;
         let is_still = before >= STILL;
         let is_due = if is_still || !history.is_complete { count == 1 } else { THRESHOLDS.contains(&count) };
-        let all = until_now.iter().map(|other| diagnosis::Stop {
-            kind: other.kind,
-            started_at: other.started_at,
-            stopped_at: other.stopped_at,
-        });
         Self {
             notify: is_due,
             count: Some(count),
-            previous_stopped_at: alike().filter(|other| order(other) < this).map(|other| other.stopped_at).max(),
-            is_crash_loop: diagnosis::crash_loop(all, stop.stopped_at).is_some(),
+            previous_stopped_at: alike().filter(|other| order(other) < this).map(|other| other.stop.stopped_at).max(),
+            is_crash_loop: crash_loop(until_now.iter().map(|other| other.stop), stop.stopped_at).is_some(),
             is_still,
         }
     }

@@ -7,7 +7,6 @@ use ecs_model::time;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use thiserror::Error;
 
 use crate::attributes::Item;
 use crate::resource::Resource;
@@ -25,8 +24,7 @@ pub struct Change {
 }
 
 /// Why a record can't be read. The message quotes no value, which might be a secret.
-#[derive(Debug, Error)]
-#[error("{problem}")]
+#[derive(Debug)]
 pub struct UnreadableRecord {
     /// The key of its row, if that can be read.
     pub arn: Option<String>,
@@ -36,23 +34,22 @@ pub struct UnreadableRecord {
 
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html>
 #[derive(Deserialize)]
-struct Record<'r> {
+struct Record {
     #[serde(rename = "eventName")]
     event_name: Option<String>,
-    #[serde(borrow)]
-    dynamodb: Images<'r>,
+    dynamodb: StreamRecord,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Images<'r> {
-    #[serde(default, rename = "ApproximateCreationDateTime", deserialize_with = "time::deserialize")]
+struct StreamRecord {
+    #[serde(rename = "ApproximateCreationDateTime", deserialize_with = "time::deserialize")]
     written_at: Option<DateTime<Utc>>,
-    sequence_number: Option<String>,
-    #[serde(borrow)]
-    old_image: Option<&'r RawValue>,
-    #[serde(borrow)]
-    new_image: Option<&'r RawValue>,
+    sequence_number: String,
+    #[serde(default)]
+    old_image: serde_dynamo::Item,
+    #[serde(default)]
+    new_image: serde_dynamo::Item,
 }
 
 impl Change {
@@ -62,30 +59,17 @@ impl Change {
     }
 
     fn read(json: &str) -> Result<Self, &'static str> {
-        let Record { event_name, dynamodb } =
-            serde_json::from_str(json).map_err(|_| "it is not a record of a DynamoDB stream")?;
-        let before = image(dynamodb.old_image).ok_or("its OldImage is not a row")?;
-        let after = image(dynamodb.new_image).ok_or("its NewImage is not a row")?;
+        const MALFORMED: &str = "it is not a record of a DynamoDB stream";
+        let Record { event_name, dynamodb } = serde_json::from_str(json).map_err(|_| MALFORMED)?;
+        let StreamRecord { written_at, sequence_number, .. } = dynamodb;
+        // A row has at least its key.
+        let row = |image| Some(Item::from(image)).filter(|row| !row.is_empty());
+        let (before, after) = (row(dynamodb.old_image), row(dynamodb.new_image));
         if event_name.as_deref() == Some("MODIFY") && before.is_none() {
             return Err("it has no OldImage: the stream's view type must be NEW_AND_OLD_IMAGES");
         }
-        Ok(Self {
-            sequence_number: dynamodb.sequence_number.ok_or("it has no SequenceNumber")?,
-            written_at: dynamodb.written_at.ok_or("it has no ApproximateCreationDateTime")?,
-            before,
-            after,
-        })
+        Ok(Self { sequence_number, written_at: written_at.ok_or(MALFORMED)?, before, after })
     }
-}
-
-/// A row; `Some(None)` if there is none, `None` if it can't be read.
-#[expect(clippy::option_option, reason = "an absent row is not an unreadable one")]
-fn image(json: Option<&RawValue>) -> Option<Option<Item>> {
-    let Some(json) = json else { return Some(None) };
-    let item: serde_dynamo::Item = serde_json::from_str(json.get()).ok()?;
-    let item = Item::from(item);
-    // A row has at least its key.
-    Some((!item.is_empty()).then_some(item))
 }
 
 /// The key in a record that can't be read otherwise.

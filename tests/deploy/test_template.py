@@ -378,12 +378,9 @@ def test_the_notifier_reads_the_stream_of_the_tasks_from_its_beginning_and_only_
     assert NOTIFIER <= set(stack.names)
     assert stack.properties["NotifierStream"] == {
         "FunctionName": stack.names["Notifier"],
-        "EventSourceArn": stack.outputs["TaskStreamArn"],
-        "StartingPosition": "TRIM_HORIZON",
-        "BatchSize": 100,
-        "MaximumBatchingWindowInSeconds": 5,
-        "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        "BisectBatchOnFunctionError": True,
+        "EventSourceArn": stack.outputs["TaskStreamArn"], "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 100, "MaximumBatchingWindowInSeconds": 5,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"], "BisectBatchOnFunctionError": True,
         "FilterCriteria": {"Filters": [
             {"Pattern": json.dumps({"dynamodb": {"NewImage": {"lastStatus": {"S": ["STOPPED", "DELETED"]}}}})}]},
     }
@@ -400,6 +397,10 @@ def test_the_notifier_reads_the_stream_of_the_tasks_from_its_beginning_and_only_
     assert metadata == {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "ecs-state-notifier"}}
     assert (stack.outputs["NotifierName"], stack.outputs["NotifierLogGroupName"]) == (
         stack.names["Notifier"], stack.names["NotifierLogs"])
+    existing = Stack("recorder", CreateTables="false", TaskStreamArn=STREAM, **NOTIFIED)
+    assert "TaskStreamArn" not in existing.outputs
+    assert existing.properties["NotifierStream"]["EventSourceArn"] == STREAM == (
+        role_statements(existing, "NotifierRole")[0]["Resource"])
 
 
 def test_the_notifiers_role_may_only_read_the_stream_and_earlier_stops_announce_and_write_its_log():
@@ -436,13 +437,6 @@ def test_the_topic_gets_the_ready_message_of_what_somebody_should_act_on_and_no_
     }]
     without = Stack("without", Notify="true", TaskTableName="", ContainerInstanceTableName="")
     assert NOTIFIER - set(without.names) == {"NotificationRule", "NotificationsAlarm"}
-
-
-def test_an_existing_tables_stream_can_be_announced_from():
-    stack = Stack("recorder", CreateTables="false", TaskStreamArn=STREAM, **NOTIFIED)
-    assert stack.properties["NotifierStream"]["EventSourceArn"] == STREAM
-    assert role_statements(stack, "NotifierRole")[0]["Resource"] == STREAM
-    assert "TaskStreamArn" not in stack.outputs
 
 
 @pytest.mark.parametrize("given, broken", [

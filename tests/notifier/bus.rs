@@ -1,87 +1,51 @@
 //! `PutEvents` that fails wholly, in part, forever, or hangs.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use harness::bus::Answer;
-use harness::stream::deliver;
 use serde_json::{Value, json};
 
-use super::{World, arn, recently, stop, stopped, text};
+use super::{World, arn, recently, stop, stopped};
 
-/// Two requests' worth of stops.
-fn records() -> Vec<Value> {
-    let now = recently();
-    (0..15).map(|number| stopped(number, &stop(number, now))).collect()
-}
-
-/// The task whose entry meets a fault.
-const BAD: u32 = 4;
-
-fn is_bad(detail: &Value) -> bool {
-    detail["taskArn"] == arn(BAD)
-}
-
-/// The answer for the bad entry, that for all others, and for how many requests.
-type Fault = (Answer, Answer, usize);
-
-/// Of the first failed record and its stop: its number, its outcome and its error.
-type Failed = (Option<u32>, &'static str, Option<&'static str>);
+/// The answer for the bad entry, the one for others, and for how many requests. Then the outcome of the first that is not
+/// sent, its error, all that are not sent, and the entries of each request.
+type Case<'c> = (Answer, Answer, usize, &'c str, &'c str, &'c [u32], &'c [usize]);
 
 #[tokio::test]
 async fn a_failure_of_the_bus_loses_nothing_that_could_be_sent_and_is_reported() {
     use Answer::{Accepted, EntryRefused, NotJson, Refused, Silence};
+    /// The task whose entry meets a fault.
+    const BAD: u32 = 4;
     const FOREVER: usize = usize::MAX;
-    const NOT_AWS: Option<&str> = Some("the response is not from AWS; check the endpoint and any proxy in between");
-    const DENIED: Option<&str> = Some("AccessDeniedException (HTTP 400); the function's role must allow it");
-    let (throttled, denied) = (Refused(400, "ThrottlingException"), Refused(400, "AccessDeniedException"));
+    const NOT_AWS: &str = "the response is not from AWS; check the endpoint and any proxy in between";
+    const DENIED: &str = "AccessDeniedException (HTTP 400); the function's role must allow it";
+    const LATE: &str = "it was not sent before the deadline";
+    let (invalid, throttling) = ("ValidationException", "ThrottlingException");
+    let (throttled, denied) = (Refused(400, throttling), Refused(400, "AccessDeniedException"));
     let all: Vec<u32> = (0..15).collect();
-    let twice_more = [10, 10, 10, 5, 5, 5];
-    let cases: [(Fault, Failed, &[u32], &[usize]); 10] = [
-        ((EntryRefused("InternalFailure"), Accepted, 3), (None, "announced", None), &[], &[10, 5, 1, 1]),
-        (
-            (EntryRefused("ThrottlingException"), Accepted, FOREVER),
-            (Some(BAD), "retried", Some("ThrottlingException")),
-            &[BAD],
-            &[10, 5, 1, 1],
-        ),
-        (
-            (EntryRefused("MalformedDetail"), Accepted, FOREVER),
-            (None, "rejected", Some("MalformedDetail")),
-            &[BAD],
-            &[10, 5],
-        ),
-        ((EntryRefused("not a code"), Accepted, FOREVER), (Some(BAD), "retried", NOT_AWS), &[BAD], &[10, 5, 1, 1]),
+    let alone = [10, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+    let thrice = [10, 10, 10, 5, 5, 5];
+    let cases: [Case; 10] = [
+        (EntryRefused("InternalFailure"), Accepted, 3, "announced", "", &[], &[10, 5, 1, 1]),
+        (EntryRefused(throttling), Accepted, FOREVER, "retried", throttling, &[BAD], &[10, 5, 1, 1]),
+        (EntryRefused("MalformedDetail"), Accepted, FOREVER, "rejected", "MalformedDetail", &[BAD], &[10, 5]),
+        (EntryRefused("not a code"), Accepted, FOREVER, "retried", NOT_AWS, &[BAD], &[10, 5, 1, 1]),
         // The bad entry makes its whole request invalid, so each is sent alone.
-        (
-            (Refused(400, "ValidationException"), Accepted, FOREVER),
-            (None, "rejected", Some("ValidationException")),
-            &[BAD],
-            &[10, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-        ),
-        (
-            (Silence, Accepted, FOREVER),
-            (Some(0), "retried", Some("it was not sent before the deadline")),
-            &all[..10],
-            &[10, 5],
-        ),
-        ((throttled, throttled, 4), (None, "announced", None), &[], &twice_more),
-        (
-            (throttled, throttled, FOREVER),
-            (Some(0), "retried", Some("ThrottlingException (HTTP 400)")),
-            &all,
-            &twice_more,
-        ),
-        ((denied, denied, FOREVER), (Some(0), "retried", DENIED), &all, &twice_more),
-        ((NotJson, NotJson, FOREVER), (Some(0), "retried", NOT_AWS), &all, &twice_more),
+        (Refused(400, invalid), Accepted, FOREVER, "rejected", invalid, &[BAD], &alone),
+        (Silence, Accepted, FOREVER, "retried", LATE, &all[..10], &[10, 5]),
+        (throttled, throttled, 4, "announced", "", &[], &thrice),
+        (throttled, throttled, FOREVER, "retried", "ThrottlingException (HTTP 400)", &all, &thrice),
+        (denied, denied, FOREVER, "retried", DENIED, &all, &thrice),
+        (NotJson, NotJson, FOREVER, "retried", NOT_AWS, &all, &thrice),
     ];
-    let records = records();
-    for ((bad, others, times), (first_failed, outcome, error), missing, requests) in cases {
+    // Two requests' worth of stops.
+    let now = recently();
+    let records: Vec<Value> = all.iter().map(|&number| stopped(number, &stop(number, now))).collect();
+    for (bad, others, times, outcome, error, unsent, requests) in cases {
         let what = format!("{bad:?}, {others:?}, {times} times");
         let world = World::new().await;
         world.bus.plan(move |request, detail| match request < times {
-            true if is_bad(detail) => bad,
+            true if detail["taskArn"] == arn(BAD) => bad,
             true => others,
             false => Accepted,
         });
@@ -90,47 +54,19 @@ async fn a_failure_of_the_bus_loses_nothing_that_could_be_sent_and_is_reported()
         let start = Instant::now();
         let reported = world.notify(&records).await;
         assert!(start.elapsed() < Duration::from_secs(5), "{what}: {:?}", start.elapsed());
-        let expected = first_failed.map(|number| records[number as usize]["dynamodb"]["SequenceNumber"].clone());
+        let first = *unsent.first().unwrap_or(&BAD) as usize;
+        let expected = (outcome == "retried").then(|| records[first]["dynamodb"]["SequenceNumber"].clone());
         assert_eq!(reported, expected, "{what}");
-        let line = &world.lines()[first_failed.unwrap_or(BAD) as usize];
-        assert_eq!((&line["outcome"], line["error"].as_str()), (&json!(outcome), error), "{what}");
+        let line = &world.lines()[first];
+        let found = (line["outcome"].as_str().unwrap(), line["error"].as_str().unwrap_or_default());
+        assert_eq!(found, (outcome, error), "{what}");
         let mut sent: Vec<Value> = world.bus.details().iter().map(|detail| detail["taskArn"].clone()).collect();
         sent.sort_by_key(Value::to_string);
-        let expected = all.iter().filter(|number| !missing.contains(number)).map(|number| json!(arn(*number)));
+        let expected = all.iter().filter(|number| !unsent.contains(number)).map(|number| json!(arn(*number)));
         assert_eq!(sent, expected.collect::<Vec<_>>(), "{what}");
         let [mut found, mut expected] = [world.bus.requests(), requests.to_vec()];
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found, expected, "{what}");
     }
-}
-
-#[tokio::test]
-async fn a_stop_that_can_never_be_sent_blocks_no_other_and_is_given_up_after_an_hour() {
-    let world = World::new().await;
-    let mut records = records();
-    world.bus.plan(|_, detail| if is_bad(detail) { Answer::EntryRefused("InternalFailure") } else { Answer::Accepted });
-    let left = deliver(&world.lambda, &records, 100, 4).await;
-    assert_eq!(left, 15 - BAD as usize);
-    let sent: BTreeSet<String> = world.bus.details().iter().map(|detail| detail["taskArn"].to_string()).collect();
-    assert_eq!(sent.len(), 14);
-    // An hour later.
-    for record in &mut records {
-        let change = &mut record["dynamodb"];
-        change["ApproximateCreationDateTime"] = json!(change["ApproximateCreationDateTime"].as_i64().unwrap() - 3_601);
-        change["NewImage"]["stoppedAt"] = json!({"S": text(recently() - TimeDelta::seconds(3_601))});
-    }
-    assert_eq!(deliver(&world.lambda, &records[BAD as usize..], 100, 1).await, 0);
-    let lines = world.lines();
-    assert_eq!(lines.last().unwrap()["outcome"], "late");
-}
-
-#[tokio::test]
-async fn a_stop_whose_response_was_lost_is_announced_again_under_the_same_identity() {
-    let world = World::new().await;
-    world.bus.plan(|request, _| if request == 0 { Answer::AnswerLost } else { Answer::Accepted });
-    assert_eq!(world.notify(&records()[..1]).await, None);
-    let details = world.bus.details();
-    assert_eq!(details.len(), 2);
-    assert_eq!(details[0], details[1]);
 }

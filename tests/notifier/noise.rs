@@ -3,21 +3,13 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
-use harness::bus::Bus;
-use harness::dynamodb::TASKS;
+use harness::dynamodb::{DynamoDb, TASKS};
 use harness::events;
 use harness::proxy::{Fault, Proxy};
-use harness::runtime_api::Lambda;
-use harness::stream::{batch, deliver};
+use harness::stream::deliver;
 use serde_json::{Value, json};
 
-use super::{World, arn, life, recently, stop, stopped};
-use crate::NOTIFIER;
-
-fn counts(details: &[Value]) -> Vec<u64> {
-    let notified = details.iter().filter(|detail| detail["notify"] == true);
-    notified.map(|detail| detail["count"].as_u64().expect("a count")).collect()
-}
+use super::{World, arn, life, recently, stop, stopped, text, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loop_of_200_stops_gives_200_events_of_which_4_notify() {
@@ -28,55 +20,49 @@ async fn a_crash_loop_of_200_stops_gives_200_events_of_which_4_notify() {
         let records = world.record(stops.flat_map(life)).await;
         assert_eq!(deliver(&world.lambda, &records, size, 40).await, 0);
         let mut details = world.bus.details();
-        assert_eq!(details.len(), 200);
         details.sort_by_key(|detail| detail["taskArn"].to_string());
-        assert_eq!(counts(&details), [1, 3, 10, 30], "batches of {size}");
-        let loops: Vec<bool> = details.iter().map(|detail| detail["isCrashLoop"] == true).collect();
-        assert_eq!(loops, [vec![false; 2], vec![true; 198]].concat());
-        for pair in details.windows(2) {
-            assert_eq!(pair[1]["previousStoppedAt"], pair[0]["stoppedAt"]);
+        assert_eq!(details.len(), 200);
+        for (rank, detail) in (1..).zip(&details) {
+            let is_due = [1, 3, 10, 30].contains(&rank);
+            let found = (&detail["notify"], &detail["isCrashLoop"]);
+            assert_eq!(found, (&json!(is_due), &json!(rank >= 3)), "{rank} in batches of {size}");
+            assert!(!is_due || detail["count"] == rank, "{detail}");
         }
-        let title = &details[2]["chat"]["content"]["title"];
-        assert_eq!(title, "web in demo: crash loop: ApplicationError");
+        assert!(details.windows(2).all(|pair| pair[1]["previousStoppedAt"] == pair[0]["stoppedAt"]));
+        assert_eq!(details[2]["chat"]["content"]["title"], "web in demo: crash loop: ApplicationError");
     }
 }
 
 /// The event of a stop that somebody or something wanted or caused.
-fn with(stop: &Value, stop_code: &str, reason: &str, exit_code: i64) -> Value {
-    let mut stop = stop.clone();
-    stop["detail"]["stopCode"] = json!(stop_code);
-    stop["detail"]["stoppedReason"] = json!(reason);
-    stop["detail"]["containers"][0]["exitCode"] = json!(exit_code);
-    stop
+fn ended(stop: Value, stop_code: &str, reason: &str, exit_code: i64) -> Value {
+    let stop = with(stop, "/detail/stopCode", json!(stop_code));
+    with(with(stop, "/detail/stoppedReason", json!(reason)), "/detail/containers/0/exitCode", json!(exit_code))
 }
 
 fn scaled_in(number: u32, time: DateTime<Utc>) -> Value {
-    with(
-        &stop(number, time),
-        "ServiceSchedulerInitiated",
-        "Scaling activity initiated by (deployment ecs-svc/4093171225387263520)",
-        143,
-    )
+    let reason = "Scaling activity initiated by (deployment ecs-svc/4093171225387263520)";
+    ended(stop(number, time), "ServiceSchedulerInitiated", reason, 143)
 }
 
 #[tokio::test]
 async fn notify_is_true_for_failures_and_for_interruptions_without_a_service() {
     let world = World::new().await;
     let now = recently();
-    let exited = "Essential container in task exited";
+    let finished =
+        |number| ended(stop(number, now), "EssentialContainerExited", "Essential container in task exited", 0);
+    let interrupted = |number| ended(stop(number, now), "SpotInterruption", "", 143);
     let cases = [
         ("ApplicationError", "service:web", stop(0, now), true),
-        ("ApplicationError", "family:job", stop(0, now), true),
-        ("Finished", "service:web", with(&stop(0, now), "EssentialContainerExited", exited, 0), true),
-        ("Finished", "family:job", with(&stop(0, now), "EssentialContainerExited", exited, 0), false),
-        ("ScaledIn", "service:web", scaled_in(0, now), false),
-        ("SpotInterruption", "service:web", with(&stop(0, now), "SpotInterruption", "", 143), false),
-        ("SpotInterruption", "family:job", with(&stop(0, now), "SpotInterruption", "", 143), true),
-        ("StoppedByUser", "family:job", with(&stop(0, now), "UserInitiated", "maintenance", 137), false),
+        ("ApplicationError", "family:job", stop(1, now), true),
+        ("Finished", "service:web", finished(2), true),
+        ("Finished", "family:job", finished(3), false),
+        ("ScaledIn", "service:web", scaled_in(4, now), false),
+        ("SpotInterruption", "service:web", interrupted(5), false),
+        ("SpotInterruption", "family:job", interrupted(6), true),
+        ("StoppedByUser", "family:job", ended(stop(7, now), "UserInitiated", "maintenance", 137), false),
     ];
-    for (number, (code, group, mut stop, notify)) in (0..).zip(cases) {
-        stop["detail"]["group"] = json!(group);
-        stop["detail"]["taskArn"] = json!(arn(number));
+    for (number, (code, group, stop, notify)) in (0..).zip(cases) {
+        let stop = with(stop, "/detail/group", json!(group));
         assert_eq!(world.notify(&[stopped(number, &stop)]).await, None);
         let detail = world.bus.details().pop().unwrap();
         assert_eq!((&detail["code"], &detail["notify"]), (&json!(code), &json!(notify)), "{code} of {group}");
@@ -84,12 +70,14 @@ async fn notify_is_true_for_failures_and_for_interruptions_without_a_service() {
     }
 }
 
-/// Puts the rows of stops, and announces another one after them.
-async fn after(earlier: impl IntoIterator<Item = Value>, stop: &Value) -> Value {
+/// Puts the rows of stops, and announces another one after them: its event, which must have this count.
+async fn after(what: &str, earlier: impl IntoIterator<Item = Value>, stop: &Value, expected: (u64, bool)) -> Value {
     let world = World::new().await;
     world.dynamodb.fill(TASKS, earlier.into_iter().map(|stop| events::row(&stop)).collect());
     assert_eq!(world.notify(&[stopped(9_999, stop)]).await, None);
-    world.bus.details().pop().unwrap()
+    let detail = world.bus.details().pop().unwrap();
+    assert_eq!((detail["count"].as_u64(), &detail["notify"]), (Some(expected.0), &json!(expected.1)), "{what}");
+    detail
 }
 
 #[tokio::test]
@@ -99,48 +87,26 @@ async fn the_rank_is_by_cluster_group_and_code_in_the_window_of_six_hours() {
     let second = TimeDelta::seconds(1);
     let in_window = |count: u32| (0..count).map(move |number| stop(number, now - second * 2));
     let before = |count: u32| (100..100 + count).map(move |number| stop(number, window - second));
-    let other = |field: &'static str, value: &'static str| {
-        in_window(1).map(move |mut stop| {
-            stop["detail"][field] = json!(value);
-            stop
-        })
-    };
-    let this = stop(9_999, now);
-    let cases: [(&str, Vec<Value>, u64, bool); 13] = [
-        ("the first", vec![], 1, true),
-        ("the second", in_window(1).collect(), 2, false),
-        ("the third", in_window(2).collect(), 3, true),
-        ("the tenth", in_window(9).collect(), 10, true),
-        ("the thirtieth", in_window(29).collect(), 30, true),
-        ("the thirty-first", in_window(30).collect(), 31, false),
-        ("behind scale-ins", (0..30).map(|number| scaled_in(number, now - second)).collect(), 1, true),
-        ("behind another group's", other("group", "service:api").collect(), 1, true),
-        (
-            "behind another cluster's",
-            other("clusterArn", "arn:aws:ecs:eu-west-1:123456789012:cluster/x").collect(),
-            1,
-            true,
-        ),
-        ("behind a later one", vec![stop(1, now + second)], 1, true),
-        ("at the same time, by ARN", vec![stop(0, now), stop(10_000, now)], 2, false),
-        ("after two in the window before", before(2).chain(in_window(2)).collect(), 3, true),
-        ("after three in the window before", before(3).chain(in_window(2)).collect(), 3, false),
-    ];
-    for (what, earlier, count, notify) in cases {
-        let detail = after(earlier, &this).await;
-        assert_eq!((detail["count"].as_u64(), &detail["notify"]), (Some(count), &json!(notify)), "{what}");
-    }
-    let still = after(before(3), &this).await;
-    assert_eq!((&still["count"], &still["notify"]), (&json!(1), &json!(true)));
-    assert_eq!(
-        still["chat"]["content"]["title"],
-        "web in demo: crash loop: ApplicationError".replace("crash loop:", "still")
-    );
-    assert_eq!(still["previousStoppedAt"], super::text(window - second));
-    // Two windows ago.
     let long_ago = (0..5).map(|number| stop(number, window - TimeDelta::hours(6) - second));
-    let detail = after(long_ago, &this).await;
-    assert_eq!((&detail["count"], &detail["previousStoppedAt"]), (&json!(1), &Value::Null));
+    let other = |path, value| vec![with(stop(0, now - second), path, json!(value))];
+    let other_cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/x";
+    let this = stop(9_999, now);
+    for (what, earlier, expected) in [
+        ("behind scale-ins", (0..30).map(|number| scaled_in(number, now - second)).collect(), (1, true)),
+        ("behind another group's", other("/detail/group", "service:api"), (1, true)),
+        ("behind another cluster's", other("/detail/clusterArn", other_cluster), (1, true)),
+        ("behind a later one", vec![stop(1, now + second)], (1, true)),
+        ("at the same time, by ARN", vec![stop(0, now), stop(10_000, now)], (2, false)),
+        ("after two in the window before", before(2).chain(in_window(2)).collect(), (3, true)),
+        ("after three in the window before", before(3).chain(in_window(2)).collect(), (3, false)),
+    ] {
+        after(what, earlier, &this, expected).await;
+    }
+    let still = after("the first after three in the window before", before(3), &this, (1, true)).await;
+    assert_eq!(still["chat"]["content"]["title"], "web in demo: still ApplicationError");
+    assert_eq!(still["previousStoppedAt"], text(window - second));
+    let detail = after("two windows ago", long_ago, &this, (1, true)).await;
+    assert_eq!(detail["previousStoppedAt"], Value::Null);
 }
 
 #[tokio::test]
@@ -149,57 +115,49 @@ async fn only_the_first_known_stop_notifies_if_the_rows_or_the_pages_were_not_en
     let second = TimeDelta::seconds(1);
     let failures = |count: u32| (1_000..1_000 + count).map(move |number| stop(number, now - second));
     let many = |count: u32| (0..count).map(move |number| scaled_in(number, now - second * 3));
-    let this = stop(9_999, now);
-    for (what, earlier, count, notify) in [
-        ("the first behind 99 rows", many(99).collect::<Vec<_>>(), 1, true),
-        ("the third among 100 rows", many(98).chain(failures(2)).collect(), 3, true),
-        ("the first behind 101 rows", many(101).collect(), 1, true),
-        ("the third among 101 rows", many(99).chain(failures(2)).collect(), 3, false),
-    ] {
-        let detail = after(earlier, &this).await;
-        assert_eq!((&detail["count"], &detail["notify"]), (&json!(count), &json!(notify)), "{what}");
-    }
     // Pages of a megabyte, filled by another group.
-    let filler = |count: u32| {
-        (0..count).map(move |number| {
-            let mut stop = scaled_in(number, now - second * 3);
-            stop["detail"]["group"] = json!("service:api");
-            stop["detail"]["startedBy"] = json!("x".repeat(10_000));
-            stop
-        })
+    let fillers = |count| {
+        let filler = with(scaled_in(0, now - second * 3), "/detail/group", json!("service:api"));
+        let filler = with(filler, "/detail/startedBy", json!("x".repeat(10_000)));
+        (0..count).map(move |number| with(filler.clone(), "/detail/taskArn", json!(arn(number))))
     };
-    for (fillers, notify) in [(250, true), (400, false)] {
-        let detail = after(filler(fillers).chain(failures(2)), &this).await;
-        assert_eq!((&detail["count"], &detail["notify"]), (&json!(3), &json!(notify)), "{fillers} fillers");
+    let this = stop(9_999, now);
+    for (what, earlier, expected) in [
+        ("the first behind 99 rows", many(99).collect(), (1, true)),
+        ("the third among 100 rows", many(98).chain(failures(2)).collect(), (3, true)),
+        ("the first behind 101 rows", many(101).collect(), (1, true)),
+        ("the third among 101 rows", many(99).chain(failures(2)).collect(), (3, false)),
+        ("the third behind 2.5 MB", fillers(250).chain(failures(2)).collect(), (3, true)),
+        ("the third behind 4 MB", fillers(400).chain(failures(2)).collect::<Vec<_>>(), (3, false)),
+    ] {
+        after(what, earlier, &this, expected).await;
     }
 }
 
 #[tokio::test]
 async fn without_the_index_or_the_table_every_stop_that_may_notify_does() {
-    const WARNING: &str = "earlier stops could not be read, so people are told of every stop that may matter: ";
     let now = recently();
     let records: Vec<Value> = (0..3).map(|number| stopped(number, &stop(number, now))).collect();
-    let world = World::new().await;
-    world.dynamodb.remove_index();
-    assert_eq!(world.notify(&records).await, None);
-    assert!(world.lambda.log().contains(WARNING), "{}", world.lambda.log());
-    let silent = Proxy::start(&world.dynamodb.url).await;
+    let dynamodb = DynamoDb::start().await;
+    let silent = Proxy::start(&dynamodb.url).await;
     silent.plan(|| Some(Fault::Silence));
-    let bus = Bus::start().await;
-    let urls = [("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url.as_str()), ("AWS_ENDPOINT_URL_DYNAMODB", &silent.url)];
-    let lambda = Lambda::start(&NOTIFIER, 1, &urls).await;
-    // Two seconds for the table, four for the bus.
-    lambda.set_timeout(Duration::from_secs(11));
-    let start = Instant::now();
-    let answer = lambda.invoke(batch(&records)).await;
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    assert_eq!(answer.body, json!({"batchItemFailures": []}));
-    assert!(lambda.log().contains(&format!("{WARNING}the table did not respond in time")), "{}", lambda.log());
-    for details in [world.bus.details(), bus.details()] {
+    let without_index = World::new().await;
+    without_index.dynamodb.remove_index();
+    let without_table = World::with(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &silent.url)]).await;
+    for (world, problem) in [(without_index, ""), (without_table, "the table did not respond in time")] {
+        // Two seconds for the table, four for the bus.
+        world.lambda.set_timeout(Duration::from_secs(11));
+        let start = Instant::now();
+        assert_eq!(world.notify(&records).await, None);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let warning =
+            format!("earlier stops could not be read, so each stop that may need somebody notifies: {problem}");
+        assert!(world.lambda.log().contains(&warning), "{}", world.lambda.log());
+        let details = world.bus.details();
         assert_eq!(details.len(), 3);
         for detail in details {
-            let (count, notify, previous) = (&detail["count"], &detail["notify"], &detail["previousStoppedAt"]);
-            assert_eq!((count, notify, previous), (&Value::Null, &json!(true), &Value::Null));
+            let found = ["count", "notify", "previousStoppedAt"].map(|name| detail[name].clone());
+            assert_eq!(found, [Value::Null, json!(true), Value::Null]);
         }
     }
 }

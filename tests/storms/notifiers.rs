@@ -2,11 +2,11 @@
 //! task's first stop is announced at least once, under one identity.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -27,7 +27,7 @@ async fn a_storm_with_kills_announces_every_first_stop_at_least_once_under_one_i
     const TASK_COUNT: u32 = 80;
     const SHARDS: usize = 4;
     let mut random = StdRng::seed_from_u64(seed());
-    let world = Arc::new(World::with_instances(SHARDS).await);
+    let world = World::with(SHARDS, &[]).await;
 
     // Up to four versions of each task, repeated and shuffled. Two of them are terminal.
     let mut events = Vec::new();
@@ -39,10 +39,10 @@ async fn a_storm_with_kills_announces_every_first_stop_at_least_once_under_one_i
             event["detail"]["version"] = json!(version);
         }
         versions.retain(|_| random.random_ratio(3, 4));
-        let is_stop = |event: &Value| event["detail"]["lastStatus"] == "STOPPED";
-        expected
-            .extend(versions.iter().filter(|event| is_stop(event)).map(|event| event["detail"]["taskArn"].to_string()));
-        events.extend(versions.iter().cloned().chain(versions.first().cloned()));
+        let stops = versions.iter().filter(|event| event["detail"]["lastStatus"] == "STOPPED");
+        expected.extend(stops.map(|event| event["detail"]["taskArn"].to_string()));
+        events.extend(versions.first().cloned());
+        events.append(&mut versions);
     }
     events.shuffle(&mut random);
     let recorder = Lambda::start(&RECORDER, 4, &[("AWS_ENDPOINT_URL_DYNAMODB", &world.dynamodb.url)]).await;
@@ -57,7 +57,7 @@ async fn a_storm_with_kills_announces_every_first_stop_at_least_once_under_one_i
         Answer::Refused(500, "InternalException"),
         Answer::Refused(400, "ThrottlingException"),
     ];
-    let dice = std::sync::Mutex::new(StdRng::seed_from_u64(random.random()));
+    let dice = Mutex::new(StdRng::seed_from_u64(random.random()));
     world.bus.plan(move |_, _| {
         let mut dice = dice.lock().unwrap();
         if dice.random_ratio(1, 15) { faults[dice.random_range(0..faults.len())] } else { Answer::Accepted }
@@ -67,25 +67,18 @@ async fn a_storm_with_kills_announces_every_first_stop_at_least_once_under_one_i
         let arn = record["dynamodb"]["Keys"]["taskArn"]["S"].as_str().unwrap();
         shards[usize::from(*arn.as_bytes().last().unwrap()) % SHARDS].push(record);
     }
-    let is_done = Arc::new(AtomicBool::new(false));
-    let killer = tokio::spawn({
-        let (world, is_done) = (world.clone(), is_done.clone());
-        async move {
-            while !is_done.load(Ordering::Relaxed) {
-                let (instance, wait) = (random.random_range(0..SHARDS), random.random_range(100..900));
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-                world.lambda.signal(instance, Signal::SIGKILL);
-            }
+    let killer = async {
+        loop {
+            let (instance, wait) = (random.random_range(0..SHARDS), random.random_range(100..900));
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            world.lambda.signal(instance, Signal::SIGKILL);
         }
-    });
-    let mut deliveries = tokio::task::JoinSet::new();
-    for shard in shards {
-        let world = world.clone();
-        deliveries.spawn(async move { deliver(&world.lambda, &shard, 7, 1_000).await });
+    };
+    let left = join_all(shards.iter().map(|shard| deliver(&world.lambda, shard, 7, 1_000)));
+    tokio::select! {
+        left = left => assert_eq!(left, [0; SHARDS], "records are left; {}", world.lambda.log()),
+        () = killer => {}
     }
-    assert_eq!(deliveries.join_all().await, [0; SHARDS], "records are left; {}", world.lambda.log());
-    is_done.store(true, Ordering::Relaxed);
-    killer.await.unwrap();
 
     let mut announced: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for detail in world.bus.details() {

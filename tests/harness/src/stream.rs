@@ -1,5 +1,6 @@
 //! An event source mapping: delivers the records of a stream to the notifier.
 
+use chrono::Utc;
 use serde_json::{Value, json};
 
 use crate::runtime_api::Lambda;
@@ -7,6 +8,26 @@ use crate::runtime_api::Lambda;
 /// The payload with these records.
 pub fn batch(records: &[Value]) -> String {
     json!({"Records": records}).to_string()
+}
+
+/// A record written now about a row before and after, each null if there was none.
+pub fn record(arn: &str, sequence_number: u32, before: Value, after: Value) -> Value {
+    let mut record = json!({
+        "eventName": "MODIFY",
+        "dynamodb": {
+            "ApproximateCreationDateTime": Utc::now().timestamp(),
+            "Keys": {"taskArn": {"S": arn}},
+            "SequenceNumber": format!("{sequence_number:021}"),
+        },
+    });
+    for (name, other, row) in [("OldImage", "INSERT", before), ("NewImage", "REMOVE", after)] {
+        if row.is_null() {
+            record["eventName"] = json!(other);
+        } else {
+            record["dynamodb"][name] = row;
+        }
+    }
+    record
 }
 
 /// Delivers a shard's records in batches of up to this size, as the mapping in template.yaml does: only terminal states,
