@@ -14,7 +14,8 @@ pub mod noise;
 pub mod record;
 pub mod settings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -46,11 +47,16 @@ const HISTORY_SHARE: u32 = 3;
 /// How many groups' histories are read at once.
 const CONCURRENCY: usize = 4;
 
+/// How many sent records are remembered; a batch has at most 100.
+const REMEMBERED: usize = 1000;
+
 /// Announces stops. Built once and used by all invocations.
 pub struct Notifier {
     table: String,
     dynamodb: Client,
     bus: EventBus,
+    /// The sequence numbers of what was sent after a record that failed: Lambda delivers both again.
+    sent: Mutex<HashSet<String>>,
 }
 
 /// The payload is not a batch of records.
@@ -74,7 +80,7 @@ struct Batch<'b> {
 impl Notifier {
     /// A notifier for this table of tasks and this bus.
     pub fn new(table: String, dynamodb: Client, bus: EventBus) -> Self {
-        Self { table, dynamodb, bus }
+        Self { table, dynamodb, bus, sent: Mutex::default() }
     }
 
     /// Handles one invocation, and logs each stop. The answer names the record from which Lambda has to [repeat the
@@ -89,7 +95,10 @@ impl Notifier {
         let left = (deadline - now).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
         let start = Instant::now();
         let parsed = records.into_iter().map(|json| Stop::parse(Change::parse(json)?, now));
-        let stops: Vec<Result<Stop, UnreadableRecord>> = parsed.filter_map(Result::transpose).collect();
+        let known = |number: &String| self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(number);
+        let is_new =
+            |stop: &Result<Stop, UnreadableRecord>| !stop.as_ref().is_ok_and(|stop| known(&stop.sequence_number));
+        let stops: Vec<_> = parsed.filter_map(Result::transpose).filter(is_new).collect();
 
         let fresh: Vec<&Stop> = stops.iter().flatten().filter(|stop| stop.news == News::Fresh).collect();
         let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
@@ -107,6 +116,14 @@ impl Notifier {
             if let (Ok(stop), Some((_, Delivery::Failed(_)))) = (stop, announced) {
                 first_failed = first_failed.or(Some(json!({"itemIdentifier": stop.sequence_number})));
             }
+        }
+        if first_failed.is_some() {
+            let mut known = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() > REMEMBERED {
+                known.clear();
+            }
+            let sent = fresh.iter().zip(&deliveries).filter(|(_, delivery)| !matches!(delivery, Delivery::Failed(_)));
+            known.extend(sent.map(|(stop, _)| stop.sequence_number.clone()));
         }
         Ok(json!({"batchItemFailures": first_failed.as_slice()}))
     }
