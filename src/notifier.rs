@@ -108,24 +108,21 @@ impl Notifier {
             fresh.iter().zip(&standings).map(|(stop, standing)| detail(stop, standing).to_string()).collect();
         let deliveries = self.bus.send(&details, start + left).await;
 
-        let mut sent = standings.iter().zip(&deliveries);
-        let mut first_failed = None;
+        let numbers = fresh.iter().map(|stop| stop.sequence_number.as_str());
+        let announced: HashMap<&str, (&Standing, &Delivery)> = numbers.zip(standings.iter().zip(&deliveries)).collect();
         for stop in &stops {
-            let announced = stop.as_ref().ok().filter(|stop| stop.news == News::Fresh).and_then(|_| sent.next());
-            log(stop, announced);
-            if let (Ok(stop), Some((_, Delivery::Failed(_)))) = (stop, announced) {
-                first_failed = first_failed.or(Some(json!({"itemIdentifier": stop.sequence_number})));
-            }
+            let number = stop.as_ref().ok().map(|stop| stop.sequence_number.as_str());
+            log(stop, number.and_then(|number| announced.get(number).copied()));
         }
-        if first_failed.is_some() {
-            let mut known = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() > REMEMBERED {
-                known.clear();
-            }
-            let sent = fresh.iter().zip(&deliveries).filter(|(_, delivery)| !matches!(delivery, Delivery::Failed(_)));
-            known.extend(sent.map(|(stop, _)| stop.sequence_number.clone()));
+        let (failed, sent): (Vec<_>, Vec<_>) =
+            fresh.iter().zip(&deliveries).partition(|(_, delivery)| matches!(delivery, Delivery::Failed(_)));
+        let Some((first, _)) = failed.first() else { return Ok(json!({"batchItemFailures": []})) };
+        let mut known = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > REMEMBERED {
+            known.clear();
         }
-        Ok(json!({"batchItemFailures": first_failed.as_slice()}))
+        known.extend(sent.into_iter().map(|(stop, _)| stop.sequence_number.clone()));
+        Ok(json!({"batchItemFailures": [{"itemIdentifier": first.sequence_number}]}))
     }
 
     /// Reads the histories of the groups of stops that may notify. Those that can't be read are absent.

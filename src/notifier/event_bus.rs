@@ -1,5 +1,6 @@
 //! Puts events on an EventBridge bus.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,21 +80,28 @@ impl EventBus {
         let deliveries = Mutex::new(vec![unsent; details.len()]);
         let lock = || deliveries.lock().unwrap_or_else(PoisonError::into_inner);
         let send = async {
-            let mut separately = false;
+            // One of the entries can be the reason why EventBridge does not accept a request.
+            let separately = AtomicBool::new(false);
             for attempt in 0..TRIES {
                 if attempt > 0 {
                     sleep((PAUSE * attempt).mul_f64(fastrand::f64())).await;
                 }
                 let left = (0..details.len()).filter(|&entry| matches!(lock()[entry], Delivery::Failed(_)));
-                let batches = batches(left, details, if separately { 1 } else { BATCH });
+                let batches = batches(left, details, if separately.load(Ordering::Relaxed) { 1 } else { BATCH });
                 iter(&batches)
                     .for_each_concurrent(CONCURRENCY, |batch| async {
-                        let results = self.put(batch, details).await;
+                        let results = self.put(batch, details).await.unwrap_or_else(|error| {
+                            let is_invalid = error.has_code(INVALID);
+                            separately.fetch_or(is_invalid, Ordering::Relaxed);
+                            let delivery = match batch[..] {
+                                [_] if is_invalid => Delivery::Rejected(INVALID.to_owned()),
+                                _ => Delivery::Failed(error.to_string()),
+                            };
+                            vec![delivery; batch.len()]
+                        });
                         batch.iter().zip(results).for_each(|(&entry, result)| lock()[entry] = result);
                     })
                     .await;
-                // One of the entries can be the reason.
-                separately = lock().iter().any(is_invalid);
             }
         };
         // The entries that are in flight count as failed.
@@ -101,7 +109,7 @@ impl EventBus {
         deliveries.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn put(&self, batch: &[usize], details: &[String]) -> Vec<Delivery> {
+    async fn put(&self, batch: &[usize], details: &[String]) -> Result<Vec<Delivery>, CallError> {
         let entries: Vec<_> = batch
             .iter()
             .map(|&entry| {
@@ -110,25 +118,16 @@ impl EventBus {
                 })
             })
             .collect();
-        match self.api.call::<Response>("PutEvents", json!({"Entries": entries}).to_string()).await {
-            Ok(response) if response.entries.len() == batch.len() => {
-                response.entries.into_iter().map(Delivery::from).collect()
-            }
-            Ok(_) => vec![Delivery::Failed(CallError::NotAws.to_string()); batch.len()],
-            Err(CallError::Refused { code: Some(code), .. }) if batch.len() == 1 && code == INVALID => {
-                vec![Delivery::Rejected(code)]
-            }
-            Err(error) => vec![Delivery::Failed(error.to_string()); batch.len()],
+        let response: Response = self.api.call("PutEvents", json!({"Entries": entries}).to_string()).await?;
+        if response.entries.len() != batch.len() {
+            return Err(CallError::NotAws);
         }
+        Ok(response.entries.into_iter().map(Delivery::from).collect())
     }
 }
 
 /// The error code of a request that EventBridge does not accept.
 const INVALID: &str = "ValidationException";
-
-fn is_invalid(delivery: &Delivery) -> bool {
-    matches!(delivery, Delivery::Failed(error) if error.starts_with(INVALID))
-}
 
 /// Groups entries into requests, in order.
 fn batches(entries: impl Iterator<Item = usize>, details: &[String], size: usize) -> Vec<Vec<usize>> {
