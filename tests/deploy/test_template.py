@@ -648,6 +648,8 @@ def test_each_alarm_watches_an_existing_metric_says_what_to_do_and_notifies_the_
             ("ecs-state-recorder/recorder", "CompleteFleetRuns"), "Sum", "< 1", "12 of 12 x 300 s", bad),
         "TableRunAlarm": (
             ("ecs-state-recorder/recorder", "CompleteTableRuns"), "Sum", "< 1", "50 of 50 x 3600 s", bad),
+        "TableScanAlarm": (
+            ("ecs-state-recorder/recorder", "IncompleteTableScans"), "Sum", "> 0", "1 of 1 x 3600 s", good),
         "DriftAlarm": (("ecs-state-recorder/recorder", "Drift"), "Sum", "> 0", "2 of 24 x 300 s", good),
         "SilenceAlarm": (("AWS/Lambda", "Invocations", "Recorder"), "Sum", "< 1", "6 of 6 x 3600 s", bad),
         "StreamAgeAlarm": (("AWS/Lambda", "IteratorAge", "Notifier"), "Maximum", "> 600000", "3 of 3 x 300 s", good),
@@ -671,7 +673,7 @@ def test_the_age_alarms_go_off_before_the_queues_delete_messages(stack):
 
 
 def test_without_a_topic_the_alarms_exist_and_notify_nobody(stack):
-    assert len(alarms(stack)) == 14
+    assert len(alarms(stack)) == 15
     assert not any({"AlarmActions", "OKActions"} & set(alarm) for alarm in alarms(stack).values())
 
 
@@ -721,6 +723,9 @@ def test_the_reconcilers_log_line_becomes_metrics(stack):
             '{ $.message = "run" && $.scope = "fleet" && $.complete IS TRUE && $.failures = 0 }', "1"),
         "CompleteTableRuns": (
             '{ $.message = "run" && $.scope = "table" && $.complete IS TRUE && $.failures = 0 }', "1"),
+        "IncompleteTableScans": (
+            '{ $.message = "run" && $.scope = "table" && $.scanned IS TRUE && ($.complete IS FALSE || $.failures > 0) }',
+            "1"),
         "Drift": ('{ $.message = "run" && $.drift >= 0 }', "$.drift"),
         "RunFailures": ('{ $.message = "run" && $.failures >= 0 }', "$.failures"),
     }
@@ -831,7 +836,8 @@ def test_fleet_runs_and_their_limit_follow_their_parameters():
 def test_without_schedules_the_reconciler_can_still_be_run_and_nobody_waits_for_it():
     stack = Stack("recorder", ReconcileMinutes=0)
     assert set(stack.cloudformation["Resources"]) - set(stack.names) == {
-        "FleetSchedule", "ReconcileAlarm", "ScheduleRole", "SilenceAlarm", "TableRunAlarm", "TableSchedule",
+        "FleetSchedule", "ReconcileAlarm", "ScheduleRole", "SilenceAlarm", "TableRunAlarm", "TableScanAlarm",
+        "TableSchedule",
     } | NOTIFIER
     assert stack.outputs["ReconcilerName"] == stack.names["Reconciler"]
 
