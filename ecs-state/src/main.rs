@@ -27,6 +27,9 @@ use self::arguments::{Arguments, Command, Connection};
 use self::commands::{explain, groups, images, instances, jobs, logs, services, stopped, task, tasks, watch};
 use self::failure::Failure;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Arguments { command, connection } = Arguments::parse();
     match run(command, &connection) {
