@@ -29,6 +29,9 @@ def bucket(account):
     try:
         s3.head_bucket(Bucket=name, ExpectedBucketOwner=account)
     except ClientError as error:
+        if stack.error_code(error) == "403":
+            sys.exit(f"error: the bucket {name} belongs to another account, or you may not use it: get the permissions "
+                     "of ops/policies/deploy.json, or name another bucket: SAM_OPTIONS='--s3-bucket …'")
         if stack.error_code(error) != "404":
             raise
         # us-east-1 is the default, and refused as a constraint.

@@ -17,7 +17,7 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import deployment
 
-from .conftest import PROJECT
+from .conftest import PROJECT, used
 
 sys.path.insert(0, str(PROJECT / "ops"))
 import check_package  # noqa: E402
@@ -200,6 +200,17 @@ def test_a_failed_creation_says_what_failed(run, package):
     assert code == 2 and (
         "error: the stack packaged could not be created (ROLLBACK_COMPLETE):\n  ThrottlesAlarm is CREATE_FAILED: "
     ) in errors, output + errors
+
+
+def test_a_bucket_that_another_account_has_is_reported(run, account, deployable):
+    number = account["AWS_ACCESS_KEY_ID"]
+    with used(account | {"AWS_ACCESS_KEY_ID": "111122223333"}):
+        boto3.client("s3").create_bucket(
+            Bucket=f"ecs-state-recorder-{number}-eu-west-1", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    code, _, errors = run("make", "deploy", f"PACKAGE={deployable}", "STACK=packaged")
+    assert (code, errors.splitlines()[0], stacks()) == (
+        2, f"error: the bucket ecs-state-recorder-{number}-eu-west-1 belongs to another account, or you may not use it: get "
+        "the permissions of ops/policies/deploy.json, or name another bucket: SAM_OPTIONS='--s3-bucket …'", [])
 
 
 def test_options_name_the_bucket_the_tags_and_the_role(run, deployable):
