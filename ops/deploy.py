@@ -7,12 +7,13 @@ import argparse
 import hashlib
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import boto3
 import yaml
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 import preflight
 import stack
@@ -62,8 +63,18 @@ def upload_all(package, target):
     return f"{boto3.client('s3').meta.endpoint_url}/{target['bucket']}/{key}"
 
 
-def change_set(name, found, given, template, url, options):
-    """Creates a change set. Returns its ARN, or None if there is nothing to change."""
+def discard(client, change_set):
+    """Deletes a change set, and with it a stack that has nothing else: it would have been created from it."""
+    client.delete_change_set(**change_set)
+    [found] = client.describe_stacks(StackName=change_set["StackName"])["Stacks"]
+    summaries = client.list_change_sets(StackName=found["StackId"])["Summaries"]
+    others = {each["ChangeSetName"] for each in summaries} - {change_set["ChangeSetName"]}
+    if found["StackStatus"] == "REVIEW_IN_PROGRESS" and not others:
+        client.delete_stack(StackName=found["StackId"])
+
+
+def create_change_set(name, found, given, template, url, options):
+    """Creates a change set. Returns its name and the stack's, or None if there is nothing to change."""
     client, exists = boto3.client("cloudformation"), bool(preflight.earlier_parameters(found))
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
     if exists:
@@ -71,22 +82,35 @@ def change_set(name, found, given, template, url, options):
         kept = set(preflight.earlier_parameters(found)) & set(template["Parameters"]) - set(given)
         parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
     tags = [dict(zip(("Key", "Value"), tag.split("=", 1))) for tag in options.tags]
-    arn = client.create_change_set(
-        # CloudFormation keeps an executed change set, and with it its name.
-        StackName=name, ChangeSetName=f"package-{uuid4().hex}", ChangeSetType="UPDATE" if exists else "CREATE",
-        TemplateURL=url, Parameters=parameters, Capabilities=["CAPABILITY_IAM"],
-        **({"Tags": tags} if tags else {}), **({"RoleARN": options.role_arn} if options.role_arn else {}),
-    )["Id"]
+    # CloudFormation keeps an executed change set, and with it its name.
+    change_set = {"StackName": name, "ChangeSetName": f"package-{uuid4().hex}"}
+    waiter, config = client.get_waiter("change_set_create_complete"), {"Delay": POLL_SECONDS}
     try:
-        waiter = client.get_waiter("change_set_create_complete")
-        waiter.wait(ChangeSetName=arn, StackName=name, WaiterConfig={"Delay": POLL_SECONDS})
+        client.create_change_set(
+            **change_set, ChangeSetType="UPDATE" if exists else "CREATE",
+            TemplateURL=url, Parameters=parameters, Capabilities=["CAPABILITY_IAM"],
+            **({"Tags": tags} if tags else {}), **({"RoleARN": options.role_arn} if options.role_arn else {}),
+        )
+        waiter.wait(**change_set, WaiterConfig=config)
     except WaiterError as error:
         reason = error.last_response.get("StatusReason", str(error))
-        client.delete_change_set(ChangeSetName=arn, StackName=name)
+        discard(client, change_set)
         if any(text in reason for text in UNCHANGED):
             return None
         sys.exit(f"error: the change set of the stack {name} failed: {reason}")
-    return arn
+    except KeyboardInterrupt:
+        try:
+            # CloudFormation refuses to delete what it is still creating.
+            with suppress(WaiterError):
+                waiter.wait(**change_set, WaiterConfig=config)
+            discard(client, change_set)
+        except (KeyboardInterrupt, BotoCoreError, ClientError):
+            delete = (
+                f"aws cloudformation delete-change-set --stack-name {name} --change-set-name {change_set['ChangeSetName']}"
+                if exists else f"make delete STACK={name}")
+            stack.interrupted(f"nothing was deployed, but a change set of the stack {name} may be left: run `{delete}`")
+        stack.interrupted("nothing was deployed")
+    return change_set
 
 
 def main(name, overrides, package, options):
@@ -100,18 +124,18 @@ def main(name, overrides, package, options):
     }
     url = upload_all(package, target)
     template = yaml.load((package / "template.yaml").read_text(), preflight.Loader)
-    arn = change_set(name, found, given, template, url, options)
-    if not arn:
+    change_set = create_change_set(name, found, given, template, url, options)
+    if not change_set:
         print(f"stack {name}: already as in {package}")
         return
     operation = "update" if preflight.earlier_parameters(found) else "create"
     print(f"stack {name}: CloudFormation will {operation} it, which takes a few minutes …", flush=True)
-    client.execute_change_set(ChangeSetName=arn, StackName=name)
     try:
+        client.execute_change_set(**change_set)
         waiter = client.get_waiter(f"stack_{operation}_complete")
         waiter.wait(StackName=name, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": 720})
     except KeyboardInterrupt:
-        sys.exit(f"interrupted: CloudFormation continues with the stack {name}")
+        stack.interrupted(f"CloudFormation continues with the stack {name}")
     except WaiterError:
         now = stack.find(name)
         reasons = "".join(f"\n  {failure}" for failure in stack.failures(now))

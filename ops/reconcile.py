@@ -47,7 +47,7 @@ def run(name, request):
         with progress(f"{request['scope']} run"):
             answer = boto3.client("lambda", config=WAIT).invoke(FunctionName=function, Payload=json.dumps(request))
     except KeyboardInterrupt:
-        sys.exit(f"interrupted: the run continues in Lambda, and its result will be in {log}")
+        stack.interrupted(f"the run continues in Lambda, and its result will be in {log}")
     body = json.load(answer["Payload"])
     if "FunctionError" in answer:
         # Lambda's own errors, such as a timeout, may have no type.

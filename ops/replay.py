@@ -131,7 +131,7 @@ def run(outputs, start, end):
                   flush=True)
             at = until
     except KeyboardInterrupt:
-        sys.exit("interrupted: the running slice is cancelled")
+        stack.interrupted("no replay is running")
     finally:
         if at < end:
             print(f"to replay the rest: make replay FROM={text(at)} TO={text(end)}", file=sys.stderr)

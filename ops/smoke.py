@@ -443,7 +443,7 @@ def main(name, checks, patience, package):
         with stack.one_line_errors():
             smoke.clean_up()
     if interrupted:
-        sys.exit("interrupted: the fictional task's row is removed")
+        stack.interrupted("the fictional task's row is removed")
     sys.exit(1 if broken else 0)
 
 

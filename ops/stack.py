@@ -13,13 +13,15 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 # The beginning of template.yaml's Description, which CloudFormation keeps in every state, with or without outputs.
 OURS = "ecs-state-recorder:"
 POLL_SECONDS = 5
+# The exit code of a program that Ctrl-C ended.
+INTERRUPTED = 130
 # The tables' keys, by the parameters and outputs with the tables' names.
 KEYS = {"TaskTableName": "taskArn", "ContainerInstanceTableName": "containerInstanceArn"}
 
 
 @contextmanager
 def one_line_errors():
-    """Turns an AWS or network error into a one-line message, and exits."""
+    """Exits with one line after an error of AWS or the network, and without a traceback after Ctrl-C."""
     try:
         yield
     except NoRegionError:
@@ -28,6 +30,13 @@ def one_line_errors():
         sys.exit("error: no AWS credentials were found: sign in (aws login, aws sso login), or export AWS_PROFILE")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"error: AWS: {error}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def interrupted(consequence):
+    print(f"interrupted: {consequence}", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def error_code(error):
@@ -137,7 +146,7 @@ def delete(stack):
                 break
             time.sleep(0 if failed else POLL_SECONDS)
     except KeyboardInterrupt:
-        sys.exit(f"interrupted: CloudFormation continues to delete the stack {name}")
+        interrupted(f"CloudFormation continues to delete the stack {name}")
     if failed:
         reasons = "".join(f"  {failure}\n" for failure in failures(stack))
         sys.exit(f"error: the stack {name} could not be deleted:\n{reasons}Fix the cause, then run `make delete` again")

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -16,8 +18,10 @@ import pytest
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import deployment
+from deploy.ops import command
 
 from .conftest import PROJECT, used
+from .proxy import Proxy
 
 sys.path.insert(0, str(PROJECT / "ops"))
 import check_package  # noqa: E402
@@ -200,6 +204,55 @@ def test_a_failed_creation_says_what_failed(run, package):
     assert code == 2 and (
         "error: the stack packaged could not be created (ROLLBACK_COMPLETE):\n  ThrottlesAlarm is CREATE_FAILED: "
     ) in errors, output + errors
+
+
+@pytest.fixture
+def interrupted(ministack, account, deployable):
+    """Interrupts a deployment whose change set is being created. Returns how it ends, and the change sets left."""
+
+    def interrupted(name, answer=lambda call: None):
+        created, released = threading.Event(), threading.Event()
+
+        def hold(call):
+            if call.operation == "DescribeChangeSet":
+                created.set()
+                released.wait(60)
+            return answer(call)
+
+        with Proxy(ministack.url, hold) as proxy:
+            program = subprocess.Popen(
+                command("deploy.py", name, "Architecture=arm64", deployable), stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, text=True, env=account | {"AWS_ENDPOINT_URL_CLOUDFORMATION": proxy.url})
+            assert created.wait(60)
+            program.send_signal(signal.SIGINT)
+            released.set()
+            _, errors = program.communicate(timeout=60)
+        left = boto3.client("cloudformation").list_change_sets(StackName=name)["Summaries"] if name in stacks() else []
+        return program.returncode, errors, [each["ChangeSetName"] for each in left]
+
+    return interrupted
+
+
+def test_ctrl_c_leaves_neither_a_change_set_nor_an_empty_stack(run, deployable, interrupted):
+    assert interrupted("packaged") == (130, "interrupted: nothing was deployed\n", [])
+    assert stacks() == []
+    assert run("make", "deploy", f"PACKAGE={deployable}", "STACK=packaged")[0] == 0
+    [executed] = boto3.client("cloudformation").list_change_sets(StackName="packaged")["Summaries"]
+    assert interrupted("packaged") == (130, "interrupted: nothing was deployed\n", [executed["ChangeSetName"]])
+    expect_deployed("packaged", deployable)
+
+
+def test_after_ctrl_c_a_change_set_that_cannot_be_deleted_is_named(run, deployable, interrupted):
+    refused = 400, {"__type": "InvalidChangeSetStatus", "message": "cannot be deleted in status CREATE_IN_PROGRESS"}
+    refuse = lambda call: refused if call.operation == "DeleteChangeSet" else None
+    left = "interrupted: nothing was deployed, but a change set of the stack {} may be left: run `{}`\n"
+    code, errors, [_] = interrupted("first", refuse)
+    assert (code, errors) == (130, left.format("first", "make delete STACK=first"))
+    assert run("make", "delete", "STACK=first")[0] == 0 and stacks() == []
+    assert run("make", "deploy", f"PACKAGE={deployable}", "STACK=second")[0] == 0
+    code, errors, names = interrupted("second", refuse)
+    delete = "aws cloudformation delete-change-set --stack-name second --change-set-name "
+    assert code == 130 and errors in [left.format("second", delete + name) for name in names]
 
 
 def test_a_bucket_that_another_account_has_is_reported(run, account, deployable):

@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_command_and_says_that_the_run_continues(deployed, fake,
     output, errors = running.communicate(timeout=SECONDS)
     log = deployed["ReconcilerLogGroupName"]
     said = f"interrupted: the run continues in Lambda, and its result will be in the log group {log}\n"
-    assert (running.returncode, output, errors) == (1, "", said)
+    assert (running.returncode, output, errors) == (130, "", said)
     assert len(fake.requests) == 1
 
 

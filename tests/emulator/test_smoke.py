@@ -244,7 +244,7 @@ def test_ctrl_c_while_it_waits_removes_the_row(stack, environment):
     assert len(rows(stack)) == 1
     program.send_signal(signal.SIGINT)
     _, errors = program.communicate(timeout=60)
-    assert program.returncode == 1 and errors == "interrupted: the fictional task's row is removed\n"
+    assert program.returncode == 130 and errors == "interrupted: the fictional task's row is removed\n"
     assert rows(stack) == []
 
 
@@ -258,7 +258,7 @@ def test_ctrl_c_during_the_replay_cancels_it_and_removes_the_row(ministack, stac
         until(lambda: archive.started, "the replay")
         program.send_signal(signal.SIGINT)
         _, errors = program.communicate(timeout=60)
-    assert program.returncode == 1 and errors == "interrupted: the fictional task's row is removed\n"
+    assert program.returncode == 130 and errors == "interrupted: the fictional task's row is removed\n"
     assert archive.cancelled == [each["ReplayName"] for each in archive.started] and rows(stack) == []
 
 
