@@ -21,6 +21,8 @@ SLICE = timedelta(hours=1)
 ARCHIVE_DELAY = timedelta(minutes=10)
 # How long events may wait in Lambda's queue before the next slice.
 BACKLOG_SECONDS = 60
+# CloudWatch has a metric within minutes. Without one for longer, the recorder gets no events.
+NO_DATA_SECONDS = 600
 # For a million events: docs/operations.md, Replay.
 DOLLARS = 2.97
 POLL_SECONDS = 5
@@ -69,16 +71,30 @@ def replay(outputs, name, start, end, seconds=float("inf")):
         raise
 
 
-def backlog(outputs):
+def backlog(outputs, replayed_since):
     """How many seconds events have lately waited in Lambda's queue, on average: the maximum would also rise if a single
-    event fails and is retried."""
+    event fails and is retried. None if events were replayed, and CloudWatch has no data since then."""
     now = datetime.now(timezone.utc)
     points = boto3.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Lambda", MetricName="AsyncEventAge", Statistics=["Average"], Period=60,
         Dimensions=[{"Name": "FunctionName", "Value": outputs["RecorderName"]}],
-        StartTime=now - timedelta(minutes=5), EndTime=now + timedelta(minutes=1),
+        StartTime=replayed_since or now - timedelta(minutes=5), EndTime=now + timedelta(minutes=1),
     )["Datapoints"]
-    return max(points, key=lambda point: point["Timestamp"])["Average"] / 1000 if points else 0
+    if not points:
+        return None if replayed_since else 0
+    return max(points, key=lambda point: point["Timestamp"])["Average"] / 1000
+
+
+def catch_up(outputs, replayed_since):
+    """Waits until events wait for less than a minute in Lambda's queue."""
+    ends = time.monotonic() + NO_DATA_SECONDS
+    with progress("waiting until the recorder has caught up"):
+        while (seconds := backlog(outputs, replayed_since)) is None or seconds > BACKLOG_SECONDS:
+            if seconds is None and time.monotonic() > ends:
+                sys.exit(f"error: {outputs['RecorderName']} got none of the last slice's events within "
+                         f"{NO_DATA_SECONDS // 60} minutes (Lambda's metric AsyncEventAge has no data): find out why with "
+                         "`make smoke REPLAY=0`, and look at the alarm Throttles")
+            time.sleep(POLL_SECONDS)
 
 
 def check(outputs, start, end):
@@ -115,17 +131,17 @@ def check(outputs, start, end):
 def run(outputs, start, end):
     """Replays all slices. Whatever stops it, the last line says how to go on."""
     began, name = datetime.now(timezone.utc), f"replay-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
-    at, slices = start, ceil((end - start) / SLICE)
+    at, slices, replayed_since = start, ceil((end - start) / SLICE), None
     try:
         for number in range(1, slices + 1):
-            with progress("waiting until the recorder has caught up"):
-                while backlog(outputs) > BACKLOG_SECONDS:
-                    time.sleep(POLL_SECONDS)
-            until = min(at + SLICE, end)
+            catch_up(outputs, replayed_since)
+            until, started = min(at + SLICE, end), datetime.now(timezone.utc)
             found = replay(outputs, f"{name}-{number}", at, until)
             if found["State"] != "COMPLETED":
                 sys.exit(f"error: the replay {name}-{number} is {found['State']}: "
                          f"{found.get('StateReason', 'no reason given')}")
+            # An hour without events leaves nothing to catch up with.
+            replayed_since = started if "EventLastReplayedTime" in found else None
             done = began + (datetime.now(timezone.utc) - began) / number * slices
             print(f"{number} of {slices}: {text(at)} to {text(until)} replayed; at this pace, the last at {text(done)}",
                   flush=True)

@@ -42,13 +42,18 @@ class Archive:
         self.days, self.events = 30, 0
         # The calls of StartReplay and CancelReplay; and each replay's state, the last one of the others, too.
         self.started, self.cancelled, self.states = [], [], ["COMPLETED"]
+        # How many replays were started before each look at the metric.
+        self.asked = []
 
     def answer(self, call):
         if call.operation == "StartReplay":
             self.started.append(call.given)
             return 200, {"ReplayArn": "arn", "State": "STARTING"}
         if call.operation == "DescribeReplay":
-            return 200, {"State": self.states[min(len(self.started), len(self.states)) - 1]}
+            last = {"EventLastReplayedTime": NOW.timestamp()} if self.events else {}
+            return 200, {"State": self.states[min(len(self.started), len(self.states)) - 1], **last}
+        if call.operation == "GetMetricStatistics":
+            self.asked.append(len(self.started))
         if call.operation == "CancelReplay":
             self.cancelled.append(call.given["ReplayName"])
             return 200, {"ReplayArn": "arn", "State": "CANCELLING"}
@@ -66,7 +71,7 @@ class Archive:
 def archive(ministack, deployed, environment):
     archive = Archive()
     with Proxy(ministack.url, archive.answer) as proxy:
-        environment |= {"AWS_ENDPOINT_URL_EVENTBRIDGE": proxy.url}
+        environment |= {"AWS_ENDPOINT_URL_EVENTBRIDGE": proxy.url, "AWS_ENDPOINT_URL_CLOUDWATCH": proxy.url}
         yield archive
 
 
@@ -206,6 +211,24 @@ def test_it_waits_while_events_wait_longer_than_a_minute(environment, deployed, 
     events_wait(deployed, 59, now - timedelta(minutes=1))
     output, errors = program.communicate(timeout=60)
     assert (asked, len(archive.started), program.returncode, errors) == (0, 1, 0, "")
+
+
+def test_after_a_slice_with_events_it_waits_for_the_metric(environment, deployed, archive):
+    archive.events = 1
+    # Before the first slice, no data means that there is nothing to wait for.
+    program = started(environment, ago(hours=3), ago(hours=1))
+    until(lambda: archive.asked.count(1) > 1, "a second look after the first slice")
+    events_wait(deployed, 1, datetime.now(timezone.utc))
+    _, errors = program.communicate(timeout=60)
+    assert (len(archive.started), program.returncode, errors) == (2, 0, "")
+
+
+def test_without_the_metric_it_stops_after_ten_minutes(deployed, archive, monkeypatch):
+    assert program.NO_DATA_SECONDS == 600
+    monkeypatch.setattr(program, "NO_DATA_SECONDS", 0)
+    monkeypatch.setattr(program, "POLL_SECONDS", 0)
+    with pytest.raises(SystemExit, match=f"^error: {deployed['RecorderName']} got none of the last slice's events within"):
+        program.catch_up(deployed, datetime.now(timezone.utc) + timedelta(minutes=1))
 
 
 def test_ctrl_c_cancels_the_running_slice_and_says_how_to_go_on(environment, archive):
