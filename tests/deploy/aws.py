@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -62,17 +61,3 @@ class Aws:
         """The environment of a program that uses this AWS."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": os.environ["HOME"], **ENVIRONMENT, "AWS_ENDPOINT_URL": self.url, **more}
-
-
-@contextmanager
-def account(account, region):
-    """Makes boto3 use another account and region."""
-    given = boto3.client("sts").assume_role(RoleArn=f"arn:aws:iam::{account}:role/tester", RoleSessionName="test")
-    keys = given["Credentials"]
-    before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, boto3.Session(
-        keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=region
-    )
-    try:
-        yield
-    finally:
-        boto3.DEFAULT_SESSION = before

@@ -14,9 +14,3 @@ def aws():
     aws = Aws()
     yield aws
     aws.stop()
-
-
-@pytest.fixture
-def stack(aws):
-    """The stack with default parameters."""
-    return aws.deploy("recorder")

@@ -2,27 +2,20 @@
 
 Nothing here runs several accounts with their policies. So this file carries each event: from the rule of a spoke, whose
 pattern moto's own class matches, by the policies of its role and of the hub's bus, to the rule of the recorder and to the
-archive, or to the spoke's queue. moto has the queues, for a redrive."""
+archive. tests/emulator/test_redrive.py empties the queues of spokes."""
 
 import json
 import re
 import subprocess
 
-import boto3
 import pytest
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.core.exceptions import JsonRESTError
 from moto.events.models import EventPattern
-from moto.sqs.models import sqs_backends
-from moto.sqs.responses import SQSResponse
 from samcli.yamlhelper import yaml_parse
 
-from .aws import ACCOUNT, PROJECT, REGION, Stack, account
+from .cloudformation import ACCOUNT, PROJECT, REGION, Stack
 from .iam import allows, as_list
-from .ops import TASKS, ops
-from .test_redrive import ago, front  # noqa: F401, a fixture
+from .ops import TASKS
 
-assert ACCOUNT == DEFAULT_ACCOUNT_ID
 ORGANIZATION = "o-a1b2c3d4e5"
 OTHER = ("111122223333", "us-east-1")
 OUTSIDER = ("999900001111", "us-east-1")
@@ -82,7 +75,7 @@ class Delivered(list):
     """What the recorder gets, in the order of delivery."""
 
     def __init__(self):
-        self.archived, self.queued = [], []
+        self.archived = []
 
 
 @pytest.fixture
@@ -102,13 +95,7 @@ def happens(hub, stack, spoke, delivered):
         if not matches(rule, event):
             return
         if not may_put(sender, target, hub, event):
-            queue = sender.properties["DeadLetterQueuePolicy"]["PolicyDocument"]
-            assert target["DeadLetterConfig"]["Arn"] == sender.attribute("DeadLetterQueue.Arn") and allows(
-                queue, "events.amazonaws.com", "sqs:SendMessage", target["DeadLetterConfig"]["Arn"],
-                **{"aws:SourceArn": sender.outputs["RuleArn"], "aws:SourceAccount": place[0],
-                   "aws:SecureTransport": "true"},
-            )
-            delivered.queued.append(json.dumps(event | {"time": ago()}))
+            assert target["DeadLetterConfig"]["Arn"] == sender.attribute("DeadLetterQueue.Arn")
             return
         if matches(stack.properties["Archive"], event):
             delivered.archived.append(event["detail"])
@@ -122,6 +109,11 @@ def happens(hub, stack, spoke, delivered):
 def sample(path, place):
     """A sample event, as of an account and region."""
     return path.read_text().replace(ACCOUNT, place[0]).replace(REGION, place[1])
+
+
+def test_an_event_in_an_account_outside_the_organization_does_not_reach_the_recorder(happens, delivered):
+    happens(sample(PROJECT / "events/fargate-task-stopped.json", OUTSIDER), OUTSIDER)
+    assert delivered == delivered.archived == []
 
 
 @pytest.mark.parametrize("place", [OTHER, (ACCOUNT, REGION)], ids=["another account and region", "the hub's own"])
@@ -223,110 +215,6 @@ def test_a_spoke_keeps_what_it_cannot_deliver_and_reports_it(spoke):
             "StringEquals": {"aws:SourceAccount": OTHER[0]},
         },
     }]
-
-
-# Redriving the spokes' queues.
-
-
-@pytest.fixture
-def queue(aws, spoke, delivered, front, across_accounts):  # noqa: F811
-    """Puts what could not be delivered into the queue of a spoke. The recorder's stack is there, too."""
-
-    def queue(place):
-        aws.deploy("recorder", **recorder_parameters())
-        policy = spoke(place).properties["DeadLetterQueuePolicy"]["PolicyDocument"]
-        with account(*place):
-            sqs = boto3.client("sqs")
-            url = sqs.create_queue(QueueName=QUEUE, Attributes={"Policy": json.dumps(policy)})["QueueUrl"]
-            for body in delivered.queued:
-                sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes={
-                    "ERROR_CODE": {"DataType": "String", "StringValue": "NO_PERMISSIONS"}})
-
-    return queue
-
-
-@pytest.fixture
-def across_accounts(monkeypatch):
-    """SQS as AWS has it: the owner's account is part of a queue's URL, and its policy decides about other accounts."""
-
-    def backend(response):
-        parameters = json.loads(response.body or "{}")
-        owner = parameters.get("QueueOwnerAWSAccountId") or parameters.get("QueueUrl", "").split("/")[-2:][0]
-        name = parameters.get("QueueName") or parameters.get("QueueUrl", "").split("/")[-1]
-        if not owner or owner == response.current_account:
-            return sqs_backends[response.current_account][response.region]
-        queue = sqs_backends[owner][response.region].queues.get(name)
-        action = response.headers["X-Amz-Target"].split(".")[1].removesuffix("Batch")
-        asked = (f"arn:aws:iam::{response.current_account}:root", f"sqs:{action}")
-        if queue is None or not allows(json.loads(queue.policy), *asked, queue.queue_arn, **{
-            "aws:SecureTransport": "true"
-        }):
-            raise JsonRESTError("AccessDenied", "Access to the resource is denied.")
-        return sqs_backends[owner][response.region]
-
-    monkeypatch.setattr(SQSResponse, "sqs_backend", property(backend))
-
-
-def waiting(place):
-    return len(sqs_backends[place[0]][place[1]].queues[QUEUE].messages)
-
-
-def test_a_redrive_sends_what_waits_in_a_spokes_queue_to_the_recorder(  # noqa: F811
-    aws, happens, delivered, front, queue
-):
-    # An account outside the organization, whose spoke the hub's policy refuses.
-    happens(sample(PROJECT / "events/fargate-task-running.json", OUTSIDER), OUTSIDER)
-    queue(OUTSIDER)
-    assert (delivered, waiting(OUTSIDER)) == ([], 1)
-    spokes = "/".join(OUTSIDER)
-    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, "--dry-run", **aws.environment())
-    assert (code, errors) == (0, []) and lines[-1] == f"spoke {spokes}: 1 to send, 0 left"
-    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **aws.environment())
-    assert (code, lines, errors) == (0, [
-        "dead-letter queue: 0 sent, 0 left", "failure queue: 0 sent, 0 left",
-        f"spoke {spokes}: 1 sent: NO_PERMISSIONS", f"spoke {spokes}: 1 sent, 0 left",
-    ], [])
-    [payload] = front.payloads
-    assert json.loads(payload)["detail"]["version"] == 3 and waiting(OUTSIDER) == 0
-
-
-def test_a_redrive_leaves_what_is_not_about_the_spokes_own_account_and_region(  # noqa: F811
-    aws, happens, delivered, front, queue
-):
-    running = PROJECT / "events/fargate-task-running.json"
-    own = json.loads(sample(running, OUTSIDER))
-    arn = own["detail"]["taskArn"]
-    forged = [
-        json.loads(sample(running, (ACCOUNT, REGION))),
-        json.loads(sample(running, (OUTSIDER[0], REGION))),
-        own | {"detail": own["detail"] | {"clusterArn": f"arn:aws:ecs:{OUTSIDER[1]}:{ACCOUNT}:cluster/demo"}},
-        own | {"detail": own["detail"] | {"taskArn": [arn]}},
-        own | {"detail": {}},
-    ]
-    for event in forged:
-        happens(json.dumps(event), OUTSIDER)
-    queue(OUTSIDER)
-    spokes = "/".join(OUTSIDER)
-    code, lines, _ = ops("redrive.py", "recorder", "--force", "--spokes", spokes, **aws.environment())
-    assert (code, lines[-1]) == (1, f"spoke {spokes}: 0 sent, 5 left")
-    assert any("5 left: NO_PERMISSIONS: not about the spoke's own account and region" in line for line in lines), lines
-    assert (delivered, front.payloads) == ([], [])
-
-
-def test_a_spoke_that_cannot_be_redriven_is_named_and_the_others_are_redriven(  # noqa: F811
-    aws, happens, delivered, front, queue
-):
-    happens(sample(PROJECT / "events/fargate-task-running.json", OUTSIDER), OUTSIDER)
-    queue(OUTSIDER)
-    spokes = f"444455556666/us-east-1 {'/'.join(OUTSIDER)}"
-    code, lines, errors = ops("redrive.py", "recorder", "--spokes", spokes, **aws.environment())
-    assert (code, lines[-1]) == (1, f"spoke {'/'.join(OUTSIDER)}: 1 sent, 0 left")
-    assert errors == [
-        f"error: the queue {QUEUE} of the spoke 444455556666/us-east-1 can't be used (AccessDenied): its stack must "
-        "name a bus of your account, and your own policies must allow the queue, too (docs/organization.md)"]
-    assert len(front.payloads) == 1
-    assert ops("redrive.py", "recorder", "--spokes", "111122223333", **aws.environment()) == (1, [], [
-        "error: SPOKES must be like 111122223333/eu-west-1, separated by spaces, found '111122223333'"])
 
 
 def test_only_the_hubs_account_may_empty_a_spokes_queue_and_nobody_else_may_fill_it(spoke):

@@ -198,7 +198,8 @@ def test_the_policy_for_stack_sets_allows_the_documented_commands_on_these_stack
         assert allows(document, "", action, ours) and not allows(document, "", action, other)
 
 
-def test_the_rows_that_a_removed_spoke_leaves_are_found_and_no_others(stack):
+def test_the_rows_that_a_removed_spoke_leaves_are_found_and_no_others(aws):
+    aws.deploy("recorder")
     ours, stopped, theirs = (
         {"taskArn": {"S": f"arn:aws:ecs:us-east-1:{owner}:task/demo/{number}"}}
         for number, owner in enumerate(("111122223333", "111122223333", ACCOUNT)))
