@@ -7,7 +7,6 @@ import sys
 from fnmatch import fnmatchcase
 
 import boto3
-from botocore.exceptions import ClientError
 
 import stack
 
@@ -76,19 +75,13 @@ def problems(arn):
     if region != here:
         yield f"KmsKeyArn must be a key in the stack's region, {here}, found {arn}"
         return
-    try:
+    with stack.unless_denied(f"the policy of the key {arn}"):
         policy = kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"]
-    except ClientError as error:
-        if stack.error_code(error) != "AccessDeniedException":
-            raise
-        # Whoever deploys may not be allowed to read key policies.
-        print(f"warning: the policy of the key {arn} was not checked: {error}", file=sys.stderr)
-        return
-    if found := missing(json.loads(policy), region, account):
-        yield (
-            f"the policy of the key {arn} must also allow {'; '.join(found)}. "
-            "Add the statements of docs/deploy.md, Encrypt with your own key"
-        )
+        if found := missing(json.loads(policy), region, account):
+            yield (
+                f"the policy of the key {arn} must also allow {'; '.join(found)}. "
+                "Add the statements of docs/deploy.md, Encrypt with your own key"
+            )
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ import hashlib
 import json
 import shlex
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
 import yaml
-from botocore.exceptions import ClientError
 
 import key_policy
 import stack
@@ -44,17 +42,6 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.add_multi_constructor("!", lambda *_: None)
-
-
-@contextmanager
-def unless_denied(what):
-    """Skips a check that whoever deploys may not make."""
-    try:
-        yield
-    except ClientError as error:
-        if not stack.error_code(error).startswith("AccessDenied"):
-            raise
-        print(f"warning: {what} was not checked: {error}", file=sys.stderr)
 
 
 def state(found):
@@ -127,7 +114,7 @@ def clusters(template, values):
     size, quota = len(json.dumps(pattern | {"detail": {"clusterArn": arns}}, separators=(",", ":"))), PATTERN_CHARACTERS
     if size > quota:
         quotas = boto3.client("service-quotas")
-        with unless_denied("whether the quota for event patterns has been raised"):
+        with stack.unless_denied("whether the quota for event patterns has been raised"):
             try:
                 quota = int(quotas.get_service_quota(ServiceCode="events", QuotaCode=PATTERN_QUOTA)["Quota"]["Value"])
             except quotas.exceptions.NoSuchResourceException:
@@ -149,7 +136,7 @@ def concurrency(values, earlier):
     reserved, own = int(values["ReservedConcurrency"]), max(int(earlier.get("ReservedConcurrency", -1)), 0)
     if reserved <= 0:
         return
-    with unless_denied("ReservedConcurrency"):
+    with stack.unless_denied("ReservedConcurrency"):
         limits = boto3.client("lambda").get_account_settings()["AccountLimit"]
         free = limits["UnreservedConcurrentExecutions"] + own
         if reserved > free - UNRESERVED:
@@ -165,7 +152,7 @@ def warm_throughput(values, given, earlier, owned):
     units = int(values["WarmWriteUnits"])
     if not units or values["WarmWriteUnits"] == earlier.get("WarmWriteUnits"):
         return
-    with unless_denied("WarmWriteUnits"):
+    with stack.unless_denied("WarmWriteUnits"):
         limit = boto3.client("dynamodb").describe_limits()["TableMaxWriteCapacityUnits"]
         if units > limit:
             yield f"WarmWriteUnits must be at most {limit}, the account's quota for a table, found {units}"

@@ -39,6 +39,17 @@ def interrupted(consequence):
     sys.exit(INTERRUPTED)
 
 
+@contextmanager
+def unless_denied(what):
+    """Skips a check that whoever deploys may not make."""
+    try:
+        yield
+    except ClientError as error:
+        if not error_code(error).startswith("AccessDenied"):
+            raise
+        print(f"warning: {what} was not checked: {error}", file=sys.stderr)
+
+
 def error_code(error):
     return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 

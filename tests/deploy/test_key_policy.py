@@ -2,15 +2,14 @@
 
 import json
 import re
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
 import pytest
 
+from emulator.proxy import Proxy
+
 from .aws import ACCOUNT, PROJECT, REGION
+from .ops import ops
 
 EVERYBODY = {
     "events.amazonaws.com (without a condition, for the dead-letter queue": "kms:Decrypt, kms:GenerateDataKey",
@@ -40,46 +39,19 @@ def check(aws):
     def check(*statements, region=REGION, arn=None, **environment):
         policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
         arn = arn or boto3.client("kms", region_name=region).create_key(Policy=policy)["KeyMetadata"]["Arn"]
-        ended = subprocess.run(
-            [sys.executable, "-B", PROJECT / "ops/key_policy.py", arn],
-            env=aws.environment(**environment), capture_output=True, text=True, timeout=60,
-        )
-        return ended.returncode, ended.stdout, ended.stderr, arn
+        return *ops("key_policy.py", arn, **aws.environment(**environment)), arn
 
     return check
 
 
-@pytest.fixture
-def denying():
-    """A KMS that denies everything."""
-
-    class Denied(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = b'{"__type": "AccessDeniedException", "message": "not authorized to perform kms:GetKeyPolicy"}'
-            self.send_response(400)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Denied)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
 def must_also_allow(arn, *who):
     found = "; ".join(f"{name}: {EVERYBODY[name]})" for name in EVERYBODY if name.startswith(who))
-    return (
-        f"error: the policy of the key {arn} must also allow {found}. "
-        "Add the statements of docs/deploy.md, Encrypt with your own key\n"
-    )
+    return [f"error: the policy of the key {arn} must also allow {found}. "
+            "Add the statements of docs/deploy.md, Encrypt with your own key"]
 
 
 def test_the_documented_policy_allows_every_principal(check):
-    assert check(*statements().values())[:3] == (0, "", "")
+    assert check(*statements().values())[:3] == (0, [], [])
 
 
 @pytest.mark.parametrize("sid, who", [
@@ -89,21 +61,20 @@ def test_the_documented_policy_allows_every_principal(check):
 ])
 def test_without_one_of_its_statements_the_check_names_the_missing_principal(check, sid, who):
     code, output, errors, arn = check(*(statement for name, statement in statements().items() if name != sid))
-    assert (code, output, errors) == (1, "", must_also_allow(arn, who))
+    assert (code, output, errors) == (1, [], must_also_allow(arn, who))
 
 
 def test_a_key_that_nobody_may_use_is_reported_in_one_line(check):
     denied = {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}
     code, output, errors, arn = check(denied)
-    assert (code, output, errors) == (1, "", must_also_allow(arn, *EVERYBODY))
-    assert errors.count("\n") == 1
+    assert (code, output, errors) == (1, [], must_also_allow(arn, *EVERYBODY))
 
 
 def test_a_condition_that_eventbridge_cannot_meet_does_not_count_for_the_dead_letter_queue(check):
     policy = statements()
     policy["DeadLetterQueueAndArchive"]["Condition"] = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     code, output, errors, arn = check(*policy.values())
-    assert (code, output, errors) == (1, "", must_also_allow(arn, "events.amazonaws.com (without a condition"))
+    assert (code, output, errors) == (1, [], must_also_allow(arn, "events.amazonaws.com (without a condition"))
 
 
 def test_lists_wildcards_and_account_numbers_are_understood(check):
@@ -115,23 +86,24 @@ def test_lists_wildcards_and_account_numbers_are_understood(check):
             "Action": ["kms:Describe*", "KMS:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
             "Resource": "*",
         },
-    )[:3] == (0, "", "")
+    )[:3] == (0, [], [])
     assert check({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"})[0] == 1
 
 
 def test_a_key_that_the_stack_cannot_use_is_reported_in_one_line(check):
     code, output, errors, arn = check(region="eu-central-1")
     wrong = f"KmsKeyArn must be a key in the stack's region, {REGION}, found {arn}"
-    assert (code, output, errors) == (1, "", f"error: {wrong}\n")
+    assert (code, output, errors) == (1, [], [f"error: {wrong}"])
     alias = f"arn:aws:kms:{REGION}:{ACCOUNT}:alias/mine"
     assert check(arn=alias)[:3] == (
-        1, "", f"error: KmsKeyArn must be the ARN of a KMS key (not of an alias), found {alias}\n",
-    )
-    code, output, errors, _ = check(arn=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0b5e4a3c-1111-2222-3333-444455556666")
-    assert (code, output) == (1, "") and re.fullmatch(r"error: AWS: .*NotFoundException.*\n", errors)
+        1, [], [f"error: KmsKeyArn must be the ARN of a KMS key (not of an alias), found {alias}"])
+    code, output, [error], _ = check(arn=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0b5e4a3c-1111-2222-3333-444455556666")
+    assert (code, output) == (1, []) and re.fullmatch(r"error: AWS: .*NotFoundException.*", error)
 
 
-def test_without_permission_to_read_the_policy_there_is_only_a_warning(check, denying):
-    code, output, errors, arn = check(*statements().values(), AWS_ENDPOINT_URL_KMS=denying)
-    assert (code, output) == (0, "")
-    assert re.fullmatch(f"warning: the policy of the key {arn} was not checked: .*AccessDeniedException.*\n", errors)
+def test_without_permission_to_read_the_policy_there_is_only_a_warning(aws, check):
+    denied = 400, {"__type": "AccessDeniedException", "message": "not authorized to perform kms:GetKeyPolicy"}
+    with Proxy(aws.url, lambda call: denied) as kms:
+        code, output, [error], arn = check(*statements().values(), AWS_ENDPOINT_URL_KMS=kms.url)
+    assert (code, output) == (0, [])
+    assert re.fullmatch(f"warning: the policy of the key {arn} was not checked: .*AccessDeniedException.*", error)

@@ -9,7 +9,9 @@ import pytest
 from moto.dynamodb.models import DynamoDBBackend
 from moto.servicequotas.models import ServiceQuotasBackend
 
-from .aws import ACCOUNT, PROJECT, REGION, Stack
+from emulator.proxy import Proxy
+
+from .aws import ACCOUNT, ENVIRONMENT, PROJECT, REGION, Stack
 from .test_deploy import CONTAINER_INSTANCES, TASKS, create_table, preflight
 
 sys.path.insert(0, str(PROJECT / "ops"))
@@ -54,21 +56,14 @@ def test_the_rest_of_the_reconcilers_policy_is_as_long_as_preflight_assumes():
 
 
 @pytest.fixture
-def free(aws):
+def free(aws, monkeypatch):
     """The account's concurrent executions without a reservation, which moto does not have. It can be set."""
-    server, limits = aws.server._server, {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
-    moto = server.app
-
-    def front(environ, start_response):
-        if not environ["PATH_INFO"].rstrip("/").endswith("/account-settings"):
-            return moto(environ, start_response)
-        denied = not limits["ConcurrentExecutions"]
-        headers = [("x-amzn-errortype", "AccessDeniedException")] if denied else []
-        start_response("403 " if denied else "200 ", [("content-type", "application/json"), *headers])
-        return [json.dumps({"AccountLimit": limits}).encode()]
-
-    server.app = front
-    return limits
+    limits = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+    denied = 403, {"__type": "AccessDeniedException", "message": "not authorized"}
+    answer = lambda call: (200, {"AccountLimit": limits}) if limits["ConcurrentExecutions"] else denied
+    with Proxy(aws.url, answer) as lambda_:
+        monkeypatch.setitem(ENVIRONMENT, "AWS_ENDPOINT_URL_LAMBDA", lambda_.url)
+        yield limits
 
 
 def test_a_reservation_must_leave_a_hundred_executions_unreserved(aws, free):
