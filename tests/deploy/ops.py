@@ -12,6 +12,12 @@ def command(program, *arguments):
     return [sys.executable, "-B", PROJECT / "ops" / program, *arguments]
 
 
+def start(program, *arguments, **environment):
+    """Starts a program whose output and errors the test reads."""
+    return subprocess.Popen(command(program, *arguments), env=environment, cwd=PROJECT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
 def ops(program, *arguments, seconds=60, **environment):
     """Runs a program. Returns its exit code, and the lines of its output and of its errors."""
     ended = subprocess.run(

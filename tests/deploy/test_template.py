@@ -2,14 +2,12 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 
-import boto3
 import pytest
 
 from .cloudformation import ACCOUNT, PROJECT, REGION, Stack

@@ -18,7 +18,7 @@ import pytest
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import deployment
-from deploy.ops import command
+from deploy.ops import start
 
 from .conftest import PROJECT, used
 from .proxy import Proxy
@@ -220,9 +220,8 @@ def interrupted(ministack, account, deployable):
             return answer(call)
 
         with Proxy(ministack.url, hold) as proxy:
-            program = subprocess.Popen(
-                command("deploy.py", name, "Architecture=arm64", deployable), stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, text=True, env=account | {"AWS_ENDPOINT_URL_CLOUDFORMATION": proxy.url})
+            program = start("deploy.py", name, "Architecture=arm64", deployable,
+                            **account | {"AWS_ENDPOINT_URL_CLOUDFORMATION": proxy.url})
             assert created.wait(60)
             program.send_signal(signal.SIGINT)
             released.set()

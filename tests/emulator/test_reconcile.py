@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 import deployment
-from deploy.ops import command, ops
+from deploy.ops import ops, start
 
 from .conftest import PROJECT, STACK, TEMPLATE
 from .proxy import Proxy
@@ -138,10 +138,7 @@ def test_a_long_run_is_reported_every_30_seconds_and_waited_for_until_lambda_giv
 
 def test_ctrl_c_ends_the_command_and_says_that_the_run_continues(deployed, fake, environment):
     fake.released.clear()
-    running = subprocess.Popen(
-        command("reconcile.py", STACK, "fleet"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = start("reconcile.py", STACK, "fleet", **environment)
     assert fake.asked.wait(SECONDS)
     running.send_signal(signal.SIGINT)
     output, errors = running.communicate(timeout=SECONDS)

@@ -5,7 +5,6 @@ test_stack.py redrives an event to the real recorder."""
 import json
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 from itertools import count
@@ -16,9 +15,9 @@ import pytest
 
 import deployment
 from deploy.cloudformation import Stack
-from deploy.ops import command, ops
+from deploy.ops import ops, start
 
-from .conftest import ACCOUNTS, PROJECT, SECONDS, until, used
+from .conftest import ACCOUNTS, SECONDS, until, used
 from .proxy import Proxy, ago
 
 TASK = "arn:aws:ecs:eu-west-1:123456789012:task/demo/{}"
@@ -457,10 +456,7 @@ def test_an_interrupted_redrive_releases_its_messages_and_reports_its_progress(f
     _, failures = queues
     send(failures, *(on_failure(event(number)) for number in range(500)))
     front.seconds = 0.05
-    process = subprocess.Popen(
-        command("redrive.py", "recorder", *arguments), env=front.environment, cwd=PROJECT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
+    process = start("redrive.py", "recorder", *arguments, **front.environment)
     until(lambda: (len(front.payloads) if not arguments else waiting(failures)[1]) >= 50, "fifty messages")
     # Each worker is in a call for long enough to be interrupted in it.
     front.seconds = 1
@@ -497,10 +493,7 @@ def test_all_workers_together_send_no_more_than_the_pace_allows(front, queues):
 def test_an_interrupted_redrive_does_not_wait_for_its_next_turn(front, queues):
     _, failures = queues
     send(failures, *(on_failure(event(number)) for number in range(500)))
-    process = subprocess.Popen(
-        command("redrive.py", "recorder", "--per-second", "1"), env=front.environment, cwd=PROJECT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
+    process = start("redrive.py", "recorder", "--per-second", "1", **front.environment)
     until(lambda: len(front.payloads) >= 2, "two events")
     process.send_signal(signal.SIGINT)
     # 32 workers wait for turns that are a second apart.
@@ -520,13 +513,10 @@ def test_a_pace_that_never_sends_is_refused(environment):
 def test_a_closed_output_pipe_leaves_no_message_in_flight(front, queues):
     _, failures = queues
     send(failures, *(on_failure(event(number)) for number in range(2000)))
-    process = subprocess.Popen(
-        command("redrive.py", "recorder", "--dry-run"), env=front.environment, cwd=PROJECT,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
+    process = start("redrive.py", "recorder", "--dry-run", **front.environment)
     process.stdout.readline()
     process.stdout.close()
-    assert (process.stderr.read(), process.wait(timeout=SECONDS), waiting(failures)) == (b"", 1, (2000, 0))
+    assert (process.stderr.read(), process.wait(timeout=SECONDS), waiting(failures)) == ("", 1, (2000, 0))
 
 
 def test_a_large_dry_run_counts_each_message_once_and_leaves_the_queue_unchanged(front, queues):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 import boto3
 import pytest
 
-from deploy.ops import command, ops
+from deploy.ops import ops, start
 from deploy.test_template import OPERATIONS, section, table
 
 from .conftest import PROJECT, STACK, until
@@ -195,15 +195,10 @@ def events_wait(deployed, seconds, at):
         "Dimensions": [{"Name": "FunctionName", "Value": deployed["RecorderName"]}]}])
 
 
-def started(environment, start, end):
-    return subprocess.Popen(command("replay.py", STACK, "--from", start, "--to", end), env=environment, cwd=PROJECT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_it_waits_while_events_wait_longer_than_a_minute(environment, deployed, archive):
     now = datetime.now(timezone.utc)
     events_wait(deployed, 61, now - timedelta(minutes=3))
-    program = started(environment, ago(hours=3), ago(hours=2))
+    program = start("replay.py", STACK, "--from", ago(hours=3), "--to", ago(hours=2), **environment)
     for line in program.stdout:
         if "$" in line:
             break
@@ -216,7 +211,7 @@ def test_it_waits_while_events_wait_longer_than_a_minute(environment, deployed, 
 def test_after_a_slice_with_events_it_waits_for_the_metric(environment, deployed, archive):
     archive.events = 1
     # Before the first slice, no data means that there is nothing to wait for.
-    program = started(environment, ago(hours=3), ago(hours=1))
+    program = start("replay.py", STACK, "--from", ago(hours=3), "--to", ago(hours=1), **environment)
     until(lambda: archive.asked.count(1) > 1, "a second look after the first slice")
     events_wait(deployed, 1, datetime.now(timezone.utc))
     _, errors = program.communicate(timeout=60)
@@ -233,7 +228,7 @@ def test_without_the_metric_it_stops_after_ten_minutes(deployed, archive, monkey
 
 def test_ctrl_c_cancels_the_running_slice_and_says_how_to_go_on(environment, archive):
     archive.states = ["COMPLETED", "RUNNING"]
-    program = started(environment, ago(hours=4), ago(hours=1))
+    program = start("replay.py", STACK, "--from", ago(hours=4), "--to", ago(hours=1), **environment)
     until(lambda: len(archive.started) == 2, "the second replay")
     program.send_signal(signal.SIGINT)
     _, errors = program.communicate(timeout=60)

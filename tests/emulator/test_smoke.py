@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 import deployment
-from deploy.ops import command, ops
+from deploy.ops import command, ops, start
 
 from .conftest import PROJECT, STACK, TEMPLATE, names, until
 from .proxy import Proxy
@@ -234,10 +234,7 @@ def test_lines_are_colored_on_a_terminal_only(stack, environment):
 
 
 def test_ctrl_c_while_it_waits_removes_the_row(stack, environment):
-    program = subprocess.Popen(
-        command("smoke.py", stack["Name"], "--patience", "600"), env=environment, cwd=PROJECT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )
+    program = start("smoke.py", stack["Name"], "--patience", "600", **environment)
     for line in program.stdout:
         if line.startswith("✓ log"):
             break
@@ -252,9 +249,8 @@ def test_ctrl_c_during_the_replay_cancels_it_and_removes_the_row(ministack, stac
     archive = Archive()
     archive.states = ["RUNNING"]
     with Proxy(ministack.url, archive.answer) as proxy:
-        program = subprocess.Popen(
-            command("smoke.py", stack["Name"], "--patience", "0"), cwd=PROJECT, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.PIPE, env=environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": proxy.url})
+        program = start("smoke.py", stack["Name"], "--patience", "0",
+                        **environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": proxy.url})
         until(lambda: archive.started, "the replay")
         program.send_signal(signal.SIGINT)
         _, errors = program.communicate(timeout=60)
