@@ -19,7 +19,6 @@ import preflight
 import stack
 from package import zipped
 
-POLL_SECONDS = 5
 # What CloudFormation says of a change set without changes.
 UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 
@@ -73,21 +72,20 @@ def discard(client, change_set):
         client.delete_stack(StackName=found["StackId"])
 
 
-def create_change_set(name, found, given, template, url, options):
+def create_change_set(name, earlier, given, template, url, options):
     """Creates a change set. Returns its name and the stack's, or None if there is nothing to change."""
-    client, exists = boto3.client("cloudformation"), bool(preflight.earlier_parameters(found))
+    client = boto3.client("cloudformation")
+    # What is not given keeps its value; a parameter that is new has its default.
+    kept = earlier.keys() & template["Parameters"].keys() - given.keys()
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
-    if exists:
-        # What is not given keeps its value; a parameter that is new has its default.
-        kept = set(preflight.earlier_parameters(found)) & set(template["Parameters"]) - set(given)
-        parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
+    parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
     tags = [dict(zip(("Key", "Value"), tag.split("=", 1))) for tag in options.tags]
     # CloudFormation keeps an executed change set, and with it its name.
     change_set = {"StackName": name, "ChangeSetName": f"package-{uuid4().hex}"}
-    waiter, config = client.get_waiter("change_set_create_complete"), {"Delay": POLL_SECONDS}
+    waiter, config = client.get_waiter("change_set_create_complete"), {"Delay": stack.POLL_SECONDS}
     try:
         client.create_change_set(
-            **change_set, ChangeSetType="UPDATE" if exists else "CREATE",
+            **change_set, ChangeSetType="UPDATE" if earlier else "CREATE",
             TemplateURL=url, Parameters=parameters, Capabilities=["CAPABILITY_IAM"],
             **({"Tags": tags} if tags else {}), **({"RoleARN": options.role_arn} if options.role_arn else {}),
         )
@@ -106,8 +104,8 @@ def create_change_set(name, found, given, template, url, options):
             discard(client, change_set)
         except (KeyboardInterrupt, BotoCoreError, ClientError):
             delete = (
-                f"aws cloudformation delete-change-set --stack-name {name} --change-set-name {change_set['ChangeSetName']}"
-                if exists else f"make delete STACK={name}")
+                f"aws cloudformation delete-change-set --stack-name {name} --change-set-name "
+                f"{change_set['ChangeSetName']}" if earlier else f"make delete STACK={name}")
             stack.interrupted(f"nothing was deployed, but a change set of the stack {name} may be left: run `{delete}`")
         stack.interrupted("nothing was deployed")
     return change_set
@@ -115,7 +113,8 @@ def create_change_set(name, found, given, template, url, options):
 
 def main(name, overrides, package, options):
     client, given = boto3.client("cloudformation"), preflight.read(overrides)
-    account, found = boto3.client("sts").get_caller_identity()["Account"], stack.find(name)
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    earlier = preflight.earlier_parameters(stack.find(name))
     target = {
         "bucket": options.s3_bucket or bucket(account),
         "prefix": f"{options.s3_prefix}/" if options.s3_prefix else "",
@@ -124,16 +123,16 @@ def main(name, overrides, package, options):
     }
     url = upload_all(package, target)
     template = yaml.load((package / "template.yaml").read_text(), preflight.Loader)
-    change_set = create_change_set(name, found, given, template, url, options)
+    change_set = create_change_set(name, earlier, given, template, url, options)
     if not change_set:
         print(f"stack {name}: already as in {package}")
         return
-    operation = "update" if preflight.earlier_parameters(found) else "create"
+    operation = "update" if earlier else "create"
     print(f"stack {name}: CloudFormation will {operation} it, which takes a few minutes …", flush=True)
     try:
         client.execute_change_set(**change_set)
         waiter = client.get_waiter(f"stack_{operation}_complete")
-        waiter.wait(StackName=name, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": 720})
+        waiter.wait(StackName=name, WaiterConfig={"Delay": stack.POLL_SECONDS, "MaxAttempts": 720})
     except KeyboardInterrupt:
         stack.interrupted(f"CloudFormation continues with the stack {name}")
     except WaiterError:
