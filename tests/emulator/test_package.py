@@ -266,14 +266,14 @@ def test_a_bucket_that_another_account_has_is_reported(run, account, deployable)
 
 
 def test_options_name_the_bucket_the_tags_and_the_role(run, deployable):
-    boto3.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    options = "--s3-bucket mine --s3-prefix recorder --tags team=platform 'cost center=4 2'"
+    boto3.client("s3").create_bucket(Bucket="packages", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    options = "--s3-bucket packages --s3-prefix recorder --tags team=platform 'cost center=4 2'"
     code, output, errors = run("make", "deploy", f"PACKAGE={deployable}", "STACK=packaged", f"SAM_OPTIONS={options}")
     assert code == 0, output + errors
     [stack] = boto3.client("cloudformation").describe_stacks(StackName="packaged")["Stacks"]
     assert {tag["Key"]: tag["Value"] for tag in stack["Tags"]} == {"team": "platform", "cost center": "4 2"}
-    assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["mine"]
-    objects = boto3.client("s3").list_objects_v2(Bucket="mine")["Contents"]
+    assert [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]] == ["packages"]
+    objects = boto3.client("s3").list_objects_v2(Bucket="packages")["Contents"]
     # Three functions and the template.
     assert len(objects) == 4 and all(each["Key"].startswith("recorder/") for each in objects)
 
