@@ -6,6 +6,7 @@ A stack whose creation failed and was rolled back is deleted, so that it can be 
 import argparse
 import hashlib
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -53,12 +54,19 @@ def state(found):
         yield f"the stack {name} is {status}: {advice.format(name)}{reasons}"
 
 
+def words(variable, text):
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        sys.exit(f"error: {variable} must be words of a shell ({error}), found {text}")
+
+
 def read(overrides):
     """PARAMETERS, by name."""
-    given = dict(word.partition("=")[::2] for word in shlex.split(overrides) if "=" in word)
-    if wrong := [word for word in shlex.split(overrides) if "=" not in word]:
+    given = words("PARAMETERS", overrides)
+    if wrong := [word for word in given if "=" not in word]:
         sys.exit(f"error: PARAMETERS must have the form 'Name=value …', found {wrong[0]}")
-    return given
+    return dict(word.split("=", 1) for word in given)
 
 
 def options(given):
@@ -71,7 +79,7 @@ def options(given):
     for option in ("--s3-bucket", "--s3-prefix", "--role-arn"):
         parser.add_argument(option)
     parser.add_argument("--tags", nargs="+", default=[], metavar="NAME=VALUE")
-    return parser.parse_args(shlex.split(given))
+    return parser.parse_args(words("SAM_OPTIONS", given))
 
 
 def earlier_parameters(found):
@@ -94,10 +102,19 @@ def unknown(template, given):
             yield f"template.yaml has no parameter {name}"
 
 
+def malformed(template, values):
+    """Values that do not have the template's pattern. Other checks rely on that."""
+    for name, parameter in template["Parameters"].items():
+        pattern = parameter.get("AllowedPattern", r"-?\d+" if parameter["Type"] == "Number" else ".*")
+        items = values[name].split(",") if parameter["Type"] == "CommaDelimitedList" else [values[name]]
+        if not all(re.fullmatch(pattern, item.strip()) for item in items):
+            yield f"{name} {parameter.get('ConstraintDescription', 'must be an integer')}, found {values[name]}"
+
+
 def alarm_topic(values):
     here = stack.region()
     for name in ("AlarmTopicArn", "TicketTopicArn", "NotificationTopicArn"):
-        if values[name].count(":") == 5 and values[name].split(":")[3] != here:
+        if values[name] and values[name].split(":")[3] != here:
             yield f"{name} must be a topic in the stack's region, {here}, found {values[name]}"
 
 
@@ -287,6 +304,7 @@ def check(name, overrides, folder):
     if not problems:
         earlier = earlier_parameters(found)
         values = parameters(template, given, earlier)
+        expect_no(malformed(template, values))
         key, its_tables = values["KmsKeyArn"], owned(found)
         problems = [*unknown(template, given), *alarm_topic(values), *(key_policy.problems(key) if key else [])]
         problems += [*clusters(template, values), *concurrency(values, earlier)]

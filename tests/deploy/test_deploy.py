@@ -129,9 +129,15 @@ def test_parameters_and_an_alarm_topic_that_cannot_work_are_refused(aws):
         f"error: TicketTopicArn must be a topic in the stack's region, eu-west-1, found {topic}",
     ])
     assert preflight(aws, f"AlarmTopicArn={topic.replace('us-east-1', REGION)} ArchiveDays=3") == (0, [], [])
-    assert ops("preflight.py", "recorder", "file://none.yaml", **aws.environment()) == (
-        1, [], ["error: PARAMETERS must have the form 'Name=value …', found file://none.yaml"],
-    )
+    assert preflight(aws, "ReservedConcurrency=some WarmWriteUnits='4 k'") == (1, [], [
+        "error: WarmWriteUnits must be 0 (DynamoDB's default), or 4000 to 999999, found 4 k",
+        "error: ReservedConcurrency must be an integer, found some",
+    ])
+    for wrong, error in (
+        ("file://none.yaml", "must have the form 'Name=value …', found file://none.yaml"),
+        ("Tracing='", "must be words of a shell (No closing quotation), found Architecture=arm64 Tracing='"),
+    ):
+        assert preflight(aws, wrong) == (1, [], [f"error: PARAMETERS {error}"])
 
 
 @pytest.mark.parametrize("state, advice", [
