@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -101,9 +102,7 @@ class Deployment:
         )
         dynamodb, table = boto3.client("dynamodb"), properties["TableName"]
         time_to_live = properties.pop("TimeToLiveSpecification")
-        try:
-            dynamodb.describe_table(TableName=table)
-        except dynamodb.exceptions.ResourceNotFoundException:
+        with suppress(dynamodb.exceptions.ResourceInUseException):
             dynamodb.create_table(**properties, DeletionProtectionEnabled=True)
             print(f"table {table}: created")
         dynamodb.get_waiter("table_exists").wait(TableName=table)
@@ -112,19 +111,15 @@ class Deployment:
 
     def create_log_group(self, resource):
         logs, group = boto3.client("logs"), self.logs[resource]
-        try:
+        with suppress(logs.exceptions.ResourceAlreadyExistsException):
             logs.create_log_group(logGroupName=group)
             logs.put_retention_policy(logGroupName=group, retentionInDays=self.properties(resource)["RetentionInDays"])
-        except logs.exceptions.ResourceAlreadyExistsException:
-            pass
 
     def put_role(self, resource):
         iam, role, properties = boto3.client("iam"), self.roles[resource], TEMPLATE["Resources"][resource]["Properties"]
         trust = self.resolve(properties["AssumeRolePolicyDocument"])
-        try:
+        with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
-        except iam.exceptions.EntityAlreadyExistsException:
-            pass
         [policy] = properties["Policies"]
         # Only the stack has a failure queue.
         statements = [each for each in policy["PolicyDocument"]["Statement"] if each.get("Sid") != "KeepFailedEvents"]
@@ -159,16 +154,11 @@ class Deployment:
         properties = TEMPLATE["Resources"]["RecorderStateChanges"]["Properties"]
         pattern, [target] = self.resolve(properties["EventPattern"]), properties["Targets"]
         rule = events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))["RuleArn"]
-        try:
+        with suppress(lambda_.exceptions.ResourceConflictException):
             lambda_.add_permission(
-                FunctionName=self.functions["Recorder"],
-                StatementId=self.name,
-                Action="lambda:InvokeFunction",
-                Principal="events.amazonaws.com",
-                SourceArn=rule,
+                FunctionName=self.functions["Recorder"], StatementId=self.name, Action="lambda:InvokeFunction",
+                Principal="events.amazonaws.com", SourceArn=rule,
             )
-        except lambda_.exceptions.ResourceConflictException:
-            pass
         target = {"Id": self.name, "Arn": self.values["Recorder.Arn"], "RetryPolicy": target["RetryPolicy"]}
         refused = events.put_targets(Rule=self.name, Targets=[target])["FailedEntries"]
         if refused:
