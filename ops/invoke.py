@@ -25,7 +25,7 @@ if __name__ == "__main__":
             TableName=body["table"], Key={key: {"S": body["arn"]}}, ConsistentRead=True
         )
         if "Item" not in row:
-            sys.exit("the row no longer exists")
+            sys.exit(f"error: the table {body['table']} has no row {body['arn']} any more: it has expired or was deleted")
         plain = TypeDeserializer().deserialize({"M": row["Item"]})
         for attribute, value in sorted(plain.items()):
             # Numbers are decimals, which JSON does not have.
