@@ -109,7 +109,8 @@ async fn snapshot<'f>(
     let now = Utc::now();
     let mut snapshot = Snapshot { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
     if what == Watched::Services {
-        let (services, unreadable) = groups::read(source, filter, Window::new(services::SINCE, None)?).await?;
+        let window = Window::new(services::SINCE, None)?;
+        let (services, unreadable) = groups::read(source, filter, window, window.since).await?;
         snapshot.unreadable = unreadable.rows;
         for service in services {
             let Group { running, starting, stopping, is_crash_loop, .. } = service;
