@@ -73,9 +73,14 @@ pub(crate) enum Command {
     /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
     /// List services: what runs, what fails and why, crash loops first
+    #[command(mut_arg("status", |status| status.hide(true)))]
     Services(GroupArguments),
     /// List what runs without a service: each group's last run and its outcome
-    #[command(mut_arg("since", |since| since.default_value("24h")), mut_arg("service", |service| service.hide(true)))]
+    #[command(
+        mut_arg("since", |since| since.default_value("24h")),
+        mut_arg("service", |service| service.hide(true)),
+        mut_arg("status", |status| status.hide(true))
+    )]
     Jobs(GroupArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),

@@ -283,7 +283,7 @@ async fn watch_shows_services_and_what_changes_in_them() {
         let fixture = Fixture::with(has_index, &fleet()).await;
         let arguments = ["watch", "services", "--interval", "50ms", "--cluster", "demo"];
         let mut terminal = Terminal::start(fixture.command(&arguments), 80);
-        terminal.wait_for(Some("1 services"));
+        terminal.wait_for(Some("1 service\x1b"));
         terminal.wait_for(Some("OutOfMemory 1"));
         let web = fleet().remove(0);
         fixture.put_detail(&stopped(web, ago(0, 0, 1), json!({"stopCode": "UserInitiated"})));

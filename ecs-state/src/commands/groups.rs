@@ -203,6 +203,11 @@ pub(crate) async fn read<'t>(
     window: Window,
     listed_since: DateTime<Utc>,
 ) -> Result<(Vec<Group>, Unreadable), Failure> {
+    if let Some(status) = &filter.status {
+        return Err(Failure::Usage(format!(
+            "a group's tasks are counted in every status: leave out --status {status}"
+        )));
+    }
     let end = window.until.unwrap_or_else(Utc::now);
     let since = listed_since.min(end - CRASH_LOOP_SPAN);
     let listing = source.tasks(TaskSet::ActiveSince(since), filter, None).await?;
