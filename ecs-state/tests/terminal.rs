@@ -205,7 +205,7 @@ async fn nothing_in_a_row_controls_the_terminal() {
     fixture.put(&row(&instance, ago(0, 0, 0)));
     let commands = "services, services --json, jobs, jobs --json, tasks --at 30m --json, tasks, tasks --json, stopped, \
                     stopped --json, stopped --summary, stopped --summary --json, task e1 --show-environment, \
-                    task e2 --show-environment, task e, images, images --json, instances, instances --json";
+                    task e2 --show-environment, task e, images, images --json, instances, instances --json, metrics";
     for arguments in split(commands) {
         let done = fixture.run(&arguments).await;
         for text in [&done.stdout, &done.stderr] {
