@@ -12,6 +12,7 @@ mod exit_code;
 mod failure;
 mod json;
 mod log_stream;
+mod one_task;
 mod reason;
 mod state_at;
 mod tables;
