@@ -95,17 +95,6 @@ impl Task {
     }
 
     #[must_use]
-    pub fn family(&self) -> Option<&str> {
-        let definition = last_part(self.task_definition_arn.as_deref()?);
-        Some(definition.rsplit_once(':').map_or(definition, |(family, _)| family))
-    }
-
-    #[must_use]
-    pub fn revision(&self) -> Option<u64> {
-        last_part(self.task_definition_arn.as_deref()?).rsplit_once(':')?.1.parse().ok()
-    }
-
-    #[must_use]
     pub fn service_name(&self) -> Option<&str> {
         self.group.as_deref()?.strip_prefix("service:")
     }

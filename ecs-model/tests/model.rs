@@ -395,7 +395,6 @@ fn a_task_knows_its_names() {
     let task: Task = from_json(&sample("fargate-task-stopped")["detail"]).unwrap();
     assert_eq!(task.id(), "5f1b9c0e6d7a4f0f8c3e2b1a09d8c7f6");
     assert_eq!(task.cluster_name(), Some("demo"));
-    assert_eq!((task.family(), task.revision()), (Some("web"), Some(42)));
     assert_eq!(task.service_name(), Some("web"));
     assert_eq!(task.capacity(), Some("FARGATE"));
     let task: Task = from_json(&sample("ec2-task-stopped-by-exit-code")["detail"]).unwrap();
@@ -408,9 +407,9 @@ fn a_task_knows_its_names() {
     };
     let old = named("arn:aws:ecs:us-east-1:123456789012:task/5f1b9c0e-6d7a", json!({"group": "family:service:web"}));
     assert_eq!((old.id(), old.cluster_name(), old.service_name()), ("5f1b9c0e-6d7a", None, None));
-    assert_eq!((old.family(), old.revision(), old.capacity(), old.is_stopped()), (None, None, None, false));
-    let odd = named("x", json!({"taskDefinitionArn": "web", "clusterArn": "default", "group": "service:"}));
-    assert_eq!((odd.id(), odd.cluster_name(), odd.family(), odd.revision()), ("x", Some("default"), Some("web"), None));
+    assert_eq!((old.capacity(), old.is_stopped()), (None, false));
+    let odd = named("x", json!({"clusterArn": "default", "group": "service:"}));
+    assert_eq!((odd.id(), odd.cluster_name()), ("x", Some("default")));
     assert_eq!(odd.service_name(), Some(""));
     assert_eq!(named(TASK, json!({})).cluster_name(), Some("demo"));
 }

@@ -32,6 +32,7 @@ Examples:
   ecs-state explain event.json                        why the task of an event stopped
   ecs-state images --image nginx                      which groups run an image, by digest
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
+  ecs-state metrics > ecs.prom                        for Prometheus
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
 Exit codes:
@@ -51,6 +52,10 @@ No other command reads more than the tables. This one asks ECS for the task defi
 CloudWatch Logs for the lines (GetLogEvents), in the region of the task and of the log. If the log goes elsewhere, it \
 says where.";
 
+const METRICS: &str = "\
+For the textfile collector of node_exporter, which must never read half a file:
+  ecs-state metrics > ecs.prom.new && mv ecs.prom.new /var/lib/node_exporter/ecs.prom";
+
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
 #[command(name = "ecs-state", version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
@@ -68,9 +73,14 @@ pub(crate) enum Command {
     /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
     /// List services: what runs, what fails and why, crash loops first
+    #[command(mut_arg("status", |status| status.hide(true)))]
     Services(GroupArguments),
     /// List what runs without a service: each group's last run and its outcome
-    #[command(mut_arg("since", |since| since.default_value("24h")), mut_arg("service", |service| service.hide(true)))]
+    #[command(
+        mut_arg("since", |since| since.default_value("24h")),
+        mut_arg("service", |service| service.hide(true)),
+        mut_arg("status", |status| status.hide(true))
+    )]
     Jobs(GroupArguments),
     /// Show one task: its life, containers and network, and why it stopped
     Task(TaskArguments),
@@ -86,6 +96,9 @@ pub(crate) enum Command {
     Instances(InstancesArguments),
     /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
+    /// Print metrics of tasks and container instances once, as OpenMetrics text
+    #[command(after_help = METRICS)]
+    Metrics(MetricsArguments),
     /// Print a shell's completion script
     #[command(args = Connection::hidden(), after_help = "\
 Examples:
@@ -406,6 +419,21 @@ pub(crate) struct WatchArguments {
     #[command(flatten)]
     pub(crate) filters: Filters,
     #[arg(long, help_heading = "Output", help = SCAN)]
+    pub(crate) scan: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MetricsArguments {
+    /// Count stops from then on: 1h, 7d, 2026-03-02 (0:00 UTC), or 2026-03-02T11:40:26Z
+    #[arg(long, value_name = "TIME", default_value = "1h", allow_hyphen_values = true, value_parser = time::since)]
+    pub(crate) since: Since,
+    /// Only this cluster
+    #[arg(long, value_name = "NAME|ARN")]
+    pub(crate) cluster: Option<String>,
+    /// Only this account
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(crate) account: Option<String>,
+    #[arg(long, help = SCAN)]
     pub(crate) scan: bool,
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod jobs;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod services;
 pub(crate) mod stopped;
 mod summary;

@@ -12,6 +12,7 @@ mod exit_code;
 mod failure;
 mod json;
 mod log_stream;
+mod one_task;
 mod reason;
 mod state_at;
 mod tables;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Arguments, Command, Connection};
-use self::commands::{explain, groups, images, instances, jobs, logs, services, stopped, task, tasks, watch};
+use self::commands::{explain, groups, images, instances, jobs, logs, metrics, services, stopped, task, tasks, watch};
 use self::failure::Failure;
 
 #[global_allocator]
@@ -68,6 +69,7 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
         },
         Command::Images(arguments) => images::run(&tables, arguments).await,
         Command::Instances(arguments) => instances::run(&tables, arguments).await,
+        Command::Metrics(arguments) => metrics::run(&tables, arguments).await,
         Command::Watch(arguments) => watch::run(&tables, arguments).await,
         Command::Completions { .. } | Command::Explain(_) => Ok(()),
     }

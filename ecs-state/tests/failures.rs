@@ -41,7 +41,7 @@ async fn nothing_found_is_code_1() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_code_2() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 23] = [
         (&[], "Usage: ecs-state"),
         (&["task"], "<ID>"),
         (&["task", ""], "a value is required"),
@@ -66,6 +66,10 @@ async fn wrong_usage_is_code_2() {
         (&["watch", "services"], "error: watch needs a terminal: for a program, use `ecs-state services --json`"),
         (&["tasks", "--at", "1h", "--status", "activating"], "error: with --at, the status is PENDING, RUNNING or "),
         (&["jobs", "--service", "web"], "error: the group \"service:web\" is listed by `ecs-state services`"),
+        (
+            &["services", "--status", "running"],
+            "error: a group's tasks are counted in every status: leave out --status",
+        ),
         (&["services", "--group", "etl"], "error: the group \"etl\" is listed by `ecs-state jobs`"),
     ];
     for (arguments, message) in cases {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixture::{Done, ECS, Fixture, ago, fleet, missing, stopped, task, time, with};
+use super::fixture::{Done, ECS, Fixture, ago, container_instance, fleet, missing, stopped, task, time, with};
 
 /// Stops after their container ended by itself.
 fn exited(code: i64) -> Value {
@@ -142,5 +142,74 @@ async fn stopped_tasks_are_listed_up_to_a_time() {
         let done = fixture.run(&["stopped", "--since", "2026-03-02", "--until", "2026-03-02T11:40:26Z"]).await;
         let message = "no task that has stopped since 2026-03-02 00:00:00Z and until 2026-03-02 11:40:26Z matches\n";
         assert!(done.stderr.ends_with(message) && done.code == Some(1), "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_the_tasks_of_every_group_of_the_last_day_and_the_container_instances() {
+    for fixture in fixtures().await {
+        let awkward = json!({"group": "a\"b\\\u{1b}", "clusterArn": "arn:aws:ecs:eu-west-1:210987654321:cluster/demo"});
+        fixture.put_details(&[
+            container_instance("demo", "8a1f4b6d", "i-0f3a2b1c4d5e6f708", true),
+            container_instance("demo", "8a1f4b6e", "i-0f3a2b1c4d5e6f709", true),
+            container_instance("other", "8a1f4b6f", "i-0f3a2b1c4d5e6f710", false),
+            with(container_instance("other", "8a1f4b70", "i-0f3a2b1c4d5e6f711", true), json!({"status": "DRAINING"})),
+            with(container_instance("other", "8a1f4b71", "i-0f3a2b1c4d5e6f712", true), json!({"status": "INACTIVE"})),
+            with(task("demo", "f2000000000000000000000000000000", "web", ago(1, 0, 0)), awkward),
+        ]);
+        let done = fixture.run(&["metrics"]).await;
+        let short = [
+            (r#"account="123456789012",region="eu-west-1",cluster="demo""#, "DEMO"),
+            (r#"account="123456789012",region="eu-west-1",cluster="other""#, "OTHER"),
+            (r#"account="210987654321",region="eu-west-1",cluster="demo""#, "ELSEWHERE"),
+        ];
+        let stdout = short.into_iter().fold(done.stdout.clone(), |text, (labels, name)| text.replace(labels, name));
+        let expected = r#"# HELP ecs_tasks Tasks that have not stopped.
+# TYPE ecs_tasks gauge
+ecs_tasks{DEMO,group="family:etl",status="running"} 0.0
+ecs_tasks{DEMO,group="family:etl",status="starting"} 1.0
+ecs_tasks{DEMO,group="family:etl",status="stopping"} 0.0
+ecs_tasks{DEMO,group="nightly",status="running"} 0.0
+ecs_tasks{DEMO,group="nightly",status="starting"} 0.0
+ecs_tasks{DEMO,group="nightly",status="stopping"} 0.0
+ecs_tasks{DEMO,group="service:web",status="running"} 2.0
+ecs_tasks{DEMO,group="service:web",status="starting"} 1.0
+ecs_tasks{DEMO,group="service:web",status="stopping"} 1.0
+ecs_tasks{OTHER,group="service:api",status="running"} 0.0
+ecs_tasks{OTHER,group="service:api",status="starting"} 0.0
+ecs_tasks{OTHER,group="service:api",status="stopping"} 0.0
+ecs_tasks{OTHER,group="service:web",status="running"} 1.0
+ecs_tasks{OTHER,group="service:web",status="starting"} 0.0
+ecs_tasks{OTHER,group="service:web",status="stopping"} 0.0
+ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="running"} 1.0
+ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="starting"} 0.0
+ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="stopping"} 0.0
+# HELP ecs_stopped_tasks Tasks that have stopped within the window.
+# TYPE ecs_stopped_tasks gauge
+ecs_stopped_tasks{DEMO,group="nightly",code="ApplicationError",cause=""} 0.0
+ecs_stopped_tasks{DEMO,group="nightly",code="Finished",cause=""} 0.0
+ecs_stopped_tasks{DEMO,group="service:web",code="OutOfMemory",cause=""} 1.0
+ecs_stopped_tasks{DEMO,group="service:web",code="ScaledIn",cause=""} 0.0
+ecs_stopped_tasks{OTHER,group="service:api",code="ApplicationError",cause=""} 2.0
+# HELP ecs_task_start_seconds Median time from a task's creation to its start.
+# TYPE ecs_task_start_seconds gauge
+# UNIT ecs_task_start_seconds seconds
+ecs_task_start_seconds{DEMO,group="service:web"} 20.0
+ecs_task_start_seconds{OTHER,group="service:api"} 20.0
+ecs_task_start_seconds{OTHER,group="service:web"} 20.0
+ecs_task_start_seconds{ELSEWHERE,group="a\"b\\\\u{1b}"} 20.0
+# HELP ecs_container_instances Container instances.
+# TYPE ecs_container_instances gauge
+ecs_container_instances{DEMO,status="active",agent="connected"} 2.0
+ecs_container_instances{OTHER,status="active",agent="disconnected"} 1.0
+ecs_container_instances{OTHER,status="draining",agent="connected"} 1.0
+# EOF
+"#;
+        assert_eq!((stdout.as_str(), done.code), (expected, Some(0)));
+        let done = fixture.run(&["metrics", "--cluster", "other", "--since", "4m"]).await;
+        let stops: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with("ecs_stopped_tasks{")).collect();
+        let labels = r#"account="123456789012",region="eu-west-1",cluster="other",group="service:api""#;
+        let none = format!(r#"ecs_stopped_tasks{{{labels},code="ApplicationError",cause=""}} 0.0"#);
+        assert_eq!(stops, [none]);
     }
 }

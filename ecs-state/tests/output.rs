@@ -437,7 +437,7 @@ INSTANCE                          CLUSTER  EC2 ID  STATUS    AGENT              
 #[tokio::test]
 async fn the_help_explains_the_commands_with_examples() {
     assert_eq!(run(binary(&["--help"])).await.stdout, include_str!("help.txt"));
-    let names = "tasks stopped services jobs task logs explain images instances watch completions";
+    let names = "tasks stopped services jobs task logs explain images instances metrics watch completions";
     for name in names.split(' ') {
         let done = run(binary(&[name, "--help"])).await;
         assert!(done.stdout.contains(&format!("Usage: ecs-state {name}")), "{done:?}");

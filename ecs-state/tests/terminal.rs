@@ -205,7 +205,7 @@ async fn nothing_in_a_row_controls_the_terminal() {
     fixture.put(&row(&instance, ago(0, 0, 0)));
     let commands = "services, services --json, jobs, jobs --json, tasks --at 30m --json, tasks, tasks --json, stopped, \
                     stopped --json, stopped --summary, stopped --summary --json, task e1 --show-environment, \
-                    task e2 --show-environment, task e, images, images --json, instances, instances --json";
+                    task e2 --show-environment, task e, images, images --json, instances, instances --json, metrics";
     for arguments in split(commands) {
         let done = fixture.run(&arguments).await;
         for text in [&done.stdout, &done.stderr] {
@@ -283,7 +283,7 @@ async fn watch_shows_services_and_what_changes_in_them() {
         let fixture = Fixture::with(has_index, &fleet()).await;
         let arguments = ["watch", "services", "--interval", "50ms", "--cluster", "demo"];
         let mut terminal = Terminal::start(fixture.command(&arguments), 80);
-        terminal.wait_for(Some("1 services"));
+        terminal.wait_for(Some("1 service\x1b"));
         terminal.wait_for(Some("OutOfMemory 1"));
         let web = fleet().remove(0);
         fixture.put_detail(&stopped(web, ago(0, 0, 1), json!({"stopCode": "UserInitiated"})));

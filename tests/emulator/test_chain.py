@@ -6,6 +6,8 @@ import subprocess
 from datetime import datetime, timezone
 
 import boto3
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as prometheus_families
 
 from deploy.ops import ops
 
@@ -42,10 +44,14 @@ def outcomes(outputs, text):
     return [line["outcome"] for line in lines]
 
 
-def ecs_state(environment, *question):
-    ended = subprocess.run([ECS_STATE, *question, "--json"], env=environment, capture_output=True, text=True, timeout=60)
+def ecs_state(environment, *arguments):
+    ended = subprocess.run([ECS_STATE, *arguments], env=environment, capture_output=True, text=True, timeout=60)
     assert (ended.stderr, ended.returncode) == ("", 0)
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+    return ended.stdout
+
+
+def tasks(environment, *question):
+    return {task["taskArn"]: task for task in map(json.loads, ecs_state(environment, *question, "--json").splitlines())}
 
 
 def test_changes_on_a_bus_shuffled_and_twice_end_as_the_newest_rows_in_the_index_and_in_ecs_state(
@@ -77,10 +83,20 @@ def test_changes_on_a_bus_shuffled_and_twice_end_as_the_newest_rows_in_the_index
         ExpressionAttributeValues={":cluster": {"S": cluster}},
     )["Items"]
     assert newest.keys() <= {item["taskArn"]["S"] for item in indexed}
-    found = {task["taskArn"]: task for task in ecs_state(environment, "tasks", "--service", "web")}
-    assert {task["taskArn"] for task in running} <= found.keys()
-    stopped = {task["taskArn"]: task for task in ecs_state(environment, "stopped", "--service", "api")}
+    assert {task["taskArn"] for task in running} <= tasks(environment, "tasks", "--service", "web").keys()
+    stopped = tasks(environment, "stopped", "--service", "api")
     assert {stopped[task["taskArn"]]["diagnosis"]["code"] for task in started} == {"ScaledIn"}
+
+    # The two formats, by their reference parser: node_exporter reads Prometheus's own.
+    metrics = ecs_state(environment, "metrics", "--cluster", cluster)
+    for parse in openmetrics_families, prometheus_families:
+        families = {family.name: family for family in parse(metrics)}
+        assert {family.type for family in families.values()} == {"gauge"}
+        [active] = [
+            sample.value for sample in families["ecs_tasks"].samples
+            if sample.labels["group"] == "service:web" and sample.labels["status"] == "running"
+        ]
+        assert active == len(tasks(environment, "tasks", "--cluster", cluster, "--service", "web"))
 
 
 def test_each_sample_event_ends_in_the_table_of_its_kind(deployed):

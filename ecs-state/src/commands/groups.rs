@@ -91,9 +91,14 @@ impl Group {
         self.running + self.starting + self.stopping
     }
 
+    /// The reasons of the stops in the window, and those of earlier ones with a count of 0.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = Reason> {
+        self.reasons.values().copied()
+    }
+
     /// The most frequent reason of the worst kind of stop.
     pub(crate) fn most_frequent(&self) -> Option<Reason> {
-        self.reasons.values().copied().min_by_key(|reason| Reverse((reason.kind, reason.count)))
+        self.reasons().filter(|reason| reason.count > 0).min_by_key(|reason| Reverse((reason.kind, reason.count)))
     }
 
     /// The median time from the creation of a task to its start.
@@ -136,12 +141,21 @@ impl Group {
         } else {
             let stopped_at = task.stopped_at.or(row.recorded.as_of());
             let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };
-            self.stops.push(Stop { kind: diagnosis.kind(), started_at, stopped_at });
+            let Diagnosis { code, cause, .. } = diagnosis;
+            let kind = diagnosis.kind();
+            self.stops.push(Stop { kind, started_at, stopped_at });
+            let reason = self.reasons.entry((code, cause)).or_insert(Reason { code, cause, kind, count: 0 });
             if stopped_at < window.since {
                 return;
             }
-            self.add_stop(stopped_at, &diagnosis);
-            run.code = Some((diagnosis.code, diagnosis.kind()));
+            reason.count += 1;
+            self.stopped += 1;
+            self.failed += usize::from(kind == Kind::Failed);
+            self.last_stopped_at = self.last_stopped_at.max(Some(stopped_at));
+            if code == Code::Finished {
+                self.last_success_at = self.last_success_at.max(Some(stopped_at));
+            }
+            run.code = Some((code, kind));
             run.stopped_at = Some(stopped_at);
         }
         self.start_times
@@ -155,18 +169,6 @@ impl Group {
             self.last_run = run;
         }
     }
-
-    fn add_stop(&mut self, stopped_at: DateTime<Utc>, diagnosis: &Diagnosis) {
-        let Diagnosis { code, cause, .. } = *diagnosis;
-        let kind = diagnosis.kind();
-        self.stopped += 1;
-        self.failed += usize::from(kind == Kind::Failed);
-        self.last_stopped_at = self.last_stopped_at.max(Some(stopped_at));
-        if code == Code::Finished {
-            self.last_success_at = self.last_success_at.max(Some(stopped_at));
-        }
-        self.reasons.entry((code, cause)).or_insert(Reason { code, cause, kind, count: 0 }).count += 1;
-    }
 }
 
 pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &View) -> Result<(), Failure> {
@@ -177,7 +179,7 @@ pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &Vie
         let command = if view.services { "jobs" } else { "services" };
         return Err(Failure::Usage(format!("the group {group:?} is listed by `ecs-state {command}`")));
     }
-    let (mut groups, unreadable) = read(&mut Source::new(tables, *scan), &filter, window).await?;
+    let (mut groups, unreadable) = read(&mut Source::new(tables, *scan), &filter, window, window.since).await?;
     groups.retain(|group| !failing || group.failed > 0 || group.is_crash_loop);
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(view.columns, width(), &mut stdout);
@@ -194,14 +196,20 @@ pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &Vie
 }
 
 /// Reads and counts the tasks that a filter admits, by cluster and group, with crash loops first. The state is that at
-/// the end of the window.
+/// the end of the window. A group is listed if it has had tasks since a time, which may be before the window.
 pub(crate) async fn read<'t>(
     source: &mut Source<'t>,
     filter: &'t Filter,
     window: Window,
+    listed_since: DateTime<Utc>,
 ) -> Result<(Vec<Group>, Unreadable), Failure> {
+    if let Some(status) = &filter.status {
+        return Err(Failure::Usage(format!(
+            "a group's tasks are counted in every status: leave out --status {status}"
+        )));
+    }
     let end = window.until.unwrap_or_else(Utc::now);
-    let since = window.since.min(end - CRASH_LOOP_SPAN);
+    let since = listed_since.min(end - CRASH_LOOP_SPAN);
     let listing = source.tasks(TaskSet::ActiveSince(since), filter, None).await?;
     let mut groups = BTreeMap::<_, Group>::new();
     let add = |row: Stored<Task>| {
@@ -220,7 +228,9 @@ pub(crate) async fn read<'t>(
         // What has no service is not started again and again.
         group.is_crash_loop = filter.services == Some(true) && crash_loop(group.stops.iter().copied(), end).is_some();
     }
-    groups.retain(|group| group.active() + group.stopped > 0 || group.is_crash_loop);
+    groups.retain(|group| {
+        group.active() > 0 || group.is_crash_loop || group.stops.iter().any(|stop| stop.stopped_at >= listed_since)
+    });
     groups.sort_by_key(|group| !group.is_crash_loop);
     Ok((groups, unreadable))
 }

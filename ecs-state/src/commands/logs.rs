@@ -4,17 +4,16 @@ use std::io::{self, Write};
 
 use aws_config::SdkConfig;
 use chrono::{DateTime, SecondsFormat};
-use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Container, Task};
 use ecs_state_recorder::attributes::timestamp;
 use serde_json::json;
 
-use super::task;
 use crate::arguments::{LogsArguments, PlainOutput};
 use crate::aws_cli;
 use crate::failure::Failure;
 use crate::json;
 use crate::log_stream::{Event, LogStream};
+use crate::one_task::{self, main_container};
 use crate::tables::Tables;
 use crate::terminal::{DIM, clean, note};
 
@@ -25,7 +24,7 @@ pub(crate) async fn run(
     arguments: &LogsArguments,
 ) -> Result<(), Failure> {
     let LogsArguments { task, container, lines, output: PlainOutput { json, scan }, .. } = arguments;
-    let row = task::find(tables, task, *scan).await?;
+    let row = one_task::find(tables, task, *scan).await?;
     let task = &row.state;
     let container = choose(task, container.as_deref())?;
     let stream = LogStream::find(aws, task, container).await?;
@@ -66,15 +65,6 @@ fn choose<'t>(task: &'t Task, name: Option<&str>) -> Result<&'t Container, Failu
             None => Failure::Usage(format!("choose one of the task's containers with --container: {all}")),
         }
     })
-}
-
-/// The container that the diagnosis is about, or else the only one that is not a sidecar.
-pub(super) fn main_container(task: &Task) -> Option<&Container> {
-    let name = Diagnosis::new(task).and_then(|diagnosis| diagnosis.container);
-    let named = |container: &&Container| name.is_some() && container.name == name;
-    let mut applications = task.containers.iter().filter(|container| !container.is_sidecar());
-    let only = applications.next().filter(|_| applications.next().is_none());
-    task.containers.iter().find(named).or(only)
 }
 
 /// Writes the time and the message of an event. The message's further lines are indented.

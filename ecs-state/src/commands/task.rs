@@ -5,28 +5,23 @@ use std::io::{self, Write};
 use chrono::{DateTime, Utc};
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Attachment, AttachmentStatus, Container, ContainerStatus, HealthStatus, Task, TaskStatus};
-use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::stored::Stored;
 
-use super::{logs, timeline};
-use crate::access::Source;
-use crate::arguments::{OneTask, TaskArguments};
+use super::timeline;
+use crate::arguments::TaskArguments;
 use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
-use crate::failure::{Failure, Unreadable, note_field};
+use crate::failure::{Failure, note_field};
+use crate::one_task::{self, main_container};
 use crate::tables::Tables;
-use crate::tables::search::{is_full_task_id, possible_task_arns};
 use crate::terminal::{BOLD, DIM, RED, YELLOW, clean, width};
 use crate::time::{age, instant};
 use crate::{aws_cli, json, reason};
 
-/// How many tasks are listed if several match.
-const LISTED: usize = 20;
-
 pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &TaskArguments) -> Result<(), Failure> {
     let TaskArguments { task, output } = arguments;
-    let mut row = find(tables, task, output.scan).await?;
+    let mut row = one_task::find(tables, task, output.scan).await?;
     row.left_out.iter().for_each(note_field);
     if !output.show_environment {
         json::hide(&mut row.state);
@@ -54,60 +49,9 @@ fn commands(task: &Task, profile: Option<&str>) -> Vec<(&'static str, String)> {
     let has_run = |container: &Container| container.runtime_id.is_some() || container.exit_code.is_some();
     let has_log = task.started_at.is_some() || task.containers.iter().any(has_run);
     let log = has_log.then(|| format!("ecs-state logs {}", task.id()));
-    let container = logs::main_container(task).or(task.containers.first());
+    let container = main_container(task).or(task.containers.first());
     let shell = aws_cli::shell(task, container.and_then(|container| container.name.as_deref()), profile);
     log.map(|command| ("log", command)).into_iter().chain(shell.map(|command| ("shell", command))).collect()
-}
-
-/// The task with this ARN or id, or the only one whose id contains it.
-pub(super) async fn find(tables: &Tables, task: &OneTask, scan: bool) -> Result<Stored<Task>, Failure> {
-    let (id, cluster) = (&task.id, task.cluster.as_deref());
-    // Ids are in lower case.
-    let id = &if id.starts_with("arn:") { id.to_owned() } else { id.to_ascii_lowercase() };
-    let mut source = Source::new(tables, scan);
-    match read(tables, &mut source, id, cluster).await? {
-        Some(Ok(row)) => Ok(row),
-        Some(Err(error)) => {
-            Unreadable::default().add(&error);
-            Err(Failure::Unreadable)
-        }
-        None if id.starts_with("arn:") => Err(Failure::Nothing(format!("no task has the ARN {id}"))),
-        None => {
-            let cluster = cluster.map(|cluster| format!(" in the cluster {cluster}")).unwrap_or_default();
-            let hint = if source.scans() { "" } else { "; --scan also finds rows outside the index" };
-            Err(Failure::Nothing(format!("no task{cluster} has the id {id}, or one that contains it{hint}")))
-        }
-    }
-}
-
-type Found = Option<Result<Stored<Task>, ecs_model::ModelError>>;
-
-/// Reads the task by its ARN if that is known, or else searches for it.
-async fn read(tables: &Tables, source: &mut Source<'_>, id: &str, cluster: Option<&str>) -> Result<Found, Failure> {
-    if id.starts_with("arn:") {
-        return Ok(tables.get(Resource::Task, id).await?);
-    }
-    if let Some(arn) = cluster.filter(|cluster| cluster.starts_with("arn:") && is_full_task_id(id))
-        && let Some(arn) = possible_task_arns(arn, id).first()
-        && let Some(row) = tables.get(Resource::Task, arn).await?
-    {
-        return Ok(Some(row));
-    }
-    let found = source.find(id, cluster).await?;
-    match &found[..] {
-        [] => Ok(None),
-        [arn] => Ok(tables.get(Resource::Task, arn).await?),
-        several => {
-            let mut list = several.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
-            if several.len() > LISTED {
-                list = format!("{list}\n  … and {} more", several.len() - LISTED);
-            }
-            Err(Failure::Usage(format!(
-                "{} tasks have an id like {id}: give more of it, or the ARN\n  {list}",
-                several.len()
-            )))
-        }
-    }
 }
 
 fn write(

@@ -109,7 +109,8 @@ async fn snapshot<'f>(
     let now = Utc::now();
     let mut snapshot = Snapshot { rows: Vec::new(), seen: Seen::new(), unreadable: 0, changed: 0 };
     if what == Watched::Services {
-        let (services, unreadable) = groups::read(source, filter, Window::new(services::SINCE, None)?).await?;
+        let window = Window::new(services::SINCE, None)?;
+        let (services, unreadable) = groups::read(source, filter, window, window.since).await?;
         snapshot.unreadable = unreadable.rows;
         for service in services {
             let Group { running, starting, stopping, is_crash_loop, .. } = service;
@@ -165,13 +166,14 @@ fn render(
     interval: Duration,
     scan: Option<&str>,
 ) -> io::Result<String> {
-    let (what, columns) = match what {
-        Watched::Tasks => ("tasks", &COLUMNS[..COLUMNS.len() - 1]),
-        Watched::Services => ("services", services::COLUMNS),
+    let (one, what, columns) = match what {
+        Watched::Tasks => ("task", "tasks", &COLUMNS[..COLUMNS.len() - 1]),
+        Watched::Services => ("service", "services", services::COLUMNS),
     };
     let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
     let width = size().map(|(width, _)| width);
-    let mut title = vec![(BOLD, format!("{} {what}", count(found.seen.len())))];
+    let mut title =
+        vec![(BOLD, format!("{} {}", count(found.seen.len()), if found.seen.len() == 1 { one } else { what }))];
     // Each look reads the whole table.
     title.extend(scan.map(|cost| (YELLOW, format!("scan: {cost}"))));
     let every = humantime::format_duration(interval);
