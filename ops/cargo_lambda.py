@@ -211,17 +211,6 @@ class Deployment:
               f"{', '.join(self.functions.values())}, roles {', '.join(self.roles.values())}: deleted; "
               f"the tables {', '.join(self.tables.values())} are kept")
 
-    def mention_old_role(self):
-        """Earlier versions created one role for all regions. It is kept: another region may still use it."""
-        iam = boto3.client("iam")
-        try:
-            iam.get_role_policy(RoleName=self.name, PolicyName="record")
-        except iam.exceptions.NoSuchEntityException:
-            return
-        print(f"role {self.name}: left by an earlier version of this command. Once no region's function uses it, "
-              f"delete it: aws iam delete-role-policy --role-name {self.name} --policy-name record && "
-              f"aws iam delete-role --role-name {self.name}")
-
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -229,6 +218,4 @@ if __name__ == "__main__":
     arguments.add_argument("name", help="what the functions, roles, rule and schedules are named after")
     arguments = arguments.parse_args()
     with stack.one_line_errors():
-        deployment = Deployment(arguments.name)
-        getattr(deployment, arguments.command)()
-        deployment.mention_old_role()
+        getattr(Deployment(arguments.name), arguments.command)()

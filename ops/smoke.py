@@ -342,11 +342,11 @@ class Smoke:
                          "`aws lambda put-function-event-invoke-config` with the settings of the template's EventInvokeConfig")
 
     def alarm_topic(self):
-        if not self.outputs.get("AlarmTopicArn"):
-            raise NotThere("AlarmTopicArn is empty, so alarms notify nobody")
         topics = {topic: name for name in ("TicketTopicArn", "AlarmTopicArn") if (topic := self.outputs.get(name))}
         for topic, name in topics.items():
             self.topic_policy(topic, name, "alarms may notify nobody")
+        if not self.outputs.get("AlarmTopicArn"):
+            raise NotThere(f"AlarmTopicArn is empty, so {'pages' if topics else 'alarms'} notify nobody")
         return " and ".join(topics)
 
     def topic_policy(self, topic, parameter, consequence):

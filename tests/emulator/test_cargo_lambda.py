@@ -184,27 +184,6 @@ def test_two_regions_share_nothing(account):
     ]
 
 
-def test_a_role_of_an_earlier_version_is_no_longer_used_but_kept_for_other_regions(account):
-    iam, role = boto3.client("iam"), f"arn:aws:iam::{account['AWS_ACCESS_KEY_ID']}:role/alone"
-    policy = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
-    iam.create_role(RoleName="alone", AssumeRolePolicyDocument=policy)
-    iam.put_role_policy(RoleName="alone", PolicyName="record", PolicyDocument=policy)
-    boto3.client("lambda").create_function(
-        FunctionName="alone", Role=role, Runtime="provided.al2023", Handler="bootstrap",
-        Code={"S3Bucket": deployment.BUCKET, "S3Key": deployment.CODE["Recorder"]},
-    )
-    left = (
-        "role alone: left by an earlier version of this command. Once no region's function uses it, delete it: "
-        "aws iam delete-role-policy --role-name alone --policy-name record && aws iam delete-role --role-name alone"
-    )
-    assert deploy(account, **BINARY)[-1] == left
-    assert functions()["alone"] == f"{role}-{REGION}"
-    code, lines, errors = ops("cargo_lambda.py", "delete", "alone", **account)
-    assert (code, lines[-1], errors) == (0, left, [])
-    assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["alone"]
-
-
 def test_a_name_that_is_too_long_for_a_role_is_refused_before_anything_is_created(account):
     # The longest name is the reconciler's role.
     name = "x" * 44

@@ -111,14 +111,14 @@ def test_other_code_of_the_same_version_is_told_from_the_packages(stack, environ
 
 
 def test_what_there_is_nothing_to_check_of_is_said_and_is_not_red_and_waiting_events_are_mentioned(stack, environment):
-    update(stack, AlarmTopicArn="", ArchiveDays=0)
+    update(stack, AlarmTopicArn="", TicketTopicArn=TOPIC, ArchiveDays=0)
     boto3.client("sqs").send_message(QueueUrl=stack["FailureQueueUrl"], MessageBody="{}")
     count(stack, "duplicate")
     code, lines, red = smoke(environment, stack)
     assert (code, red) == (0, []), lines
     assert [line for line in lines.values() if line.startswith("-")] == [
         "- notifier: not checked: Notify is false",
-        "- alarm topic: not checked: AlarmTopicArn is empty, so alarms notify nobody",
+        "- alarm topic: not checked: AlarmTopicArn is empty, so pages notify nobody",
         "- archive: not checked: ArchiveDays is 0",
         "- replay: not checked: there is no archive",
     ]
