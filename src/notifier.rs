@@ -32,7 +32,7 @@ use tracing::{info, warn};
 
 use self::announcement::detail;
 use self::event_bus::{Delivery, EventBus};
-use self::history::{Group, History};
+use self::history::{Histories, History};
 use self::news::{News, Stop};
 use self::noise::{Standing, is_actionable};
 use self::record::{Change, UnreadableRecord};
@@ -44,7 +44,7 @@ const RESERVE: Duration = Duration::from_secs(5);
 const NO_DEADLINE: Duration = Duration::from_secs(55);
 /// The histories may take this part of the time. The rest is for sending.
 const HISTORY_SHARE: u32 = 3;
-/// How many groups' histories are read at once.
+/// For how many clusters histories are read at once.
 const CONCURRENCY: usize = 4;
 
 /// How many sent records are remembered; a batch has at most 100.
@@ -102,8 +102,8 @@ impl Notifier {
 
         let fresh: Vec<&Stop> = stops.iter().flatten().filter(|stop| stop.news == News::Fresh).collect();
         let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
-        let standing = |stop: &&Stop| Standing::new(stop, group(stop).and_then(|group| histories.get(&group)));
-        let standings: Vec<Standing> = fresh.iter().map(standing).collect();
+        let history = |stop: &Stop| histories.get(stop.task.cluster_arn.as_deref()?)?.get(&stop.task.group);
+        let standings: Vec<Standing> = fresh.iter().map(|stop| Standing::new(stop, history(stop))).collect();
         let details: Vec<String> =
             fresh.iter().zip(&standings).map(|(stop, standing)| detail(stop, standing).to_string()).collect();
         let deliveries = self.bus.send(&details, start + left).await;
@@ -125,23 +125,23 @@ impl Notifier {
         Ok(json!({"batchItemFailures": [{"itemIdentifier": first.sequence_number}]}))
     }
 
-    /// Reads the histories of the groups of stops that may notify. Those that can't be read are absent.
-    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> HashMap<Group<'s>, History> {
-        let mut groups: HashMap<Group, Vec<&Stop>> = HashMap::new();
+    /// Reads the histories of the groups of stops that may notify, by cluster. Those that can't be read are absent.
+    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> HashMap<&'s str, Histories> {
+        let mut clusters: HashMap<&str, Vec<&Stop>> = HashMap::new();
         for stop in stops.iter().filter(|stop| is_actionable(&stop.task, &stop.diagnosis)) {
-            if let Some(group) = group(stop) {
-                groups.entry(group).or_default().push(stop);
+            if let Some(cluster) = &stop.task.cluster_arn {
+                clusters.entry(cluster).or_default().push(stop);
             }
         }
-        let read = iter(groups).map(|(group, stops)| async move {
-            (group, timeout_at(deadline, History::read(&self.dynamodb, &self.table, group, &stops)).await)
+        let read = iter(clusters).map(|(cluster, stops)| async move {
+            (cluster, timeout_at(deadline, History::read(&self.dynamodb, &self.table, cluster, &stops)).await)
         });
         let read: Vec<_> = read.buffer_unordered(CONCURRENCY).collect().await;
         let mut histories = HashMap::new();
         let mut failure = None;
-        for (group, history) in read {
-            match history {
-                Ok(Ok(history)) => drop(histories.insert(group, history)),
+        for (cluster, of_cluster) in read {
+            match of_cluster {
+                Ok(Ok(of_cluster)) => drop(histories.insert(cluster, of_cluster)),
                 Ok(Err(error)) => failure = Some(error.to_string()),
                 Err(_) => failure = Some("the table did not respond in time".to_owned()),
             }
@@ -151,10 +151,6 @@ impl Notifier {
         }
         histories
     }
-}
-
-fn group(stop: &Stop) -> Option<Group<'_>> {
-    Some((stop.task.cluster_arn.as_deref()?, stop.task.group.as_deref()))
 }
 
 /// Writes a stop's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read them.

@@ -1,6 +1,6 @@
 //! The stops of a group before a stop, from the index of tasks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
@@ -8,7 +8,7 @@ use ecs_model::Task;
 use ecs_model::diagnosis::{self, Code, Diagnosis};
 
 use super::news::Stop;
-use crate::attributes::{Item, take_string};
+use crate::attributes::{INDEX_STATE, Item, take_string};
 use crate::resource::Resource;
 use crate::state::batch_get::{self, Projection};
 use crate::state::index::sort_key_of_stopped;
@@ -19,17 +19,17 @@ use crate::state::stored::Stored;
 /// Stops are counted in windows of this length, which start at 0, 6, 12 and 18 o'clock UTC. ECS backs off to 27 minutes
 /// between attempts, so a shorter window would forget a slow loop between two of them.
 pub const WINDOW: TimeDelta = TimeDelta::hours(6);
-/// How many pages of the index are read. It is not sorted by group, so they hold all stops of the cluster.
+/// How many pages of the index are read for a cluster. It is not sorted by group, so they hold stops of all groups.
 const PAGES: usize = 3;
-/// How many rows are read, besides those in the batch itself.
+/// How many rows are read for a group, besides those in the batch itself.
 const ROWS: usize = 100;
 
 /// The attributes that a [`PastStop`] depends on, separated by spaces.
 const ATTRIBUTES: &str = "taskArn lastStatus desiredStatus startedAt stoppedAt stopCode stoppedReason containers \
                           attachments group launchType capacityProviderName event_time reconciled_at";
 
-/// A cluster's ARN, and a group in it; `None` if its tasks have none.
-pub type Group<'s> = (&'s str, Option<&'s str>);
+/// The histories of the groups of a cluster; `None` is the group of tasks without one.
+pub type Histories = HashMap<Option<String>, History>;
 
 /// The known stops of a group.
 pub struct History {
@@ -44,6 +44,7 @@ pub struct History {
 pub struct PastStop {
     /// The task's ARN.
     pub arn: String,
+    group: Option<String>,
     /// What failed, or what ended it.
     pub code: Code,
     /// Its kind and times.
@@ -53,7 +54,7 @@ pub struct PastStop {
 impl PastStop {
     fn new(task: &Task, diagnosis: &Diagnosis, stopped_at: DateTime<Utc>) -> Self {
         let stop = diagnosis::Stop { kind: diagnosis.kind(), started_at: task.started_at, stopped_at };
-        Self { arn: task.task_arn.clone(), code: diagnosis.code, stop }
+        Self { arn: task.task_arn.clone(), group: task.group.clone(), code: diagnosis.code, stop }
     }
 
     fn from_row(row: Item) -> Option<Self> {
@@ -72,39 +73,53 @@ pub fn window(time: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 impl History {
-    /// Reads the newest stops of a group of a cluster since the start of the window before these, and adds these.
-    pub async fn read(client: &Client, table: &str, of: Group<'_>, stops: &[&Stop]) -> Result<Self, ReadError> {
-        let (cluster, group) = of;
-        let own: HashSet<&str> = stops.iter().map(|stop| stop.task.task_arn.as_str()).collect();
-        let times = || stops.iter().map(|stop| stop.stopped_at);
-        let range = Range {
-            cluster: cluster.to_owned(),
-            from: sort_key_of_stopped(times().min().map(|first| window(first) - WINDOW)),
-            to: sort_key_of_stopped(times().max()),
-            descending: true,
+    /// Reads the histories of the groups of these stops, all of one cluster: the newest stops of a group since the start
+    /// of the window before these, and these.
+    pub async fn read(client: &Client, table: &str, cluster: &str, stops: &[&Stop]) -> Result<Histories, ReadError> {
+        let mut groups: HashMap<_, Vec<&Stop>> = HashMap::new();
+        for stop in stops {
+            groups.entry(stop.task.group.clone()).or_default().push(stop);
+        }
+        let keys = |stops: &[&Stop]| {
+            let times = || stops.iter().map(|stop| stop.stopped_at);
+            let first = times().min().map(|first| window(first) - WINDOW);
+            sort_key_of_stopped(first)..=sort_key_of_stopped(times().max())
         };
-        let mut arns = Vec::new();
+        let mut earlier: HashMap<_, _> =
+            groups.into_iter().map(|(group, stops)| (group, (keys(&stops), Vec::new()))).collect();
+        let own: HashSet<&str> = stops.iter().map(|stop| stop.task.task_arn.as_str()).collect();
+        let (from, to) = keys(stops).into_inner();
+        let range = Range { cluster: cluster.to_owned(), from, to, descending: true };
         let mut start = None;
         for _ in 0..PAGES {
             let page = index_query::page(client, table, &range, usize::MAX, start).await?;
             for mut item in page.items {
-                if take_string(&mut item, "group").as_deref() == group
-                    && let Some(arn) = take_string(&mut item, Resource::Task.key())
+                let mut text = |name| take_string(&mut item, name);
+                if let Some((keys, arns)) = earlier.get_mut(&text("group"))
+                    && text(INDEX_STATE).is_some_and(|key| keys.contains(&key))
+                    && let Some(arn) = text(Resource::Task.key())
                     && !own.contains(arn.as_str())
                 {
                     arns.push(arn);
                 }
             }
             start = page.next;
-            if start.is_none() || arns.len() > ROWS {
+            if start.is_none() || earlier.values().all(|(_, arns)| arns.len() > ROWS) {
                 break;
             }
         }
-        let is_complete = start.is_none() && arns.len() <= ROWS;
-        arns.truncate(ROWS);
+        let arns: Vec<&String> = earlier.values().flat_map(|(_, arns)| arns.iter().take(ROWS)).collect();
         let projection = Projection::new(ATTRIBUTES.split(' '));
         let rows = batch_get::rows(client, table, Resource::Task, &arns, Some(&projection)).await?;
         let own = stops.iter().map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at));
-        Ok(Self { stops: rows.into_iter().filter_map(PastStop::from_row).chain(own).collect(), is_complete })
+        let mut known: HashMap<_, Vec<_>> = HashMap::new();
+        for stop in rows.into_iter().filter_map(PastStop::from_row).chain(own) {
+            known.entry(stop.group.clone()).or_default().push(stop);
+        }
+        let history = |(group, (_, arns)): (_, (_, Vec<String>))| {
+            let stops = known.remove(&group).unwrap_or_default();
+            (group, Self { stops, is_complete: start.is_none() && arns.len() <= ROWS })
+        };
+        Ok(earlier.into_iter().map(history).collect())
     }
 }

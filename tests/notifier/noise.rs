@@ -135,6 +135,34 @@ async fn only_the_first_known_stop_notifies_if_the_rows_or_the_pages_were_not_en
 }
 
 #[tokio::test]
+async fn a_batch_reads_each_cluster_once_and_each_group_as_if_it_were_alone() {
+    let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    let world = World::with(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let now = recently();
+    let stop = |number, cluster, group, seconds| {
+        let stop = with(stop(number, now - TimeDelta::seconds(seconds)), "/detail/group", group);
+        with(stop, "/detail/clusterArn", json!(format!("arn:aws:ecs:eu-west-1:123456789012:cluster/{cluster}")))
+    };
+    let (web, api, none) = (json!("service:web"), json!("service:api"), Value::Null);
+    // Behind the 101 stops of `api`, which are newer than the one in the batch.
+    let earlier = (0..101).map(|number| stop(number, "demo", api.clone(), 1));
+    let earlier = earlier.chain((101..103).map(|number| stop(number, "demo", api.clone(), 4)));
+    let earlier = earlier.chain([stop(103, "demo", none.clone(), 4), stop(104, "other", web.clone(), 4)]);
+    dynamodb.fill(TASKS, earlier.map(|stop| events::row(&stop)).collect());
+    let batch =
+        [("demo", web.clone(), 0), ("demo", api, 2), ("demo", none, 2), ("other", web.clone(), 2), ("demo", web, 2)];
+    let stops =
+        (200..).zip(batch).map(|(number, (cluster, group, seconds))| (number, stop(number, cluster, group, seconds)));
+    let records: Vec<Value> = stops.map(|(number, stop)| stopped(number, &stop)).collect();
+    assert_eq!(world.notify(&records).await, None);
+    let counts: Vec<Value> = world.bus.details().into_iter().map(|mut detail| detail["count"].take()).collect();
+    assert_eq!(counts, [2, 3, 2, 2, 1]);
+    // For each cluster, a page of the index and a batch of rows.
+    assert_eq!(proxy.requests(), 4);
+}
+
+#[tokio::test]
 async fn without_the_index_or_the_table_every_stop_that_may_notify_does() {
     let now = recently();
     let records: Vec<Value> = (0..3).map(|number| stopped(number, &stop(number, now))).collect();
