@@ -90,11 +90,16 @@ impl Reconciler {
     }
 
     /// Handles one invocation and logs it. It stops [`RESERVE`] before `deadline`, even if the run is not complete.
-    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
+    pub async fn handle(
+        &self,
+        payload: &Payload,
+        function_arn: &str,
+        deadline: DateTime<Utc>,
+    ) -> Result<Report, RunError> {
         let Request { scope, scan } = Request::parse(payload).ok_or(RunError::InvalidRequest)?;
         // `cargo lambda watch` sends a deadline in 1970.
         let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
-        let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, time_left);
+        let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, function_arn, time_left);
         let calls = self.ecs.calls();
         let compare = async {
             match scope {

@@ -28,8 +28,9 @@ async fn serve() -> Result<(), Error> {
     };
     let reconciler = &Reconciler::new(settings, client::new(&aws), ecs);
     let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
-        let deadline = DateTime::<Utc>::from(invocation.context.deadline());
-        reconciler.handle(&invocation.payload, deadline).await.map_err(Diagnostic::from)
+        let LambdaEvent { payload, context } = invocation;
+        let deadline = DateTime::<Utc>::from(context.deadline());
+        reconciler.handle(&payload, &context.invoked_function_arn, deadline).await.map_err(Diagnostic::from)
     });
     Runtime::new(handler).layer(TracingLayer::new()).run().await
 }

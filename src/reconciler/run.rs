@@ -134,6 +134,8 @@ pub struct Run<'r> {
     pub dynamodb: &'r Client,
     /// The client of the ECS API.
     pub ecs: &'r Ecs,
+    /// The prefix of ECS's ARNs in the function's account and region; `None` if these are unknown.
+    pub home: Option<String>,
     /// When half of the run's time is over.
     pub half_time: Instant,
     indexing: RateLimiter,
@@ -144,12 +146,21 @@ pub struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
-    /// Starts a run with this much time.
-    pub fn new(scope: Scope, settings: &'r Settings, dynamodb: &'r Client, ecs: &'r Ecs, time_left: Duration) -> Self {
+    /// Starts a run of this function with this much time.
+    pub fn new(
+        scope: Scope,
+        settings: &'r Settings,
+        dynamodb: &'r Client,
+        ecs: &'r Ecs,
+        function_arn: &str,
+        time_left: Duration,
+    ) -> Self {
         Self {
             settings,
             dynamodb,
             ecs,
+            // `cargo lambda watch` sends another text.
+            home: function_arn.split_once(":function:").map(|(home, _)| home.replace(":lambda:", ":ecs:")),
             half_time: Instant::now() + time_left / 2,
             indexing: RateLimiter::new(INDEXED_PER_SECOND),
             halved: AtomicU32::default(),
