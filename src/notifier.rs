@@ -16,13 +16,12 @@ pub mod settings;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
-use lambda_runtime::Diagnostic;
+use lambda_runtime::{Context, Diagnostic};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -36,17 +35,12 @@ use self::history::{Histories, History};
 use self::news::{News, Stop};
 use self::noise::{Standing, is_actionable};
 use self::record::{Change, UnreadableRecord};
-use crate::lambda::Payload;
+use crate::lambda::{Payload, time_left};
 
-/// An invocation ends this long before Lambda's timeout.
-const RESERVE: Duration = Duration::from_secs(5);
-/// An invocation's time if there is no deadline.
-const NO_DEADLINE: Duration = Duration::from_secs(55);
 /// The histories may take this part of the time. The rest is for sending.
 const HISTORY_SHARE: u32 = 3;
 /// For how many clusters histories are read at once.
 const CONCURRENCY: usize = 4;
-
 /// How many sent records are remembered; a batch has at most 100.
 const REMEMBERED: usize = 1000;
 
@@ -87,13 +81,10 @@ impl Notifier {
     /// batch], if any.
     ///
     /// [repeat the batch]: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
-    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Value, InvalidBatch> {
+    pub async fn handle(&self, payload: &Payload, context: &Context) -> Result<Value, InvalidBatch> {
         let json = payload.json().ok_or(InvalidBatch)?.get();
         let Batch { records } = serde_json::from_str(json).map_err(|_| InvalidBatch)?;
-        let now = Utc::now();
-        // `cargo lambda watch` sends a deadline in 1970.
-        let left = (deadline - now).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
-        let start = Instant::now();
+        let (now, start, left) = (Utc::now(), Instant::now(), time_left(context));
         let parsed = records.into_iter().map(|json| Stop::parse(Change::parse(json)?, now));
         let known = |number: &String| self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(number);
         let is_new =
