@@ -28,8 +28,10 @@ pub struct KnownRow {
     /// When its state was reported, by an event or by the API.
     pub time: Option<DateTime<Utc>>,
     pub(super) missing_since: Option<AttributeValue>,
-    expires: bool,
-    is_terminal: bool,
+    /// Whether it has a time to live.
+    pub expires: bool,
+    /// Whether its state is terminal.
+    pub is_terminal: bool,
     /// The keys of the index, if the row should have them but does not.
     pub missing_keys: Option<IndexKeys>,
 }
@@ -68,16 +70,6 @@ impl KnownRow {
     /// When it was marked.
     pub fn missing_since(&self) -> Option<DateTime<Utc>> {
         self.missing_since.as_ref()?.as_s().ok()?.parse().ok()
-    }
-
-    /// Whether its state is terminal.
-    pub fn is_terminal(&self) -> bool {
-        self.is_terminal
-    }
-
-    /// Whether it has a time to live.
-    pub fn expires(&self) -> bool {
-        self.expires
     }
 }
 

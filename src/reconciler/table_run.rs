@@ -194,7 +194,7 @@ async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &Mutex<Waiting>) 
 
 /// Adds a row that is to be checked to those that wait. If that makes a batch, checks the batch.
 async fn add(run: &Run<'_>, resource: Resource, row: KnownRow, waiting: &Mutex<Waiting>) {
-    if row.is_terminal() || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
+    if row.is_terminal || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
         return;
     }
     let Some(cluster) = row.cluster.clone() else { return run.leave_unchecked(&row.arn, "it has no clusterArn") };
