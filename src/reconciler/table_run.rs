@@ -274,8 +274,8 @@ async fn missing(run: &Run<'_>, resource: Resource, row: &KnownRow) {
     if row.version.is_none() {
         return run.leave_unchecked(&row.arn, "it has no version");
     }
-    let retention_days = run.settings.tables.retention_days();
-    match mark::mark_missing(run.dynamodb, run.table(resource), resource, row, retention_days).await {
+    let days = run.settings.tables.retention_days;
+    match mark::mark_missing(run.dynamodb, run.table(resource), resource, row, days).await {
         Ok(marked) => run.count(|report| report.marked += u64::from(marked)),
         Err(error) => run.fail(format_args!("updating the row of {}", row.arn), error),
     }
