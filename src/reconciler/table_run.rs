@@ -141,7 +141,7 @@ async fn read_segment(run: &Run<'_>, resource: Resource, segment: i32, waiting: 
     loop {
         let page = match known_row::scan(run.dynamodb, table, resource, (segment, SEGMENTS), start).await {
             Ok(page) => page,
-            Err(error) => return run.fail(format_args!("scanning table {table}"), error),
+            Err(error) => return run.fail(format_args!("scanning table {table}"), error.cause),
         };
         for mut row in page.rows {
             if let Some(keys) = row.missing_keys.take() {
