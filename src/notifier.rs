@@ -14,8 +14,8 @@ pub mod noise;
 pub mod record;
 pub mod settings;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 use chrono::Utc;
@@ -50,7 +50,7 @@ pub struct Notifier {
     dynamodb: Client,
     bus: EventBus,
     /// The sequence numbers of what was sent after a record that failed: Lambda delivers both again.
-    sent: Mutex<HashSet<String>>,
+    sent: RefCell<HashSet<String>>,
 }
 
 /// The payload is not a batch of records.
@@ -74,7 +74,7 @@ struct Batch<'b> {
 impl Notifier {
     /// A notifier for this table of tasks and this bus.
     pub fn new(table: String, dynamodb: Client, bus: EventBus) -> Self {
-        Self { table, dynamodb, bus, sent: Mutex::default() }
+        Self { table, dynamodb, bus, sent: RefCell::default() }
     }
 
     /// Handles one invocation, and logs each stop. The answer names the record from which Lambda has to [repeat the
@@ -86,7 +86,7 @@ impl Notifier {
         let Batch { records } = serde_json::from_str(json).map_err(|_| InvalidBatch)?;
         let (now, start, left) = (Utc::now(), Instant::now(), time_left(context));
         let parsed = records.into_iter().map(|json| Stop::parse(Change::parse(json)?, now));
-        let known = |number: &String| self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(number);
+        let known = |number: &String| self.sent.borrow().contains(number);
         let is_new =
             |stop: &Result<Stop, UnreadableRecord>| !stop.as_ref().is_ok_and(|stop| known(&stop.sequence_number));
         let stops: Vec<_> = parsed.filter_map(Result::transpose).filter(is_new).collect();
@@ -108,7 +108,7 @@ impl Notifier {
         let (failed, sent): (Vec<_>, Vec<_>) =
             fresh.iter().zip(&deliveries).partition(|(_, delivery)| matches!(delivery, Delivery::Failed(_)));
         let Some((first, _)) = failed.first() else { return Ok(json!({"batchItemFailures": []})) };
-        let mut known = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.sent.borrow_mut();
         if known.len() > REMEMBERED {
             known.clear();
         }

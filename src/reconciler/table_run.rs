@@ -1,7 +1,7 @@
 //! Checks that everything in the tables still exists.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
@@ -69,7 +69,7 @@ pub async fn compare(run: &Run<'_>, scan: bool) {
         Err(error) => run.fail("reading the index", error),
     }
     fastrand::shuffle(&mut parts);
-    let waiting = &Mutex::<Waiting>::default();
+    let waiting = &RefCell::<Waiting>::default();
     iter(parts)
         .for_each_concurrent(CONCURRENCY, |part| async move {
             match part {
@@ -124,9 +124,9 @@ fn home(cluster: &str) -> &str {
 }
 
 /// Checks all waiting rows, `concurrency` groups at a time.
-async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) {
+async fn check_all(run: &Run<'_>, waiting: &RefCell<Waiting>, concurrency: usize) {
     let groups = {
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = waiting.borrow_mut();
         waiting.rows = 0;
         std::mem::take(&mut waiting.groups)
     };
@@ -135,7 +135,7 @@ async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) 
         .await;
 }
 
-async fn read_segment(run: &Run<'_>, resource: Resource, segment: i32, waiting: &Mutex<Waiting>) {
+async fn read_segment(run: &Run<'_>, resource: Resource, segment: i32, waiting: &RefCell<Waiting>) {
     let table = run.table(resource);
     let mut start = None;
     loop {
@@ -161,7 +161,7 @@ async fn read_segment(run: &Run<'_>, resource: Resource, segment: i32, waiting: 
     }
 }
 
-async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &Mutex<Waiting>) {
+async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &RefCell<Waiting>) {
     let table = run.table(Resource::Task);
     let fail = |error: ReadError| run.fail(format_args!("reading the rows of {cluster}"), error);
     // `$` comes after `#`.
@@ -186,14 +186,14 @@ async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &Mutex<Waiting>) 
             None => break,
         }
     }
-    let rows = waiting.lock().unwrap_or_else(PoisonError::into_inner).take(&(Resource::Task, cluster.clone()));
+    let rows = waiting.borrow_mut().take(&(Resource::Task, cluster.clone()));
     if !rows.is_empty() {
         check(run, Resource::Task, cluster, rows).await;
     }
 }
 
 /// Adds a row that is to be checked to those that wait. If that makes a batch, checks the batch.
-async fn add(run: &Run<'_>, resource: Resource, row: KnownRow, waiting: &Mutex<Waiting>) {
+async fn add(run: &Run<'_>, resource: Resource, row: KnownRow, waiting: &RefCell<Waiting>) {
     if row.is_terminal || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
         return;
     }
@@ -204,7 +204,7 @@ async fn add(run: &Run<'_>, resource: Resource, row: KnownRow, waiting: &Mutex<W
     if let Some(reason) = obstacle(resource, &cluster, &row.arn) {
         return run.leave_unchecked(&row.arn, reason);
     }
-    let batch = waiting.lock().unwrap_or_else(PoisonError::into_inner).add(run, (resource, cluster), row);
+    let batch = waiting.borrow_mut().add(run, (resource, cluster), row);
     if let Some(((resource, cluster), rows)) = batch {
         check(run, resource, cluster, rows).await;
     }
