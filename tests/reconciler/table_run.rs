@@ -1,20 +1,16 @@
 //! Table runs: does everything in the tables still exist?
 
-use std::time::Duration;
-
 use chrono::{NaiveDate, TimeDelta, Utc};
 use ecs_state_recorder::reconciler::is_scan_day;
 use serde_json::{Value, json};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, DynamoDb, TASKS};
-use harness::ecs::{Ecs, Gone, cluster, container_instance, task};
+use harness::ecs::{Gone, cluster, container_instance, task};
 use harness::events;
 use harness::events::reconciled_row;
 use harness::proxy::Proxy;
-use harness::runtime_api::Lambda;
 
 use super::{LONG_AGO, World, arn, assert_recent, counts, event, put_row, request, stopped as stopped_task};
-use crate::RECONCILER;
 
 #[tokio::test]
 async fn what_ecs_no_longer_knows_is_marked_and_nothing_else_is() {
@@ -348,24 +344,17 @@ async fn without_a_request_to_scan_a_run_reads_by_the_index_except_every_seventh
 #[tokio::test]
 async fn a_run_by_the_index_reads_only_active_rows_of_all_its_pages() {
     let (active, stopped) = (1_100, 5_000);
-    let ecs = Ecs::start().await;
     let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    proxy.meter();
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
     let demo = cluster("demo");
-    ecs.put_cluster(&demo);
+    world.ecs.put_cluster(&demo);
     let rows = (0..active + stopped).map(|number| {
         let task = task(&demo, number, 5);
         events::row(&event(&if number < active { task } else { stopped_task(task) }, LONG_AGO))
     });
     dynamodb.fill(TASKS, rows.collect());
-    let proxy = Proxy::start(&dynamodb.url).await;
-    proxy.meter();
-    let variables = [
-        ("AWS_ENDPOINT_URL_ECS", ecs.url.as_str()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url),
-        ("ECS_CALLS_PER_SECOND", "20"),
-    ];
-    let lambda = Lambda::start(&RECONCILER, 1, &variables).await;
-    lambda.set_timeout(Duration::from_mins(5));
     // Each row is written once, when it is marked.
     let mut units = Vec::new();
     for expected in [
@@ -373,8 +362,7 @@ async fn a_run_by_the_index_reads_only_active_rows_of_all_its_pages() {
         json!({"scope": "table", "clusters": 1, "listed": active, "complete": true}),
     ] {
         let (before, requests) = (proxy.units(), proxy.requests());
-        let answer = lambda.invoke(request("index")).await;
-        assert_eq!(counts(answer.body), expected);
+        assert_eq!(world.run("index").await, expected);
         units.push((proxy.units() - before, proxy.requests() - requests));
     }
     // The index's clusters: 2. Two pages of keys, 11 batches of rows at half a unit each. 32 segments of no instance.
