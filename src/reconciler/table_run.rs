@@ -21,7 +21,7 @@ use crate::state::read_error::ReadError;
 
 /// How many segments a table is scanned in. They come in random order, so that runs that stop early do not always omit
 /// the same rows.
-pub const SEGMENTS: i32 = 32;
+const SEGMENTS: i32 = 32;
 /// Younger rows are left alone: ECS may not know a new task yet.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html> (up to about five minutes).
