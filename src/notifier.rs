@@ -86,10 +86,9 @@ impl Notifier {
         let Batch { records } = serde_json::from_str(json).map_err(|_| InvalidBatch)?;
         let (now, start, left) = (Utc::now(), Instant::now(), time_left(context));
         let parsed = records.into_iter().map(|json| Stop::parse(Change::parse(json)?, now));
-        let known = |number: &String| self.sent.borrow().contains(number);
-        let is_new =
-            |stop: &Result<Stop, UnreadableRecord>| !stop.as_ref().is_ok_and(|stop| known(&stop.sequence_number));
-        let stops: Vec<_> = parsed.filter_map(Result::transpose).filter(is_new).collect();
+        let mut stops: Vec<_> = parsed.filter_map(Result::transpose).collect();
+        let is_known = |stop: &Stop| self.sent.borrow().contains(&stop.sequence_number);
+        stops.retain(|stop| !stop.as_ref().is_ok_and(is_known));
 
         let fresh: Vec<&Stop> = stops.iter().flatten().filter(|stop| stop.news == News::Fresh).collect();
         let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
