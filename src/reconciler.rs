@@ -2,10 +2,10 @@
 //!
 //! A [`run`] has one of two scopes. A [`fleet_run`] checks that everything in ECS is in the tables; a [`table_run`]
 //! checks that everything in the tables still exists. Both call the API through [`ecs`], at the pace of
-//! [`rate_limiter`]; [`describe`] judges its answers, and [`described`] converts them into states. They read [`known_row`]s and write
-//! states with [`crate::state::conditional_write`]; a [`conditional_update`] adds missing keys of the index, or the
-//! [`mark`] of a missing resource. [`settings`] reads the configuration, including the [`table_role`] for tables in
-//! another account.
+//! [`rate_limiter`]; [`describe`] judges its answers, and [`described`] converts them into states. They read
+//! [`known_row`]s and write states with [`crate::state::conditional_write`]; a [`conditional_update`] adds missing keys
+//! of the index, or the [`mark`] of a missing resource. [`settings`] reads the configuration, including the
+//! [`table_role`] for tables in another account.
 
 pub mod conditional_update;
 pub mod describe;
