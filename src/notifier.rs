@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use self::announcement::detail;
 use self::event_bus::{Delivery, EventBus};
-use self::history::{Histories, History};
+use self::history::History;
 use self::news::{News, Stop};
 use self::noise::{Standing, is_actionable};
 use self::record::{Change, UnreadableRecord};
@@ -92,7 +92,7 @@ impl Notifier {
 
         let fresh: Vec<&Stop> = stops.iter().flatten().filter(|stop| stop.news == News::Fresh).collect();
         let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
-        let history = |stop: &Stop| histories.get(stop.task.cluster_arn.as_deref()?)?.get(&stop.task.group);
+        let history = |stop: &Stop| histories.iter().find(|history| history.is_of(&stop.task));
         let standings: Vec<Standing> = fresh.iter().map(|stop| Standing::new(stop, history(stop))).collect();
         let details: Vec<String> =
             fresh.iter().zip(&standings).map(|(stop, standing)| detail(stop, standing).to_string()).collect();
@@ -115,23 +115,22 @@ impl Notifier {
         Ok(json!({"batchItemFailures": [{"itemIdentifier": first.sequence_number}]}))
     }
 
-    /// Reads the histories of the groups of stops that may notify, by cluster. Those that can't be read are absent.
-    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> HashMap<&'s str, Histories> {
+    /// Reads the histories of the groups of stops that may notify. Those that can't be read are absent.
+    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> Vec<History<'s>> {
         let mut clusters: HashMap<&str, Vec<&Stop>> = HashMap::new();
         for stop in stops.iter().filter(|stop| is_actionable(&stop.task, &stop.diagnosis)) {
             if let Some(cluster) = &stop.task.cluster_arn {
                 clusters.entry(cluster).or_default().push(stop);
             }
         }
-        let read = iter(clusters).map(|(cluster, stops)| async move {
-            (cluster, timeout_at(deadline, History::read(&self.dynamodb, &self.table, cluster, &stops)).await)
-        });
+        let read = iter(&clusters)
+            .map(|(cluster, stops)| timeout_at(deadline, History::read(&self.dynamodb, &self.table, cluster, stops)));
         let read: Vec<_> = read.buffer_unordered(CONCURRENCY).collect().await;
-        let mut histories = HashMap::new();
+        let mut histories = Vec::new();
         let mut failure = None;
-        for (cluster, of_cluster) in read {
+        for of_cluster in read {
             match of_cluster {
-                Ok(Ok(of_cluster)) => drop(histories.insert(cluster, of_cluster)),
+                Ok(Ok(of_cluster)) => histories.extend(of_cluster),
                 Ok(Err(error)) => failure = Some(error.to_string()),
                 Err(_) => failure = Some("the table did not respond in time".to_owned()),
             }

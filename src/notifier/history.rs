@@ -1,6 +1,7 @@
 //! The stops of a group before a stop, from the index of tasks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
@@ -28,15 +29,19 @@ const ROWS: usize = 100;
 const ATTRIBUTES: &str = "taskArn lastStatus desiredStatus startedAt stoppedAt stopCode stoppedReason containers \
                           attachments group launchType capacityProviderName event_time reconciled_at";
 
-/// The histories of the groups of a cluster; `None` is the group of tasks without one.
-pub type Histories = HashMap<Option<String>, History>;
-
 /// The known stops of a group.
-pub struct History {
+pub struct History<'s> {
+    cluster: &'s str,
+    /// `None` if its tasks have none.
+    group: Option<&'s str>,
     /// The stops, in no order.
     pub stops: Vec<PastStop>,
     /// Whether these are all since the start of the window before.
     pub is_complete: bool,
+    /// The keys in the index since then.
+    keys: RangeInclusive<String>,
+    /// The tasks with these keys.
+    arns: Vec<String>,
 }
 
 /// A stop, as far as it matters for others.
@@ -72,54 +77,62 @@ pub fn window(time: DateTime<Utc>) -> DateTime<Utc> {
     time.duration_trunc(WINDOW).unwrap_or(time)
 }
 
-impl History {
-    /// Reads the histories of the groups of these stops, all of one cluster: the newest stops of a group since the start
-    /// of the window before these, and these.
-    pub async fn read(client: &Client, table: &str, cluster: &str, stops: &[&Stop]) -> Result<Histories, ReadError> {
-        let mut groups: HashMap<_, Vec<&Stop>> = HashMap::new();
-        for stop in stops {
-            groups.entry(stop.task.group.clone()).or_default().push(stop);
-        }
-        let keys = |stops: &[&Stop]| {
-            let times = || stops.iter().map(|stop| stop.stopped_at);
-            let first = times().min().map(|first| window(first) - WINDOW);
-            sort_key_of_stopped(first)..=sort_key_of_stopped(times().max())
-        };
-        let mut earlier: HashMap<_, _> =
-            groups.into_iter().map(|(group, stops)| (group, (keys(&stops), Vec::new()))).collect();
-        let own: HashSet<&str> = stops.iter().map(|stop| stop.task.task_arn.as_str()).collect();
-        let (from, to) = keys(stops).into_inner();
+impl<'s> History<'s> {
+    /// The history of a group, with nothing but those of these stops that are its own.
+    fn new(cluster: &'s str, group: Option<&'s str>, stops: &[&Stop]) -> Self {
+        let own = stops.iter().filter(|stop| stop.task.group.as_deref() == group);
+        let stops: Vec<_> = own.map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at)).collect();
+        let times = || stops.iter().map(|stop| stop.stop.stopped_at);
+        let first = times().min().map(|first| window(first) - WINDOW);
+        let keys = sort_key_of_stopped(first)..=sort_key_of_stopped(times().max());
+        Self { cluster, group, stops, is_complete: false, keys, arns: Vec::new() }
+    }
+
+    /// Whether a task is of this group.
+    pub fn is_of(&self, task: &Task) -> bool {
+        task.cluster_arn.as_deref() == Some(self.cluster) && task.group.as_deref() == self.group
+    }
+
+    /// Reads the histories of the groups of these stops of a cluster: for each group, the newest stops since the start of
+    /// the window before its own, and these.
+    pub async fn read(
+        client: &Client,
+        table: &str,
+        cluster: &'s str,
+        stops: &[&'s Stop],
+    ) -> Result<Vec<Self>, ReadError> {
+        let groups: HashSet<Option<&str>> = stops.iter().map(|stop| stop.task.group.as_deref()).collect();
+        let mut histories: Vec<_> = groups.into_iter().map(|group| Self::new(cluster, group, stops)).collect();
+        let from = histories.iter().map(|history| history.keys.start()).min().cloned().unwrap_or_default();
+        let to = histories.iter().map(|history| history.keys.end()).max().cloned().unwrap_or_default();
         let range = Range { cluster: cluster.to_owned(), from, to, descending: true };
         let mut start = None;
         for _ in 0..PAGES {
             let page = index_query::page(client, table, &range, usize::MAX, start).await?;
             for mut item in page.items {
                 let mut text = |name| take_string(&mut item, name);
-                if let Some((keys, arns)) = earlier.get_mut(&text("group"))
-                    && text(INDEX_STATE).is_some_and(|key| keys.contains(&key))
+                let group = text("group");
+                if let Some(history) = histories.iter_mut().find(|history| history.group == group.as_deref())
+                    && text(INDEX_STATE).is_some_and(|key| history.keys.contains(&key))
                     && let Some(arn) = text(Resource::Task.key())
-                    && !own.contains(arn.as_str())
+                    && !stops.iter().any(|own| own.task.task_arn == arn)
                 {
-                    arns.push(arn);
+                    history.arns.push(arn);
                 }
             }
             start = page.next;
-            if start.is_none() || earlier.values().all(|(_, arns)| arns.len() > ROWS) {
+            if start.is_none() || histories.iter().all(|history| history.arns.len() > ROWS) {
                 break;
             }
         }
-        let arns: Vec<&String> = earlier.values().flat_map(|(_, arns)| arns.iter().take(ROWS)).collect();
+        let arns: Vec<&String> = histories.iter().flat_map(|history| history.arns.iter().take(ROWS)).collect();
         let projection = Projection::new(ATTRIBUTES.split(' '));
         let rows = batch_get::rows(client, table, Resource::Task, &arns, Some(&projection)).await?;
-        let own = stops.iter().map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at));
-        let mut known: HashMap<_, Vec<_>> = HashMap::new();
-        for stop in rows.into_iter().filter_map(PastStop::from_row).chain(own) {
-            known.entry(stop.group.clone()).or_default().push(stop);
+        let rows: Vec<PastStop> = rows.into_iter().filter_map(PastStop::from_row).collect();
+        for history in &mut histories {
+            history.is_complete = start.is_none() && history.arns.len() <= ROWS;
+            history.stops.extend(rows.iter().filter(|stop| stop.group.as_deref() == history.group).cloned());
         }
-        let history = |(group, (_, arns)): (_, (_, Vec<String>))| {
-            let stops = known.remove(&group).unwrap_or_default();
-            (group, Self { stops, is_complete: start.is_none() && arns.len() <= ROWS })
-        };
-        Ok(earlier.into_iter().map(history).collect())
+        Ok(histories)
     }
 }
