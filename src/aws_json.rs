@@ -54,8 +54,7 @@ pub struct Service {
 /// A client of one service. Build it once: it keeps its connections open.
 pub struct AwsJson {
     operation: Operation<Call, Vec<u8>, ErrorMetadata>,
-    target: &'static str,
-    attempt_timeout: Duration,
+    service: &'static Service,
 }
 
 /// Why a call failed, and what to check. No message quotes the response.
@@ -140,25 +139,26 @@ impl AwsJson {
             .deserializer(deserialize)
             .runtime_plugin(StaticRuntimePlugin::new().with_config(config.freeze()).with_runtime_components(components))
             .build();
-        Self { operation, target: service.target, attempt_timeout: service.attempt_timeout }
+        Self { operation, service }
     }
 
     /// Calls an operation of the service.
     pub async fn call<T: DeserializeOwned>(&self, operation: &str, body: String) -> Result<T, CallError> {
-        let call = Call { target: format!("{}.{operation}", self.target), body };
+        let call = Call { target: format!("{}.{operation}", self.service.target), body };
         let response = self.operation.invoke(call).await.map_err(|error| self.call_error(&error))?;
         serde_json::from_slice(&response).map_err(|_| CallError::NotAws)
     }
 
     fn call_error(&self, error: &SdkError<ErrorMetadata, HttpResponse>) -> CallError {
+        let timeout = CallError::Timeout(self.service.attempt_timeout);
         match error {
             SdkError::ServiceError(refused) => CallError::Refused {
                 code: refused.err().code().filter(|code| is_error_code(code)).map(str::to_owned),
                 status: refused.raw().status().as_u16(),
             },
-            SdkError::TimeoutError(_) => CallError::Timeout(self.attempt_timeout),
+            SdkError::TimeoutError(_) => timeout,
             _ if find_cause::<CredentialsError>(error).is_some() => CallError::Credentials,
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => CallError::Timeout(self.attempt_timeout),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout,
             _ => CallError::Connection,
         }
     }

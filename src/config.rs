@@ -14,8 +14,10 @@ use crate::resource::Resource;
 pub struct Config {
     task_table: String,
     container_instance_table: String,
-    retention_days: u32,
-    redact_environment: bool,
+    /// How many days after its event a row in a terminal state expires; `None` if it never does.
+    pub retention_days: Option<u32>,
+    /// Whether the values of overridden environment variables are kept out of the rows.
+    pub redact_environment: bool,
 }
 
 /// An environment variable with an invalid value, which prevents startup.
@@ -90,7 +92,7 @@ impl Config {
         let config = Self {
             task_table: table(TASK_TABLE_NAME, default_table(Resource::Task))?,
             container_instance_table: table(CONTAINER_INSTANCE_TABLE_NAME, default_table(Resource::ContainerInstance))?,
-            retention_days,
+            retention_days: (retention_days > 0).then_some(retention_days),
             redact_environment,
         };
         if config.task_table == config.container_instance_table {
@@ -108,19 +110,9 @@ impl Config {
         }
     }
 
-    /// How many days after its event a row in a terminal state expires; `None` if it never does.
-    pub fn retention_days(&self) -> Option<u32> {
-        (self.retention_days > 0).then_some(self.retention_days)
-    }
-
-    /// Whether the values of overridden environment variables are kept out of the rows.
-    pub fn redact_environment(&self) -> bool {
-        self.redact_environment
-    }
-
     /// A warning about a valid but risky configuration.
     pub fn warning(&self) -> Option<String> {
-        let days = self.retention_days().filter(|days| *days < MAX_DELIVERY_DELAY_DAYS)?;
+        let days = self.retention_days.filter(|days| *days < MAX_DELIVERY_DELAY_DAYS)?;
         Some(format!(
             "{RETENTION_DAYS} is {days}: an event can arrive up to {MAX_DELIVERY_DELAY_DAYS} days late, and a late \
              event for an earlier state recreates an expired row; set {RETENTION_DAYS} to {MAX_DELIVERY_DELAY_DAYS} \

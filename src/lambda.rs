@@ -1,10 +1,11 @@
-//! Shared by both Lambda functions: startup, the log, and the payload.
+//! Shared by the Lambda functions: startup, the log, the payload, and the time left.
 
 use std::env;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
-use lambda_runtime::Error;
+use lambda_runtime::{Context, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -84,5 +85,14 @@ impl Payload {
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(Box::deserialize(deserializer).ok()))
+    }
+}
+
+/// The time left for an invocation, which ends 5 s before Lambda's timeout.
+pub fn time_left(context: &Context) -> Duration {
+    match context.deadline().duration_since(SystemTime::now()) {
+        Ok(left) => left.saturating_sub(Duration::from_secs(5)),
+        // `cargo lambda watch` sends a deadline in 1970: Lambda's maximum timeout.
+        Err(_) => Duration::from_mins(15),
     }
 }

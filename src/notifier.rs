@@ -14,15 +14,14 @@ pub mod noise;
 pub mod record;
 pub mod settings;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
-use lambda_runtime::Diagnostic;
+use lambda_runtime::{Context, Diagnostic};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -32,21 +31,16 @@ use tracing::{info, warn};
 
 use self::announcement::detail;
 use self::event_bus::{Delivery, EventBus};
-use self::history::{Group, History};
+use self::history::History;
 use self::news::{News, Stop};
 use self::noise::{Standing, is_actionable};
 use self::record::{Change, UnreadableRecord};
-use crate::lambda::Payload;
+use crate::lambda::{Payload, time_left};
 
-/// An invocation ends this long before Lambda's timeout.
-const RESERVE: Duration = Duration::from_secs(5);
-/// An invocation's time if there is no deadline.
-const NO_DEADLINE: Duration = Duration::from_secs(55);
 /// The histories may take this part of the time. The rest is for sending.
 const HISTORY_SHARE: u32 = 3;
-/// How many groups' histories are read at once.
+/// For how many clusters histories are read at once.
 const CONCURRENCY: usize = 4;
-
 /// How many sent records are remembered; a batch has at most 100.
 const REMEMBERED: usize = 1000;
 
@@ -56,7 +50,7 @@ pub struct Notifier {
     dynamodb: Client,
     bus: EventBus,
     /// The sequence numbers of what was sent after a record that failed: Lambda delivers both again.
-    sent: Mutex<HashSet<String>>,
+    sent: RefCell<HashSet<String>>,
 }
 
 /// The payload is not a batch of records.
@@ -80,30 +74,26 @@ struct Batch<'b> {
 impl Notifier {
     /// A notifier for this table of tasks and this bus.
     pub fn new(table: String, dynamodb: Client, bus: EventBus) -> Self {
-        Self { table, dynamodb, bus, sent: Mutex::default() }
+        Self { table, dynamodb, bus, sent: RefCell::default() }
     }
 
     /// Handles one invocation, and logs each stop. The answer names the record from which Lambda has to [repeat the
     /// batch], if any.
     ///
     /// [repeat the batch]: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
-    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Value, InvalidBatch> {
+    pub async fn handle(&self, payload: &Payload, context: &Context) -> Result<Value, InvalidBatch> {
         let json = payload.json().ok_or(InvalidBatch)?.get();
         let Batch { records } = serde_json::from_str(json).map_err(|_| InvalidBatch)?;
-        let now = Utc::now();
-        // `cargo lambda watch` sends a deadline in 1970.
-        let left = (deadline - now).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
-        let start = Instant::now();
+        let (now, start, left) = (Utc::now(), Instant::now(), time_left(context));
         let parsed = records.into_iter().map(|json| Stop::parse(Change::parse(json)?, now));
-        let known = |number: &String| self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(number);
-        let is_new =
-            |stop: &Result<Stop, UnreadableRecord>| !stop.as_ref().is_ok_and(|stop| known(&stop.sequence_number));
-        let stops: Vec<_> = parsed.filter_map(Result::transpose).filter(is_new).collect();
+        let mut stops: Vec<_> = parsed.filter_map(Result::transpose).collect();
+        let is_known = |stop: &Stop| self.sent.borrow().contains(&stop.sequence_number);
+        stops.retain(|stop| !stop.as_ref().is_ok_and(is_known));
 
         let fresh: Vec<&Stop> = stops.iter().flatten().filter(|stop| stop.news == News::Fresh).collect();
         let histories = self.histories(&fresh, start + left / HISTORY_SHARE).await;
-        let standing = |stop: &&Stop| Standing::new(stop, group(stop).and_then(|group| histories.get(&group)));
-        let standings: Vec<Standing> = fresh.iter().map(standing).collect();
+        let history = |stop: &Stop| histories.iter().find(|history| history.is_of(&stop.task));
+        let standings: Vec<Standing> = fresh.iter().map(|stop| Standing::new(stop, history(stop))).collect();
         let details: Vec<String> =
             fresh.iter().zip(&standings).map(|(stop, standing)| detail(stop, standing).to_string()).collect();
         let deliveries = self.bus.send(&details, start + left).await;
@@ -117,7 +107,7 @@ impl Notifier {
         let (failed, sent): (Vec<_>, Vec<_>) =
             fresh.iter().zip(&deliveries).partition(|(_, delivery)| matches!(delivery, Delivery::Failed(_)));
         let Some((first, _)) = failed.first() else { return Ok(json!({"batchItemFailures": []})) };
-        let mut known = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.sent.borrow_mut();
         if known.len() > REMEMBERED {
             known.clear();
         }
@@ -126,22 +116,21 @@ impl Notifier {
     }
 
     /// Reads the histories of the groups of stops that may notify. Those that can't be read are absent.
-    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> HashMap<Group<'s>, History> {
-        let mut groups: HashMap<Group, Vec<&Stop>> = HashMap::new();
+    async fn histories<'s>(&self, stops: &[&'s Stop], deadline: Instant) -> Vec<History<'s>> {
+        let mut clusters: HashMap<&str, Vec<&Stop>> = HashMap::new();
         for stop in stops.iter().filter(|stop| is_actionable(&stop.task, &stop.diagnosis)) {
-            if let Some(group) = group(stop) {
-                groups.entry(group).or_default().push(stop);
+            if let Some(cluster) = &stop.task.cluster_arn {
+                clusters.entry(cluster).or_default().push(stop);
             }
         }
-        let read = iter(groups).map(|(group, stops)| async move {
-            (group, timeout_at(deadline, History::read(&self.dynamodb, &self.table, group, &stops)).await)
-        });
+        let read = iter(&clusters)
+            .map(|(cluster, stops)| timeout_at(deadline, History::read(&self.dynamodb, &self.table, cluster, stops)));
         let read: Vec<_> = read.buffer_unordered(CONCURRENCY).collect().await;
-        let mut histories = HashMap::new();
+        let mut histories = Vec::new();
         let mut failure = None;
-        for (group, history) in read {
-            match history {
-                Ok(Ok(history)) => drop(histories.insert(group, history)),
+        for of_cluster in read {
+            match of_cluster {
+                Ok(Ok(of_cluster)) => histories.extend(of_cluster),
                 Ok(Err(error)) => failure = Some(error.to_string()),
                 Err(_) => failure = Some("the table did not respond in time".to_owned()),
             }
@@ -151,10 +140,6 @@ impl Notifier {
         }
         histories
     }
-}
-
-fn group(stop: &Stop) -> Option<Group<'_>> {
-    Some((stop.task.cluster_arn.as_deref()?, stop.task.group.as_deref()))
 }
 
 /// Writes a stop's log line. Its fields are an interface, listed in docs/reference.md: metrics and alarms read them.

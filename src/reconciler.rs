@@ -2,10 +2,10 @@
 //!
 //! A [`run`] has one of two scopes. A [`fleet_run`] checks that everything in ECS is in the tables; a [`table_run`]
 //! checks that everything in the tables still exists. Both call the API through [`ecs`], at the pace of
-//! [`rate_limiter`]; [`describe`] judges its answers, and [`described`] converts them into states. They read [`known_row`]s and write
-//! states with [`crate::state::conditional_write`]; a [`conditional_update`] adds missing keys of the index, or the
-//! [`mark`] of a missing resource. [`settings`] reads the configuration, including the [`table_role`] for tables in
-//! another account.
+//! [`rate_limiter`]; [`describe`] judges its answers, and [`described`] converts them into states. They read
+//! [`known_row`]s and write states with [`crate::state::conditional_write`]; a [`conditional_update`] adds missing keys
+//! of the index, or the [`mark`] of a missing resource. [`settings`] reads the configuration, including the
+//! [`table_role`] for tables in another account.
 
 pub mod conditional_update;
 pub mod describe;
@@ -20,23 +20,16 @@ pub mod settings;
 pub mod table_role;
 pub mod table_run;
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::Client;
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc, Weekday};
-use lambda_runtime::Diagnostic;
+use chrono::{Datelike as _, NaiveDate, Utc, Weekday};
+use lambda_runtime::{Context, Diagnostic};
 use thiserror::Error;
 use tracing::info;
 
 use self::ecs::Ecs;
 use self::run::{Report, Request, Run, Scope};
 use self::settings::Settings;
-use crate::lambda::Payload;
-
-/// A run stops this long before Lambda's timeout.
-pub const RESERVE: Duration = Duration::from_secs(5);
-/// A run's time if there is no deadline: Lambda's maximum timeout.
-const NO_DEADLINE: Duration = Duration::from_mins(15);
+use crate::lambda::{Payload, time_left};
 
 /// Compares ECS with the tables. Built once and used by all invocations.
 pub struct Reconciler {
@@ -89,12 +82,11 @@ impl Reconciler {
         Self { settings, dynamodb, ecs }
     }
 
-    /// Handles one invocation and logs it. It stops [`RESERVE`] before `deadline`, even if the run is not complete.
-    pub async fn handle(&self, payload: &Payload, deadline: DateTime<Utc>) -> Result<Report, RunError> {
+    /// Handles one invocation and logs it. It stops when no [time is left](time_left), even if the run is not complete.
+    pub async fn handle(&self, payload: &Payload, context: &Context) -> Result<Report, RunError> {
         let Request { scope, scan } = Request::parse(payload).ok_or(RunError::InvalidRequest)?;
-        // `cargo lambda watch` sends a deadline in 1970.
-        let time_left = (deadline - Utc::now()).to_std().map_or(NO_DEADLINE, |left| left.saturating_sub(RESERVE));
-        let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, time_left);
+        let time_left = time_left(context);
+        let run = Run::new(scope, &self.settings, &self.dynamodb, &self.ecs, &context.invoked_function_arn, time_left);
         let calls = self.ecs.calls();
         let compare = async {
             match scope {

@@ -119,7 +119,7 @@ fn request(scope: &str) -> String {
 
 fn counts(mut report: Value) -> Value {
     let fields = report.as_object_mut().unwrap();
-    assert!(fields.remove("calls").unwrap().as_u64().is_some_and(|calls| calls > 0));
+    assert!(fields.remove("calls").unwrap().is_u64());
     fields.remove("scanned");
     fields.retain(|_, value| *value != 0);
     report

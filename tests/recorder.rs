@@ -38,6 +38,11 @@ fn without(mut event: Value, parent: &str, field: &str) -> String {
     event.to_string()
 }
 
+/// Arrays in arrays.
+fn nested(levels: usize) -> String {
+    "[".repeat(levels) + &"]".repeat(levels)
+}
+
 // The source.
 
 #[tokio::test]
@@ -86,6 +91,9 @@ async fn an_unsupported_detail_type_is_refused() {
     }
     let message = refused(&without(task(1), "", "detail-type"), "UnsupportedDetailType").await;
     assert!(message.contains("found nothing"), "{message}");
+    // Even if it is also malformed.
+    let event = json!({"source": "aws.ecs", "detail-type": "ECS Service Action", "id": 7, "detail": {}});
+    refused(&event.to_string(), "UnsupportedDetailType").await;
 }
 
 #[tokio::test]
@@ -309,7 +317,7 @@ async fn every_kind_of_value_is_stored_unchanged_in_known_and_unknown_fields() {
 #[tokio::test]
 async fn the_last_of_duplicate_fields_wins_even_if_an_earlier_one_could_not_be_stored() {
     let (dynamodb, recorder) = start().await;
-    let deep = "[".repeat(80) + &"]".repeat(80);
+    let deep = nested(80);
     let detail = format!(
         r#"{{"taskArn": "arn:0", "version": 9, "status": "A", "text": "\ud800", "deep": {deep},
         "object": {{"a": 0, "a": 1}}, "taskArn": "arn:1", "version": 7, "status": "B", "text": "b", "deep": 2}}"#
@@ -658,9 +666,7 @@ async fn redaction_keeps_the_names_of_environment_variables_and_removes_their_va
 #[tokio::test]
 async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
     let redacted = json!({"S": "[redacted]"});
-    let within =
-        |environment: &Value| json!({"M": {"containerOverrides": {"L": [{"M": {"environment": environment}}]}}});
-    for (overrides, stored) in [
+    let overrides = [
         (json!("hunter2"), redacted.clone()),
         (json!(["hunter2"]), redacted.clone()),
         (json!(null), json!({"NULL": true})),
@@ -674,14 +680,8 @@ async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
             json!({"containerOverrides": ["hunter2", null, 5]}),
             json!({"M": {"containerOverrides": {"L": [redacted, {"NULL": true}, redacted]}}}),
         ),
-    ] {
-        let mut event = task(1);
-        let mut row = events::row(&event);
-        event["detail"]["overrides"] = overrides;
-        row["overrides"] = stored;
-        assert_eq!(row_under(&[("REDACT_ENVIRONMENT", "true")], &event).await, row, "{event}");
-    }
-    for (environment, stored) in [
+    ];
+    let environments = [
         (json!("A=hunter2"), redacted.clone()),
         (json!({"A": "hunter2"}), redacted.clone()),
         (json!(null), json!({"NULL": true})),
@@ -693,27 +693,25 @@ async fn overrides_of_an_unexpected_form_are_fully_redacted_and_still_stored() {
             json!({"L": [{"M": {"name": redacted, "value": redacted, "VALUE": redacted, "valueFrom": redacted}}]}),
         ),
         (json!([{"name": "A"}, {}]), json!({"L": [{"M": {"name": {"S": "A"}}}, {"M": {}}]})),
-    ] {
+    ];
+    let environments = environments.map(|(environment, stored)| {
+        let stored = json!({"M": {"containerOverrides": {"L": [{"M": {"environment": stored}}]}}});
+        (json!({"containerOverrides": [{"environment": environment}]}), stored)
+    });
+    for (overrides, stored) in overrides.into_iter().chain(environments) {
         let mut event = task(1);
         let mut row = events::row(&event);
-        event["detail"]["overrides"] = json!({"containerOverrides": [{"environment": environment}]});
-        row["overrides"] = within(&stored);
+        event["detail"]["overrides"] = overrides;
+        row["overrides"] = stored;
         assert_eq!(row_under(&[("REDACT_ENVIRONMENT", "true")], &event).await, row, "{event}");
     }
-}
-
-#[tokio::test]
-async fn a_malformed_event_of_another_kind_is_refused_for_its_kind() {
-    let event = json!({"source": "aws.ecs", "detail-type": "ECS Service Action", "id": 7, "detail": {}});
-    let answer = Recorder::new("http://127.0.0.1:9").invoke(&event.to_string()).await;
-    assert_eq!(answer["errorType"], "UnsupportedDetailType");
 }
 
 // The one conditional write.
 
 #[tokio::test]
 async fn an_invocation_sends_one_conditional_put_item_and_no_other_request() {
-    let (url, mut requests) = scripted(StatusCode::OK, "{}").await;
+    let (url, mut requests) = scripted(200, "{}").await;
     let answer = Recorder::new(&url).invoke(&task(4).to_string()).await;
     assert_eq!(answer["outcome"], "stored");
     let (target, body) = requests.recv().await.unwrap();
@@ -813,16 +811,8 @@ async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept()
         let row = json!({"taskArn": {"S": TASK}, "version": version, "secret": {"S": "hunter2"}});
         dynamodb.put(TASKS, &row);
         let answer = recorder.invoke(&task(2).to_string()).await;
-        assert_eq!(
-            answer,
-            json!({
-                "errorType": "StoreRejected",
-                "errorMessage": format!(
-                    "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): the stored row \
-                     has a \"version\" that is not a number; correct or delete that row"
-                ),
-            })
-        );
+        let cause = "the stored row has a \"version\" that is not a number; correct or delete that row";
+        assert_eq!(answer, write_error("StoreRejected", cause));
         assert_eq!(dynamodb.row(TASKS), row);
     }
 }
@@ -831,9 +821,9 @@ async fn a_stored_version_that_is_not_a_number_is_an_error_and_the_row_is_kept()
 
 /// A fake DynamoDB that sends the same response to every request, and forwards the requests to the test, except for the
 /// binary's `GET /` before its first event.
-async fn scripted(status: StatusCode, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
+async fn scripted(status: u16, answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<(String, Value)>) {
     let (sent, requests) = mpsc::unbounded_channel();
-    let answer = answer.into();
+    let (status, answer) = (StatusCode::from_u16(status).unwrap(), answer.into());
     let answer = move |headers: HeaderMap, body: String| async move {
         let target = headers["x-amz-target"].to_str().unwrap().to_owned();
         // A test that ignores the requests has dropped the receiver.
@@ -848,31 +838,44 @@ fn service_error(code: &str, message: &str) -> String {
     json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message}).to_string()
 }
 
+/// The answer to an event of version 2 if DynamoDB responds in this way.
+async fn answer_to(status: u16, response: impl Into<String>) -> Value {
+    Recorder::new(&scripted(status, response).await.0).invoke(&task(2).to_string()).await
+}
+
+/// The answer if the write of version 2 fails for this cause.
+fn write_error(error_type: &str, cause: &str) -> Value {
+    let help = if error_type == "StoreUnavailable" { "may help" } else { "won't help" };
+    let message = format!("writing version 2 of {TASK} to table ECSTaskState failed (retrying {help}): {cause}");
+    json!({"errorType": error_type, "errorMessage": message})
+}
+
 #[tokio::test]
-async fn a_transient_fault_is_store_unavailable_with_its_code_and_advice() {
+async fn a_refusal_is_store_unavailable_if_it_is_transient_or_else_store_rejected_with_its_code_and_advice() {
     const THROTTLES: &str = "DynamoDB throttled the request; check the table's and the account's limits";
     const UNKNOWN: &str = "see DynamoDB's list of error codes";
-    for (status, code, advice) in [
-        (500, "InternalServerError", UNKNOWN),
-        (503, "ServiceUnavailable", UNKNOWN),
-        (400, "ProvisionedThroughputExceededException", THROTTLES),
-        (400, "ThrottlingException", THROTTLES),
-        (400, "RequestLimitExceeded", THROTTLES),
-        (400, "RequestTimeoutException", UNKNOWN),
-        (400, "TransactionConflictException", UNKNOWN),
-        (400, "ReplicatedWriteConflictException", UNKNOWN),
+    const ROLE: &str = "the function's role must allow the action on the table, and the use of its KMS key";
+    const CREDENTIALS: &str = "the credentials are invalid or have expired; check the function's role and environment";
+    const LIMITS: &str = "the item exceeds a DynamoDB limit (400 KB, 32 nesting levels, 38 digits in a number, no empty \
+                          names), or lacks the table's key";
+    let (transient, permanent) = ("StoreUnavailable", "StoreRejected");
+    for (error_type, status, code, advice) in [
+        (transient, 500, "InternalServerError", UNKNOWN),
+        (transient, 503, "ServiceUnavailable", UNKNOWN),
+        (transient, 400, "ProvisionedThroughputExceededException", THROTTLES),
+        (transient, 400, "ThrottlingException", THROTTLES),
+        (transient, 400, "RequestLimitExceeded", THROTTLES),
+        (transient, 400, "RequestTimeoutException", UNKNOWN),
+        (transient, 400, "TransactionConflictException", UNKNOWN),
+        (transient, 400, "ReplicatedWriteConflictException", UNKNOWN),
+        (permanent, 400, "AccessDeniedException", ROLE),
+        (permanent, 400, "ResourceNotFoundException", "the table does not exist in this account and region"),
+        (permanent, 400, "ExpiredTokenException", CREDENTIALS),
+        (permanent, 400, "ValidationException", LIMITS),
+        (permanent, 400, "AnUnknownError", UNKNOWN),
     ] {
-        let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), service_error(code, "the reason")).await;
-        assert_eq!(
-            Recorder::new(&url).invoke(&task(2).to_string()).await,
-            json!({
-                "errorType": "StoreUnavailable",
-                "errorMessage": format!(
-                    "writing version 2 of {TASK} to table ECSTaskState failed (retrying may help): \
-                     {code}: {advice} (HTTP {status})"
-                ),
-            })
-        );
+        let answer = answer_to(status, service_error(code, "the reason")).await;
+        assert_eq!(answer, write_error(error_type, &format!("{code}: {advice} (HTTP {status})")));
     }
 }
 
@@ -895,15 +898,12 @@ async fn a_dynamodb_message_is_passed_on_only_if_it_cannot_contain_item_data() {
         ("ExpiredTokenException", "The security token included in the request is expired".to_owned()),
         ("ValidationException", "Item size has exceeded the maximum allowed size".to_owned()),
     ] {
-        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
-        let answer = Recorder::new(&url).invoke(&task(2).to_string()).await;
+        let answer = answer_to(400, service_error(code, &message)).await;
         assert_eq!(answer["errorType"], "StoreRejected", "{answer}");
         // Advice follows the message.
-        let expected = format!(
-            "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): {code}: {message}; the "
-        );
-        let error = answer["errorMessage"].as_str().unwrap();
-        assert!(error.starts_with(&expected) && error.ends_with(" (HTTP 400)"), "{answer}");
+        let expected = write_error("StoreRejected", &format!("{code}: {message}; the "));
+        let [error, expected] = [&answer, &expected].map(|answer| answer["errorMessage"].as_str().unwrap());
+        assert!(error.starts_with(expected) && error.ends_with(" (HTTP 400)"), "{answer}");
         // The same message with extra text after, before or inside it, or with another code.
         for (code, message) in [
             (code, format!("{message} hunter2")),
@@ -913,8 +913,7 @@ async fn a_dynamodb_message_is_passed_on_only_if_it_cannot_contain_item_data() {
             (code, "hunter2".to_owned()),
             ("AnUnknownError", message.clone()),
         ] {
-            let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
-            let answer = Recorder::new(&url).invoke(&task(2).to_string()).await.to_string();
+            let answer = answer_to(400, service_error(code, &message)).await.to_string();
             assert!(!answer.contains("hunter2") && !answer.contains(&message), "{answer}");
         }
     }
@@ -958,8 +957,7 @@ async fn one_foreign_word_in_an_error_is_not_passed_on() {
             ),
         ),
     ] {
-        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, &message)).await;
-        let answer = Recorder::new(&url).invoke(&task(2).to_string()).await;
+        let answer = answer_to(400, service_error(code, &message)).await;
         assert_eq!(answer["errorType"], "StoreRejected", "{answer}");
         assert!(!answer.to_string().contains("hunter2"), "{answer}");
     }
@@ -987,8 +985,7 @@ async fn a_response_without_an_error_code_is_transient_or_permanent_by_its_http_
         (408, "", "StoreUnavailable"),
         (429, "", "StoreUnavailable"),
     ] {
-        let (url, _) = scripted(StatusCode::from_u16(status).unwrap(), answer).await;
-        let answer = Recorder::new(&url).invoke(&task(2).to_string()).await;
+        let answer = answer_to(status, answer).await;
         assert_eq!(answer["errorType"], error_type, "{answer}");
         let end = format!(
             "no DynamoDB error code: something other than DynamoDB may have responded; check the endpoint and any \
@@ -1008,51 +1005,13 @@ async fn an_unreachable_database_is_store_unavailable() {
     assert!(answer["errorMessage"].as_str().unwrap().contains("(connection refused)"), "{answer}");
 }
 
-#[tokio::test]
-async fn a_permanent_refusal_is_store_rejected_with_its_code_and_advice() {
-    for (code, advice) in [
-        ("AccessDeniedException", "the function's role must allow the action on the table, and the use of its KMS key"),
-        ("ResourceNotFoundException", "the table does not exist in this account and region"),
-        (
-            "ExpiredTokenException",
-            "the credentials are invalid or have expired; check the function's role and environment",
-        ),
-        (
-            "ValidationException",
-            "the item exceeds a DynamoDB limit (400 KB, 32 nesting levels, 38 digits in a number, no empty names), or \
-             lacks the table's key",
-        ),
-        ("AnUnknownError", "see DynamoDB's list of error codes"),
-    ] {
-        let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error(code, "the reason")).await;
-        assert_eq!(
-            Recorder::new(&url).invoke(&task(2).to_string()).await,
-            json!({
-                "errorType": "StoreRejected",
-                "errorMessage": format!(
-                    "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): \
-                     {code}: {advice} (HTTP 400)"
-                ),
-            })
-        );
-    }
-}
-
 /// Some engines do not support `ReturnValuesOnConditionCheckFailure`.
 #[tokio::test]
 async fn a_failed_condition_without_the_stored_row_is_store_rejected_and_the_error_says_so() {
-    let (url, _) = scripted(StatusCode::BAD_REQUEST, service_error("ConditionalCheckFailedException", "")).await;
-    assert_eq!(
-        Recorder::new(&url).invoke(&task(2).to_string()).await,
-        json!({
-            "errorType": "StoreRejected",
-            "errorMessage": format!(
-                "writing version 2 of {TASK} to table ECSTaskState failed (retrying won't help): the row already holds \
-                 this version or a newer one, but the answer lacks the row, so stale and duplicate can't be told apart: \
-                 the endpoint does not support ReturnValuesOnConditionCheckFailure"
-            ),
-        })
-    );
+    let cause = "the row already holds this version or a newer one, but the answer lacks the row, so stale and duplicate \
+                 can't be told apart: the endpoint does not support ReturnValuesOnConditionCheckFailure";
+    let answer = answer_to(400, service_error("ConditionalCheckFailedException", "")).await;
+    assert_eq!(answer, write_error("StoreRejected", cause));
 }
 
 #[tokio::test]
@@ -1066,7 +1025,6 @@ async fn a_missing_table_is_store_rejected() {
 
 #[tokio::test]
 async fn an_item_that_dynamodb_refuses_is_store_rejected_and_nothing_is_stored() {
-    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for (value, cause) in [
         (format!("\"{}\"", "x".repeat(400 * 1024)), "Item size has exceeded the maximum allowed size"),
         (nested(33), "Nesting Levels have exceeded supported limits"),
@@ -1084,13 +1042,12 @@ async fn an_item_that_dynamodb_refuses_is_store_rejected_and_nothing_is_stored()
 
 #[tokio::test]
 async fn a_detail_that_cannot_become_a_row_is_an_invalid_event_and_the_message_names_the_field() {
-    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for (value, error) in [
         (r#""\ud800""#, "a string with an unpaired surrogate"),
         (r#"[{"a":"\udfff"}]"#, "a string with an unpaired surrogate"),
         (r#"{"\ud800":1}"#, "a string with an unpaired surrogate"),
-        (&deep(65), "arrays or objects nested more than 64 levels deep"),
-        (&deep(300_000), "arrays or objects nested more than 64 levels deep"),
+        (&nested(65), "arrays or objects nested more than 64 levels deep"),
+        (&nested(300_000), "arrays or objects nested more than 64 levels deep"),
     ] {
         let event = task(1).to_string().replace("\"RUNNING\"", value);
         let message = refused(&event, "InvalidEvent").await;

@@ -3,7 +3,6 @@
 use std::env;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use ecs_state_recorder::aws;
 use ecs_state_recorder::lambda::{self, Payload};
 use ecs_state_recorder::notifier::Notifier;
@@ -23,8 +22,7 @@ async fn serve() -> Result<(), Error> {
     let aws = aws::load().await?;
     let notifier = &Notifier::new(table, client::new(&aws), EventBus::new(&aws, bus));
     let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
-        let deadline = DateTime::<Utc>::from(invocation.context.deadline());
-        notifier.handle(&invocation.payload, deadline).await.map_err(Diagnostic::from)
+        notifier.handle(&invocation.payload, &invocation.context).await.map_err(Diagnostic::from)
     });
     Runtime::new(handler).layer(TracingLayer::new()).run().await
 }

@@ -3,7 +3,6 @@
 use std::env;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use ecs_state_recorder::aws;
 use ecs_state_recorder::lambda::{self, Payload};
 use ecs_state_recorder::reconciler::Reconciler;
@@ -28,8 +27,7 @@ async fn serve() -> Result<(), Error> {
     };
     let reconciler = &Reconciler::new(settings, client::new(&aws), ecs);
     let handler = service_fn(|invocation: LambdaEvent<Payload>| async move {
-        let deadline = DateTime::<Utc>::from(invocation.context.deadline());
-        reconciler.handle(&invocation.payload, deadline).await.map_err(Diagnostic::from)
+        reconciler.handle(&invocation.payload, &invocation.context).await.map_err(Diagnostic::from)
     });
     Runtime::new(handler).layer(TracingLayer::new()).run().await
 }

@@ -86,12 +86,9 @@ fn chat(stop: &Stop, standing: &Standing) -> Value {
     if standing.is_still {
         let _ = write!(description, " It also happened in the {} hours before {since} UTC.", WINDOW.num_hours());
     }
-    let (cluster_arn, group_name) = (task.cluster_arn.as_deref(), task.group.as_deref());
-    let thread = format!(
-        "{}/{}",
-        short(cluster_arn.unwrap_or_default(), MAX_ARN),
-        short(group_name.unwrap_or_default(), MAX_NAME)
-    );
+    let thread = [(&task.cluster_arn, MAX_ARN), (&task.group, MAX_NAME)]
+        .map(|(text, bytes)| short(text.as_deref().unwrap_or_default(), bytes))
+        .join("/");
     json!({
         "version": "1.0",
         "source": "custom",

@@ -1,7 +1,6 @@
 //! Puts events on an EventBridge bus.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -77,36 +76,36 @@ impl EventBus {
     /// same order.
     pub async fn send(&self, details: &[String], deadline: Instant) -> Vec<Delivery> {
         let unsent = Delivery::Failed("it was not sent before the deadline".to_owned());
-        let deliveries = Mutex::new(vec![unsent; details.len()]);
-        let lock = || deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let deliveries = RefCell::new(vec![unsent; details.len()]);
         let send = async {
             // One of the entries can be the reason why EventBridge does not accept a request.
-            let separately = AtomicBool::new(false);
+            let separately = Cell::new(false);
             for attempt in 0..TRIES {
                 if attempt > 0 {
                     sleep((PAUSE * attempt).mul_f64(fastrand::f64())).await;
                 }
-                let left = (0..details.len()).filter(|&entry| matches!(lock()[entry], Delivery::Failed(_)));
-                let batches = batches(left, details, if separately.load(Ordering::Relaxed) { 1 } else { BATCH });
+                let left =
+                    (0..details.len()).filter(|&entry| matches!(deliveries.borrow()[entry], Delivery::Failed(_)));
+                let batches = batches(left, details, if separately.get() { 1 } else { BATCH });
                 iter(&batches)
                     .for_each_concurrent(CONCURRENCY, |batch| async {
                         let results = self.put(batch, details).await.unwrap_or_else(|error| {
                             let is_invalid = error.has_code(INVALID);
-                            separately.fetch_or(is_invalid, Ordering::Relaxed);
+                            separately.set(separately.get() | is_invalid);
                             let delivery = match batch[..] {
                                 [_] if is_invalid => Delivery::Rejected(INVALID.to_owned()),
                                 _ => Delivery::Failed(error.to_string()),
                             };
                             vec![delivery; batch.len()]
                         });
-                        batch.iter().zip(results).for_each(|(&entry, result)| lock()[entry] = result);
+                        batch.iter().zip(results).for_each(|(&entry, result)| deliveries.borrow_mut()[entry] = result);
                     })
                     .await;
             }
         };
         // The entries that are in flight count as failed.
         let _ = timeout_at(deadline, send).await;
-        deliveries.into_inner().unwrap_or_else(PoisonError::into_inner)
+        deliveries.into_inner()
     }
 
     async fn put(&self, batch: &[usize], details: &[String]) -> Result<Vec<Delivery>, CallError> {

@@ -1,6 +1,7 @@
 //! The stops of a group before a stop, from the index of tasks.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
@@ -8,7 +9,7 @@ use ecs_model::Task;
 use ecs_model::diagnosis::{self, Code, Diagnosis};
 
 use super::news::Stop;
-use crate::attributes::{Item, take_string};
+use crate::attributes::{INDEX_STATE, Item, take_string};
 use crate::resource::Resource;
 use crate::state::batch_get::{self, Projection};
 use crate::state::index::sort_key_of_stopped;
@@ -19,24 +20,28 @@ use crate::state::stored::Stored;
 /// Stops are counted in windows of this length, which start at 0, 6, 12 and 18 o'clock UTC. ECS backs off to 27 minutes
 /// between attempts, so a shorter window would forget a slow loop between two of them.
 pub const WINDOW: TimeDelta = TimeDelta::hours(6);
-/// How many pages of the index are read. It is not sorted by group, so they hold all stops of the cluster.
+/// How many pages of the index are read for a cluster. It is not sorted by group, so they hold stops of all groups.
 const PAGES: usize = 3;
-/// How many rows are read, besides those in the batch itself.
+/// How many rows are read for a group, besides those in the batch itself.
 const ROWS: usize = 100;
 
 /// The attributes that a [`PastStop`] depends on, separated by spaces.
 const ATTRIBUTES: &str = "taskArn lastStatus desiredStatus startedAt stoppedAt stopCode stoppedReason containers \
                           attachments group launchType capacityProviderName event_time reconciled_at";
 
-/// A cluster's ARN, and a group in it; `None` if its tasks have none.
-pub type Group<'s> = (&'s str, Option<&'s str>);
-
 /// The known stops of a group.
-pub struct History {
+pub struct History<'s> {
+    cluster: &'s str,
+    /// `None` if its tasks have none.
+    group: Option<&'s str>,
     /// The stops, in no order.
     pub stops: Vec<PastStop>,
     /// Whether these are all since the start of the window before.
     pub is_complete: bool,
+    /// The keys in the index since then.
+    keys: RangeInclusive<String>,
+    /// The tasks with these keys.
+    arns: Vec<String>,
 }
 
 /// A stop, as far as it matters for others.
@@ -44,6 +49,7 @@ pub struct History {
 pub struct PastStop {
     /// The task's ARN.
     pub arn: String,
+    group: Option<String>,
     /// What failed, or what ended it.
     pub code: Code,
     /// Its kind and times.
@@ -53,7 +59,7 @@ pub struct PastStop {
 impl PastStop {
     fn new(task: &Task, diagnosis: &Diagnosis, stopped_at: DateTime<Utc>) -> Self {
         let stop = diagnosis::Stop { kind: diagnosis.kind(), started_at: task.started_at, stopped_at };
-        Self { arn: task.task_arn.clone(), code: diagnosis.code, stop }
+        Self { arn: task.task_arn.clone(), group: task.group.clone(), code: diagnosis.code, stop }
     }
 
     fn from_row(row: Item) -> Option<Self> {
@@ -71,40 +77,62 @@ pub fn window(time: DateTime<Utc>) -> DateTime<Utc> {
     time.duration_trunc(WINDOW).unwrap_or(time)
 }
 
-impl History {
-    /// Reads the newest stops of a group of a cluster since the start of the window before these, and adds these.
-    pub async fn read(client: &Client, table: &str, of: Group<'_>, stops: &[&Stop]) -> Result<Self, ReadError> {
-        let (cluster, group) = of;
-        let own: HashSet<&str> = stops.iter().map(|stop| stop.task.task_arn.as_str()).collect();
-        let times = || stops.iter().map(|stop| stop.stopped_at);
-        let range = Range {
-            cluster: cluster.to_owned(),
-            from: sort_key_of_stopped(times().min().map(|first| window(first) - WINDOW)),
-            to: sort_key_of_stopped(times().max()),
-            descending: true,
-        };
-        let mut arns = Vec::new();
+impl<'s> History<'s> {
+    /// The history of a group, with nothing but those of these stops that are its own.
+    fn new(cluster: &'s str, group: Option<&'s str>, stops: &[&Stop]) -> Self {
+        let own = stops.iter().filter(|stop| stop.task.group.as_deref() == group);
+        let stops: Vec<_> = own.map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at)).collect();
+        let times = || stops.iter().map(|stop| stop.stop.stopped_at);
+        let first = times().min().map(|first| window(first) - WINDOW);
+        let keys = sort_key_of_stopped(first)..=sort_key_of_stopped(times().max());
+        Self { cluster, group, stops, is_complete: false, keys, arns: Vec::new() }
+    }
+
+    /// Whether a task is of this group.
+    pub fn is_of(&self, task: &Task) -> bool {
+        task.cluster_arn.as_deref() == Some(self.cluster) && task.group.as_deref() == self.group
+    }
+
+    /// Reads the histories of the groups of these stops of a cluster: for each group, the newest stops since the start of
+    /// the window before its own, and these.
+    pub async fn read(
+        client: &Client,
+        table: &str,
+        cluster: &'s str,
+        stops: &[&'s Stop],
+    ) -> Result<Vec<Self>, ReadError> {
+        let groups: HashSet<Option<&str>> = stops.iter().map(|stop| stop.task.group.as_deref()).collect();
+        let mut histories: Vec<_> = groups.into_iter().map(|group| Self::new(cluster, group, stops)).collect();
+        let from = histories.iter().map(|history| history.keys.start()).min().cloned().unwrap_or_default();
+        let to = histories.iter().map(|history| history.keys.end()).max().cloned().unwrap_or_default();
+        let range = Range { cluster: cluster.to_owned(), from, to, descending: true };
         let mut start = None;
         for _ in 0..PAGES {
             let page = index_query::page(client, table, &range, usize::MAX, start).await?;
             for mut item in page.items {
-                if take_string(&mut item, "group").as_deref() == group
-                    && let Some(arn) = take_string(&mut item, Resource::Task.key())
-                    && !own.contains(arn.as_str())
+                let mut text = |name| take_string(&mut item, name);
+                let group = text("group");
+                if let Some(history) = histories.iter_mut().find(|history| history.group == group.as_deref())
+                    && text(INDEX_STATE).is_some_and(|key| history.keys.contains(&key))
+                    && let Some(arn) = text(Resource::Task.key())
+                    && !stops.iter().any(|own| own.task.task_arn == arn)
                 {
-                    arns.push(arn);
+                    history.arns.push(arn);
                 }
             }
             start = page.next;
-            if start.is_none() || arns.len() > ROWS {
+            if start.is_none() || histories.iter().all(|history| history.arns.len() > ROWS) {
                 break;
             }
         }
-        let is_complete = start.is_none() && arns.len() <= ROWS;
-        arns.truncate(ROWS);
+        let arns: Vec<&String> = histories.iter().flat_map(|history| history.arns.iter().take(ROWS)).collect();
         let projection = Projection::new(ATTRIBUTES.split(' '));
         let rows = batch_get::rows(client, table, Resource::Task, &arns, Some(&projection)).await?;
-        let own = stops.iter().map(|stop| PastStop::new(&stop.task, &stop.diagnosis, stop.stopped_at));
-        Ok(Self { stops: rows.into_iter().filter_map(PastStop::from_row).chain(own).collect(), is_complete })
+        let rows: Vec<PastStop> = rows.into_iter().filter_map(PastStop::from_row).collect();
+        for history in &mut histories {
+            history.is_complete = start.is_none() && history.arns.len() <= ROWS;
+            history.stops.extend(rows.iter().filter(|stop| stop.group.as_deref() == history.group).cloned());
+        }
+        Ok(histories)
     }
 }

@@ -11,7 +11,7 @@ use crate::state::expiry::is_terminal;
 use crate::state::stored::Stored;
 
 /// Stops older than this are not announced. The ECS API, too, forgets a task an hour after it stopped.
-pub const OLD: TimeDelta = TimeDelta::hours(1);
+const OLD: TimeDelta = TimeDelta::hours(1);
 
 /// A task that has stopped.
 pub struct Stop {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
@@ -15,7 +14,6 @@ use crate::state::batch_get::{self, Projection};
 use crate::state::expiry::{TerminalCondition, is_terminal, terminal_status};
 use crate::state::index::IndexKeys;
 use crate::state::read_error::ReadError;
-use crate::state::store_error::{Cause, StoreError};
 
 /// The parts of a row that a comparison with ECS needs.
 #[derive(Debug)]
@@ -28,8 +26,10 @@ pub struct KnownRow {
     /// When its state was reported, by an event or by the API.
     pub time: Option<DateTime<Utc>>,
     pub(super) missing_since: Option<AttributeValue>,
-    expires: bool,
-    is_terminal: bool,
+    /// Whether it has a time to live.
+    pub expires: bool,
+    /// Whether its state is terminal.
+    pub is_terminal: bool,
     /// The keys of the index, if the row should have them but does not.
     pub missing_keys: Option<IndexKeys>,
 }
@@ -69,16 +69,6 @@ impl KnownRow {
     pub fn missing_since(&self) -> Option<DateTime<Utc>> {
         self.missing_since.as_ref()?.as_s().ok()?.parse().ok()
     }
-
-    /// Whether its state is terminal.
-    pub fn is_terminal(&self) -> bool {
-        self.is_terminal
-    }
-
-    /// Whether it has a time to live.
-    pub fn expires(&self) -> bool {
-        self.expires
-    }
 }
 
 /// Reads the rows with these ARNs. Returns them by ARN.
@@ -107,7 +97,7 @@ pub async fn scan(
     resource: Resource,
     (segment, segments): (i32, i32),
     start: Option<Item>,
-) -> Result<Page, StoreError> {
+) -> Result<Page, ReadError> {
     let terminal = TerminalCondition::new(resource);
     let mut projection = projection(resource);
     projection.names.extend(terminal.names);
@@ -126,11 +116,8 @@ pub async fn scan(
         .set_expression_attribute_names(Some(projection.names))
         .set_expression_attribute_values(Some(terminal.values))
         .send()
-        .await
-        .map_err(|error| StoreError::new(&error))?;
-    if response.request_id().is_none() {
-        return Err(StoreError::Permanent(Cause::NotDynamoDb));
-    }
+        .await;
+    let response = ReadError::check("dynamodb:Scan", table, response)?;
     let rows =
         response.items.unwrap_or_default().into_iter().filter_map(|item| KnownRow::new(resource, item)).collect();
     Ok(Page { rows, next: response.last_evaluated_key.filter(|key| !key.is_empty()) })

@@ -37,7 +37,7 @@ pub async fn mark_missing(
     }
     if let (Some(mark), Some(since), Some(days)) = (row.missing_since.clone(), row.missing_since(), retention_days)
         && now - since >= CONFIRMATION
-        && !row.expires()
+        && !row.expires
     {
         let update = client
             .update_item()

@@ -1,9 +1,8 @@
 //! A run in progress: its scope, its report, and the comparison of one resource with its row.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
@@ -134,35 +133,46 @@ pub struct Run<'r> {
     pub dynamodb: &'r Client,
     /// The client of the ECS API.
     pub ecs: &'r Ecs,
+    /// The prefix of ECS's ARNs in the function's account and region; `None` if these are unknown.
+    pub home: Option<String>,
     /// When half of the run's time is over.
     pub half_time: Instant,
     indexing: RateLimiter,
-    halved: AtomicU32,
-    denied: Mutex<HashSet<(Resource, String)>>,
-    report: Mutex<Report>,
-    failures: Mutex<Vec<String>>,
+    halved: Cell<u32>,
+    denied: RefCell<HashSet<(Resource, String)>>,
+    report: RefCell<Report>,
+    failures: RefCell<Vec<String>>,
 }
 
 impl<'r> Run<'r> {
-    /// Starts a run with this much time.
-    pub fn new(scope: Scope, settings: &'r Settings, dynamodb: &'r Client, ecs: &'r Ecs, time_left: Duration) -> Self {
+    /// Starts a run of this function with this much time.
+    pub fn new(
+        scope: Scope,
+        settings: &'r Settings,
+        dynamodb: &'r Client,
+        ecs: &'r Ecs,
+        function_arn: &str,
+        time_left: Duration,
+    ) -> Self {
         Self {
             settings,
             dynamodb,
             ecs,
+            // `cargo lambda watch` sends another text.
+            home: function_arn.split_once(":function:").map(|(home, _)| home.replace(":lambda:", ":ecs:")),
             half_time: Instant::now() + time_left / 2,
             indexing: RateLimiter::new(INDEXED_PER_SECOND),
-            halved: AtomicU32::default(),
-            denied: Mutex::default(),
-            report: Mutex::new(Report { scope, ..Report::default() }),
-            failures: Mutex::default(),
+            halved: Cell::default(),
+            denied: RefCell::default(),
+            report: RefCell::new(Report { scope, ..Report::default() }),
+            failures: RefCell::default(),
         }
     }
 
     /// Ends the run. Returns its report, and its first failures, each with its reason.
     pub fn into_report(self) -> (Report, String) {
-        let report = self.report.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner).join("; ");
+        let report = self.report.into_inner();
+        let mut failures = self.failures.into_inner().join("; ");
         if report.failures > MAX_NAMED as u64 {
             failures.push_str("; and more");
         }
@@ -171,13 +181,13 @@ impl<'r> Run<'r> {
 
     /// Updates the report.
     pub fn count(&self, count: impl FnOnce(&mut Report)) {
-        count(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+        count(&mut self.report.borrow_mut());
     }
 
     /// Records that a part of the run failed.
     pub fn fail(&self, part: impl Display, error: impl Display) {
         self.count(|report| report.failures += 1);
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.borrow_mut();
         if failures.len() < MAX_NAMED {
             failures.push(format!("{part}: {error}"));
         }
@@ -186,21 +196,19 @@ impl<'r> Run<'r> {
     /// Records that access to a cluster's tasks, or to its container instances, is denied: once, however many calls were
     /// in flight.
     pub fn deny(&self, resource: Resource, cluster: &str, part: impl Display, error: CallError) {
-        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        if denied.insert((resource, cluster.to_owned())) {
+        if self.denied.borrow_mut().insert((resource, cluster.to_owned())) {
             self.fail(part, error);
         }
     }
 
     /// Whether access to these is denied.
     pub fn is_denied(&self, resource: Resource, cluster: &str) -> bool {
-        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        denied.contains(&(resource, cluster.to_owned()))
+        self.denied.borrow().contains(&(resource, cluster.to_owned()))
     }
 
     /// Whether one more batch may be halved.
     pub fn may_halve(&self) -> bool {
-        self.halved.fetch_add(1, Ordering::Relaxed) < MAX_HALVED
+        self.halved.replace(self.halved.get() + 1) < MAX_HALVED
     }
 
     /// Records that a row can't be checked. That is not a failure, since it would fail every run.

@@ -1,7 +1,7 @@
 //! Checks that everything in the tables still exists.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
@@ -9,11 +9,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 
 use super::describe::describe;
-use super::ecs::{self, CONCURRENCY, ListRequest, describe_operation};
+use super::ecs::{self, CONCURRENCY, describe_operation};
 use super::known_row::{self, KnownRow};
 use super::mark;
 use super::run::Run;
-use crate::aws_json::CallError;
 use crate::config::is_alphanumeric_or;
 use crate::resource::Resource;
 use crate::state::index::ACTIVE;
@@ -22,7 +21,7 @@ use crate::state::read_error::ReadError;
 
 /// How many segments a table is scanned in. They come in random order, so that runs that stop early do not always omit
 /// the same rows.
-pub const SEGMENTS: i32 = 32;
+const SEGMENTS: i32 = 32;
 /// Younger rows are left alone: ECS may not know a new task yet.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html> (up to about five minutes).
@@ -57,15 +56,11 @@ struct Waiting {
 /// longer the more stopped tasks the table holds, but also finds rows without the keys of the index, and adds them.
 /// Container instances, which are few, are always scanned.
 pub async fn compare(run: &Run<'_>, scan: bool) {
-    let homes = match homes(run).await {
-        Ok(homes) => homes,
-        Err(error) => return run.fail(ListRequest::Clusters.operation(), error),
-    };
     let segments = |resource| (0..SEGMENTS).map(move |segment| Part::Segment(resource, segment));
     let mut parts: Vec<Part> = segments(Resource::ContainerInstance).collect();
     match if scan { Ok(None) } else { indexed_clusters(run).await } {
         Ok(Some(clusters)) => {
-            parts.extend(clusters.into_iter().filter(|cluster| includes(run, &homes, cluster)).map(Part::Cluster));
+            parts.extend(clusters.into_iter().filter(|cluster| includes(run, cluster)).map(Part::Cluster));
         }
         Ok(None) => {
             run.count(|report| report.scanned = true);
@@ -74,27 +69,16 @@ pub async fn compare(run: &Run<'_>, scan: bool) {
         Err(error) => run.fail("reading the index", error),
     }
     fastrand::shuffle(&mut parts);
-    let (waiting, homes) = (&Mutex::<Waiting>::default(), &homes);
+    let waiting = &RefCell::<Waiting>::default();
     iter(parts)
         .for_each_concurrent(CONCURRENCY, |part| async move {
             match part {
-                Part::Segment(resource, segment) => read_segment(run, homes, resource, segment, waiting).await,
-                Part::Cluster(cluster) => read_cluster(run, homes, cluster, waiting).await,
+                Part::Segment(resource, segment) => read_segment(run, resource, segment, waiting).await,
+                Part::Cluster(cluster) => read_cluster(run, cluster, waiting).await,
             }
         })
         .await;
     check_all(run, waiting, CONCURRENCY).await;
-}
-
-/// The accounts and regions of the clusters that ECS lists, as prefixes of their ARNs. The tables may also hold rows of
-/// other accounts and regions, which this ECS does not know. Empty if it lists no cluster, or if clusters are
-/// configured.
-async fn homes(run: &Run<'_>) -> Result<HashSet<String>, CallError> {
-    if !run.settings.clusters.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let (clusters, listed) = run.ecs.list(ListRequest::Clusters).await;
-    listed.map(|()| clusters.iter().map(|arn| home(arn).to_owned()).collect())
 }
 
 /// The clusters in the index, deleted ones included; `None` if the task table has no index, or not yet.
@@ -106,9 +90,10 @@ async fn indexed_clusters(run: &Run<'_>) -> Result<Option<Vec<String>>, ReadErro
     }
 }
 
-/// Whether a cluster is to be checked.
-fn includes(run: &Run<'_>, homes: &HashSet<String>, cluster: &str) -> bool {
-    run.settings.includes(cluster) && (homes.is_empty() || homes.contains(home(cluster)))
+/// Whether a cluster is to be checked. The tables may also hold rows of other accounts and regions, which this ECS does
+/// not know.
+fn includes(run: &Run<'_>, cluster: &str) -> bool {
+    run.settings.includes(cluster) && run.home.as_ref().is_none_or(|own| own == home(cluster))
 }
 
 /// Why ECS can't be asked about a row. It refuses a batch of ARNs for a single one that it does not accept.
@@ -139,9 +124,9 @@ fn home(cluster: &str) -> &str {
 }
 
 /// Checks all waiting rows, `concurrency` groups at a time.
-async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) {
+async fn check_all(run: &Run<'_>, waiting: &RefCell<Waiting>, concurrency: usize) {
     let groups = {
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = waiting.borrow_mut();
         waiting.rows = 0;
         std::mem::take(&mut waiting.groups)
     };
@@ -150,25 +135,19 @@ async fn check_all(run: &Run<'_>, waiting: &Mutex<Waiting>, concurrency: usize) 
         .await;
 }
 
-async fn read_segment(
-    run: &Run<'_>,
-    homes: &HashSet<String>,
-    resource: Resource,
-    segment: i32,
-    waiting: &Mutex<Waiting>,
-) {
+async fn read_segment(run: &Run<'_>, resource: Resource, segment: i32, waiting: &RefCell<Waiting>) {
     let table = run.table(resource);
     let mut start = None;
     loop {
         let page = match known_row::scan(run.dynamodb, table, resource, (segment, SEGMENTS), start).await {
             Ok(page) => page,
-            Err(error) => return run.fail(format_args!("scanning table {table}"), error),
+            Err(error) => return run.fail(format_args!("scanning table {table}"), error.cause),
         };
         for mut row in page.rows {
             if let Some(keys) = row.missing_keys.take() {
                 run.add_index_keys(&row, keys).await;
             }
-            add(run, homes, resource, row, waiting).await;
+            add(run, resource, row, waiting).await;
         }
         match page.next {
             Some(next) => start = Some(next),
@@ -182,7 +161,7 @@ async fn read_segment(
     }
 }
 
-async fn read_cluster(run: &Run<'_>, homes: &HashSet<String>, cluster: String, waiting: &Mutex<Waiting>) {
+async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &RefCell<Waiting>) {
     let table = run.table(Resource::Task);
     let fail = |error: ReadError| run.fail(format_args!("reading the rows of {cluster}"), error);
     // `$` comes after `#`.
@@ -200,32 +179,32 @@ async fn read_cluster(run: &Run<'_>, homes: &HashSet<String>, cluster: String, w
             Err(error) => return fail(error),
         };
         for row in rows.into_values() {
-            add(run, homes, Resource::Task, row, waiting).await;
+            add(run, Resource::Task, row, waiting).await;
         }
         match page.next {
             Some(next) => start = Some(next),
             None => break,
         }
     }
-    let rows = waiting.lock().unwrap_or_else(PoisonError::into_inner).take(&(Resource::Task, cluster.clone()));
+    let rows = waiting.borrow_mut().take(&(Resource::Task, cluster.clone()));
     if !rows.is_empty() {
         check(run, Resource::Task, cluster, rows).await;
     }
 }
 
 /// Adds a row that is to be checked to those that wait. If that makes a batch, checks the batch.
-async fn add(run: &Run<'_>, homes: &HashSet<String>, resource: Resource, row: KnownRow, waiting: &Mutex<Waiting>) {
-    if row.is_terminal() || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
+async fn add(run: &Run<'_>, resource: Resource, row: KnownRow, waiting: &RefCell<Waiting>) {
+    if row.is_terminal || row.time.is_some_and(|time| Utc::now() - time <= MIN_AGE) {
         return;
     }
     let Some(cluster) = row.cluster.clone() else { return run.leave_unchecked(&row.arn, "it has no clusterArn") };
-    if !includes(run, homes, &cluster) {
+    if !includes(run, &cluster) {
         return;
     }
     if let Some(reason) = obstacle(resource, &cluster, &row.arn) {
         return run.leave_unchecked(&row.arn, reason);
     }
-    let batch = waiting.lock().unwrap_or_else(PoisonError::into_inner).add(run, (resource, cluster), row);
+    let batch = waiting.borrow_mut().add(run, (resource, cluster), row);
     if let Some(((resource, cluster), rows)) = batch {
         check(run, resource, cluster, rows).await;
     }
@@ -295,8 +274,8 @@ async fn missing(run: &Run<'_>, resource: Resource, row: &KnownRow) {
     if row.version.is_none() {
         return run.leave_unchecked(&row.arn, "it has no version");
     }
-    let retention_days = run.settings.tables.retention_days();
-    match mark::mark_missing(run.dynamodb, run.table(resource), resource, row, retention_days).await {
+    let days = run.settings.tables.retention_days;
+    match mark::mark_missing(run.dynamodb, run.table(resource), resource, row, days).await {
         Ok(marked) => run.count(|report| report.marked += u64::from(marked)),
         Err(error) => run.fail(format_args!("updating the row of {}", row.arn), error),
     }

@@ -18,7 +18,7 @@ use crate::state::lossless_json::{Fields, Json, JsonError, kind, kind_or_nothing
 use crate::state::{InvalidField, Origin, State, identify};
 
 /// The only accepted `source`.
-pub const SOURCE: &str = "aws.ecs";
+const SOURCE: &str = "aws.ecs";
 
 /// Why an event is rejected. Retrying won't help: the sender has to change.
 ///

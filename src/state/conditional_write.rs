@@ -1,7 +1,5 @@
 //! The conditional write: a single request, in which DynamoDB itself decides whether a state is newer.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -10,10 +8,10 @@ use serde_json::Number;
 
 use super::row::Row;
 use super::store_error::{Cause, StoreError};
-use crate::attributes::{RECONCILED_AT, VERSION};
+use crate::attributes::{Item, RECONCILED_AT, VERSION};
 
 /// The condition for a state from the ECS API: there is no row, or it has no version or a lower one.
-pub const API_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
+const API_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version";
 /// The condition for an event. It also replaces a row of the same version that came from the API, whose states differ
 /// in details, so that the content of a row does not depend on which of the two came first.
 pub const EVENT_CONDITION: &str = "attribute_not_exists(#version) OR #version < :version OR (#version = :version AND \
@@ -83,7 +81,7 @@ pub async fn put(client: &Client, table: &str, row: Row) -> Result<Outcome, Stor
 }
 
 /// Decides from the stored row whether `version` was refused as stale or as a duplicate.
-fn classify_refusal(version: u64, stored: Option<&HashMap<String, AttributeValue>>) -> Result<Outcome, StoreError> {
+fn classify_refusal(version: u64, stored: Option<&Item>) -> Result<Outcome, StoreError> {
     let stored = stored.ok_or(StoreError::Permanent(Cause::RowNotReturned))?;
     let stored_version: Number = stored
         .get(VERSION)

@@ -42,7 +42,7 @@ pub fn expires_at(time: DateTime<Utc>, retention_days: u32) -> i64 {
     time.timestamp() + i64::from(retention_days) * 24 * 60 * 60
 }
 
-/// The same as a condition in DynamoDB's expressions.
+/// Whether a row's state is terminal, as a condition in DynamoDB's expressions.
 pub struct TerminalCondition {
     /// The expression, in parentheses.
     pub expression: String,

@@ -66,7 +66,7 @@ impl Row {
                 };
             }
         }
-        let expires_at = expiry(resource, &item, &origin, config.retention_days());
+        let expires_at = expiry(resource, &item, &origin, config.retention_days);
         let mut add =
             |name: &str, value: Option<AttributeValue>| item.extend(value.map(|value| (name.to_owned(), value)));
         add(EXPIRES_AT, expires_at.map(|time| AttributeValue::N(time.to_string())));
@@ -85,7 +85,7 @@ impl Row {
             item.insert(INDEX_CLUSTER.to_owned(), AttributeValue::S(cluster));
             item.insert(INDEX_STATE.to_owned(), AttributeValue::S(sort_key));
         }
-        if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment()) {
+        if let Some(overrides) = item.get_mut("overrides").filter(|_| config.redact_environment) {
             redact_environment(overrides);
         }
         Ok(Self { version, item })

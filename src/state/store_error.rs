@@ -11,6 +11,7 @@ use std::iter::successors;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::result::DispatchFailure;
 use aws_smithy_types::retry::ErrorKind;
 use thiserror::Error;
 
@@ -143,7 +144,7 @@ impl StoreError {
             SdkError::TimeoutError(_) => (true, Cause::Timeout),
             // The response was incomplete. The SDK retries that, too.
             SdkError::ResponseError(_) => (true, Cause::Connection(find_cause(error).map(io::Error::kind))),
-            SdkError::DispatchFailure(_) => dispatch_failure(error),
+            SdkError::DispatchFailure(failure) => dispatch_failure(failure, error),
             SdkError::ServiceError(response) => {
                 let status = response.raw().status().as_u16();
                 let code = error.code().filter(|code| is_error_code(code));
@@ -162,8 +163,7 @@ impl StoreError {
 }
 
 /// Why a request got no response, and whether that is transient: I/O errors and timeouts are, everything else is not.
-fn dispatch_failure<E: StdError + 'static>(error: &SdkError<E>) -> (bool, Cause) {
-    let SdkError::DispatchFailure(failure) = error else { return (false, Cause::NotSent) };
+fn dispatch_failure(failure: &DispatchFailure, error: &(dyn StdError + 'static)) -> (bool, Cause) {
     if let Some(credentials) = find_cause::<CredentialsError>(error) {
         return match credentials {
             CredentialsError::CredentialsNotLoaded(_) => (false, Cause::NoCredentials),

@@ -86,7 +86,9 @@ async fn the_rank_is_by_cluster_group_and_code_in_the_window_of_six_hours() {
     let window = now.duration_trunc(TimeDelta::hours(6)).unwrap();
     let second = TimeDelta::seconds(1);
     let in_window = |count: u32| (0..count).map(move |number| stop(number, now - second * 2));
-    let before = |count: u32| (100..100 + count).map(move |number| stop(number, window - second));
+    // Within an hour, it would be a crash loop.
+    let last_window = (window - second).min(now - TimeDelta::hours(2));
+    let before = |count: u32| (100..100 + count).map(move |number| stop(number, last_window));
     let long_ago = (0..5).map(|number| stop(number, window - TimeDelta::hours(6) - second));
     let other = |path, value| vec![with(stop(0, now - second), path, json!(value))];
     let other_cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/x";
@@ -104,7 +106,7 @@ async fn the_rank_is_by_cluster_group_and_code_in_the_window_of_six_hours() {
     }
     let still = after("the first after three in the window before", before(3), &this, (1, true)).await;
     assert_eq!(still["chat"]["content"]["title"], "web in demo: still ApplicationError");
-    assert_eq!(still["previousStoppedAt"], text(window - second));
+    assert_eq!(still["previousStoppedAt"], text(last_window));
     let detail = after("two windows ago", long_ago, &this, (1, true)).await;
     assert_eq!(detail["previousStoppedAt"], Value::Null);
 }
@@ -132,6 +134,34 @@ async fn only_the_first_known_stop_notifies_if_the_rows_or_the_pages_were_not_en
     ] {
         after(what, earlier, &this, expected).await;
     }
+}
+
+#[tokio::test]
+async fn a_batch_reads_each_cluster_once_and_each_group_as_if_it_were_alone() {
+    let dynamodb = DynamoDb::start().await;
+    let proxy = Proxy::start(&dynamodb.url).await;
+    let world = World::with(1, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)]).await;
+    let now = recently();
+    let stop = |number, cluster, group, seconds| {
+        let stop = with(stop(number, now - TimeDelta::seconds(seconds)), "/detail/group", group);
+        with(stop, "/detail/clusterArn", json!(format!("arn:aws:ecs:eu-west-1:123456789012:cluster/{cluster}")))
+    };
+    let (web, api, none) = (json!("service:web"), json!("service:api"), Value::Null);
+    // Behind the 101 stops of `api`, which are newer than the one in the batch.
+    let earlier = (0..101).map(|number| stop(number, "demo", api.clone(), 1));
+    let earlier = earlier.chain((101..103).map(|number| stop(number, "demo", api.clone(), 4)));
+    let earlier = earlier.chain([stop(103, "demo", none.clone(), 4), stop(104, "other", web.clone(), 4)]);
+    dynamodb.fill(TASKS, earlier.map(|stop| events::row(&stop)).collect());
+    let batch =
+        [("demo", web.clone(), 0), ("demo", api, 2), ("demo", none, 2), ("other", web.clone(), 2), ("demo", web, 2)];
+    let stops =
+        (200..).zip(batch).map(|(number, (cluster, group, seconds))| (number, stop(number, cluster, group, seconds)));
+    let records: Vec<Value> = stops.map(|(number, stop)| stopped(number, &stop)).collect();
+    assert_eq!(world.notify(&records).await, None);
+    let counts: Vec<Value> = world.bus.details().into_iter().map(|mut detail| detail["count"].take()).collect();
+    assert_eq!(counts, [2, 3, 2, 2, 1]);
+    // For each cluster, a page of the index and a batch of rows.
+    assert_eq!(proxy.requests(), 4);
 }
 
 #[tokio::test]

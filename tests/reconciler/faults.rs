@@ -9,12 +9,10 @@ use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
 use harness::dynamodb::{CONTAINER_INSTANCES, TASKS};
-use harness::ecs::{Ecs, Fault, Rule, Times, cluster, container_instance, task};
+use harness::ecs::{Fault, Rule, Times, cluster, container_instance, task};
 use harness::events::reconciled_row;
-use harness::runtime_api::Lambda;
 
-use super::{SECRET, World, arn, counts};
-use crate::RECONCILER;
+use super::{SECRET, World, arn};
 
 /// A fake DynamoDB that leaves keys unprocessed this many times.
 async fn hesitant_dynamodb(times: usize) -> String {
@@ -41,24 +39,16 @@ async fn hesitant_dynamodb(times: usize) -> String {
 #[tokio::test]
 async fn keys_that_dynamodb_leaves_unprocessed_are_requested_again_and_do_not_count_as_absent() {
     for (times, message) in [(3, None), (100, Some("DynamoDB repeatedly left some rows unread"))] {
-        let ecs = Ecs::start().await;
-        ecs.put_task(&task(&cluster("demo"), 1, 5));
-        let url = hesitant_dynamodb(times).await;
-        let variables = [
-            ("AWS_ENDPOINT_URL_ECS", ecs.url.as_str()),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &url),
-            ("ECS_CALLS_PER_SECOND", "20"),
-        ];
-        let lambda = Lambda::start(&RECONCILER, 1, &variables).await;
-        lambda.set_timeout(Duration::from_mins(1));
-        let answer = lambda.invoke(r#"{"scope": "fleet"}"#).await;
+        let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &hesitant_dynamodb(times).await)]).await;
+        world.ecs.put_task(&task(&cluster("demo"), 1, 5));
         match message {
             None => {
                 let expected = json!({"scope": "fleet", "clusters": 1, "listed": 1, "unchanged": 1, "complete": true});
-                assert_eq!(counts(answer.body), expected);
+                assert_eq!(world.run("fleet").await, expected);
             }
-            Some(message) => {
-                assert!(answer.body["errorMessage"].as_str().unwrap().contains(message), "{}", answer.body);
+            Some(expected) => {
+                let (_, message) = world.fail("fleet").await;
+                assert!(message.contains(expected), "{message}");
             }
         }
     }

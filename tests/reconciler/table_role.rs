@@ -1,18 +1,16 @@
 //! Tables in another account, through a role there.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
-use harness::ecs::{Ecs, cluster, task};
-use harness::runtime_api::{Answer, Lambda};
+use harness::ecs::{cluster, task};
+use harness::runtime_api::Answer;
 
-use super::{SECRET, counts};
-use crate::RECONCILER;
+use super::{SECRET, World, counts};
 
 /// A fake STS and a fake DynamoDB without rows, at one URL. Also returns their requests: the access key, region and
 /// service of the signature, and the body.
@@ -39,22 +37,19 @@ async fn tables_of_another_account(sts: (u16, String)) -> (String, Arc<Mutex<Vec
 /// A fleet run of one task, with tables in another account.
 async fn run_by_role(sts: (u16, String)) -> (Answer, Vec<(String, String)>, String) {
     let (url, requests) = tables_of_another_account(sts).await;
-    let ecs = Ecs::start().await;
-    ecs.put_task(&task(&cluster("demo"), 1, 5));
     let variables = [
-        ("AWS_ENDPOINT_URL_ECS", ecs.url.as_str()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &url),
+        ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
         ("AWS_ENDPOINT_URL_STS", &url),
         ("AWS_ACCESS_KEY_ID", "OWN"),
         ("TABLE_ROLE_ARN", "arn:aws:iam::123456789012:role/tables"),
         ("TABLE_REGION", "us-east-1"),
         ("ACCOUNT_ID", "111122223333"),
     ];
-    let lambda = Lambda::start(&RECONCILER, 1, &variables).await;
-    lambda.set_timeout(Duration::from_mins(1));
-    let answer = lambda.invoke(r#"{"scope": "fleet"}"#).await;
+    let world = World::with(&variables).await;
+    world.ecs.put_task(&task(&cluster("demo"), 1, 5));
+    let answer = world.lambda.invoke(r#"{"scope": "fleet"}"#).await;
     let requests = requests.lock().unwrap().clone();
-    (answer, requests, lambda.log())
+    (answer, requests, world.lambda.log())
 }
 
 #[tokio::test]
