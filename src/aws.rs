@@ -1,10 +1,14 @@
-//! The configuration shared by all AWS clients: region, endpoints, credentials and TLS, from the environment.
+//! What all AWS clients share: their configuration (region, endpoints, credentials and TLS), and how their errors are read.
 
 use std::env;
+use std::error::Error as StdError;
+use std::io;
+use std::iter::successors;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -34,7 +38,7 @@ pub async fn load_from(loader: ConfigLoader) -> Result<SdkConfig, InvalidVariabl
             // Without the value: a URL can contain a password.
             return Err(InvalidVariable::new(
                 variable,
-                format!("must be a URL with http:// or https:// and a host, such as {example}"),
+                format!("must be a URL with http:// or https:// and a host, and no user name, such as {example}"),
             ));
         }
     }
@@ -70,4 +74,31 @@ fn is_endpoint(url: &str) -> bool {
             let number = authority.port_u16().filter(|number| *number > 0);
             port.is_empty() || number.is_some_and(|number| port == format!(":{number}"))
         })
+}
+
+/// Lets every request use all its attempts: the SDK's own token bucket would be empty after some 25 failed writes, and
+/// allow one attempt each from then on.
+pub fn unlimited_retries() -> RetryPartition {
+    RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited()).build()
+}
+
+/// Whether a text has the form of an AWS error code or of an action's name: `ThrottlingException`, `PutItem`.
+pub(crate) fn is_error_code(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// An error and its chain of causes. An I/O error's `source()` skips the error that it wraps, so that one is taken
+/// directly.
+pub(crate) fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    successors(Some(error), |&error| match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+        None => error.source(),
+    })
+}
+
+/// The innermost error of a type.
+pub(crate) fn find_cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+    chain(error).filter_map(|error| error.downcast_ref()).last()
 }

@@ -33,9 +33,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::state::known_messages::is_error_code;
-use crate::state::store_error::find_cause;
-use crate::state::timeouts::unlimited_retries;
+use crate::aws::{find_cause, is_error_code, unlimited_retries};
 
 /// An AWS service, and how patiently it is called.
 pub struct Service {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 
 use thiserror::Error;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::resource::Resource;
 
@@ -118,45 +117,6 @@ impl Config {
              event for an earlier state recreates an expired row; set {RETENTION_DAYS} to {MAX_DELIVERY_DELAY_DAYS} \
              or more, or to 0"
         ))
-    }
-}
-
-/// The log's format and its minimum level.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LogConfig {
-    /// Whether each line is a JSON object.
-    pub json: bool,
-    /// Lines below this level are not written.
-    pub level: LevelFilter,
-}
-
-impl LogConfig {
-    /// Reads the variables of [Lambda's logging controls]: `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and
-    /// `AWS_LAMBDA_LOG_LEVEL` (`TRACE` to `FATAL`; `INFO` is the default).
-    ///
-    /// [Lambda's logging controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
-    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
-        let text = |name| variable(name).unwrap_or_default().to_string_lossy().to_ascii_uppercase();
-        let json = match text("AWS_LAMBDA_LOG_FORMAT").as_str() {
-            "" | "TEXT" => false,
-            "JSON" => true,
-            other => {
-                let problem = format!("must be JSON or Text, found {other:?}");
-                return Err(InvalidVariable::new("AWS_LAMBDA_LOG_FORMAT", problem));
-            }
-        };
-        let level = match text("AWS_LAMBDA_LOG_LEVEL").as_str() {
-            "" | "INFO" => LevelFilter::INFO,
-            "TRACE" => LevelFilter::TRACE,
-            "DEBUG" => LevelFilter::DEBUG,
-            "WARN" => LevelFilter::WARN,
-            "ERROR" | "FATAL" => LevelFilter::ERROR,
-            other => {
-                let problem = format!("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL, found {other:?}");
-                return Err(InvalidVariable::new("AWS_LAMBDA_LOG_LEVEL", problem));
-            }
-        };
-        Ok(Self { json, level })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Shared by the Lambda functions: startup, the log, the payload, and the time left.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use crate::config::LogConfig;
+use crate::config::InvalidVariable;
 
 #[cfg(not(panic = "unwind"))]
 compile_error!(
@@ -40,6 +41,45 @@ pub async fn run(function: &str, serve: impl Future<Output = Result<(), Error>>)
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The log's format and its minimum level.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LogConfig {
+    /// Whether each line is a JSON object.
+    pub json: bool,
+    /// Lines below this level are not written.
+    pub level: LevelFilter,
+}
+
+impl LogConfig {
+    /// Reads the variables of [Lambda's logging controls]: `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and
+    /// `AWS_LAMBDA_LOG_LEVEL` (`TRACE` to `FATAL`; `INFO` is the default).
+    ///
+    /// [Lambda's logging controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, InvalidVariable> {
+        let text = |name| variable(name).unwrap_or_default().to_string_lossy().to_ascii_uppercase();
+        let json = match text("AWS_LAMBDA_LOG_FORMAT").as_str() {
+            "" | "TEXT" => false,
+            "JSON" => true,
+            other => {
+                let problem = format!("must be JSON or Text, found {other:?}");
+                return Err(InvalidVariable::new("AWS_LAMBDA_LOG_FORMAT", problem));
+            }
+        };
+        let level = match text("AWS_LAMBDA_LOG_LEVEL").as_str() {
+            "" | "INFO" => LevelFilter::INFO,
+            "TRACE" => LevelFilter::TRACE,
+            "DEBUG" => LevelFilter::DEBUG,
+            "WARN" => LevelFilter::WARN,
+            "ERROR" | "FATAL" => LevelFilter::ERROR,
+            other => {
+                let problem = format!("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL, found {other:?}");
+                return Err(InvalidVariable::new("AWS_LAMBDA_LOG_LEVEL", problem));
+            }
+        };
+        Ok(Self { json, level })
     }
 }
 

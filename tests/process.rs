@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use ecs_state_recorder::config::{Config, LogConfig};
+use ecs_state_recorder::config::Config;
 use ecs_state_recorder::recorder::Recorder;
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::{client, timeouts};
@@ -315,7 +315,7 @@ async fn a_panic_is_one_events_error_and_the_same_process_serves_the_next() {
 #[ignore = "a Lambda function, started by the test above"]
 async fn a_recorder_with_a_bug() {
     let variable = |name: &str| std::env::var_os(name);
-    lambda::start_log(LogConfig::read(variable).unwrap());
+    lambda::start_log(lambda::LogConfig::read(variable).unwrap());
     let client = client::new(&aws::load().await.unwrap());
     let recorder = &Recorder::new(Config::read(variable).unwrap(), client);
     let handler = service_fn(|invocation: LambdaEvent<Value>| async move {

@@ -267,19 +267,19 @@ fn an_invalid_setting_prevents_startup_and_is_named() {
         (
             "AWS_ENDPOINT_URL_ECS",
             "nowhere",
-            "must be a URL with http:// or https:// and a host, such as https://ecs.eu-west-1.amazonaws.com",
+            "must be a URL with http:// or https:// and a host, and no user name, such as https://ecs.eu-west-1.amazonaws.com",
         ),
         (
             "AWS_ENDPOINT_URL_EVENTBRIDGE",
             "nowhere",
-            "must be a URL with http:// or https:// and a host, such as https://events.eu-west-1.amazonaws.com",
+            "must be a URL with http:// or https:// and a host, and no user name, such as https://events.eu-west-1.amazonaws.com",
         ),
         ("AWS_REGION", "nowhere", "must be an AWS region"),
         ("RETENTION_DAYS", "x", "must be an integer"),
         (
             "AWS_ENDPOINT_URL_STS",
             "nowhere",
-            "must be a URL with http:// or https:// and a host, such as https://sts.eu-west-1.amazonaws.com",
+            "must be a URL with http:// or https:// and a host, and no user name, such as https://sts.eu-west-1.amazonaws.com",
         ),
         ("TABLE_REGION", "US", "must be the region of the tables, found \"US\""),
         ("TABLE_REGION", "", "must be the region of the tables"),

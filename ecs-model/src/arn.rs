@@ -35,3 +35,9 @@ pub fn cluster_name<'a>(cluster_arn: Option<&'a str>, arn: &'a str) -> Option<&'
         _ => None,
     })
 }
+
+/// Whether this is a full id of a task or container instance: 32 hexadecimal digits, or a UUID in an old ARN.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    matches!(text.len(), 32 | 36) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}

@@ -38,7 +38,7 @@ use crate::{StopCode, Task};
 pub use self::actor::{Actor, Kind};
 pub use self::causes::Cause;
 pub use self::codes::Code;
-pub use self::crash_loop::{CRASH_LOOP_SPAN, CrashLoop, Stop, crash_loop};
+pub use self::crash_loop::{CRASH_LOOP_SPAN, Stop, is_crash_loop};
 pub use self::words::UnknownName;
 
 /// Why a task stopped, or is being stopped.

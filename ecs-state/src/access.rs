@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
+use ecs_model::arn::is_id;
 use ecs_state_recorder::state::index::INDEX;
 use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
@@ -11,7 +12,6 @@ use crate::arguments::Filters;
 use crate::failure::{Failure, Unreadable};
 use crate::tables::filter::Filter;
 use crate::tables::listing::Listing;
-use crate::tables::search::is_full_task_id;
 use crate::tables::{Access, Tables, TaskSet};
 use crate::terminal::{Progress, grouped, note};
 
@@ -71,7 +71,7 @@ impl<'t> Source<'t> {
         let find = async |access| tables.find_task(id, cluster, access, &update).await;
         let arns = self.with_fallback(&progress, find).await?;
         // For a part of an id, every entry of the index is read.
-        self.note_cost(&progress, if is_full_task_id(id) { 1 } else { progress.rows() });
+        self.note_cost(&progress, if is_id(id) { 1 } else { progress.rows() });
         Ok(arns)
     }
 

@@ -1,5 +1,6 @@
 //! The one task that a command is about, and the container that matters most in it.
 
+use ecs_model::arn::is_id;
 use ecs_model::diagnosis::Diagnosis;
 use ecs_model::{Container, ModelError, Task};
 use ecs_state_recorder::resource::Resource;
@@ -9,7 +10,7 @@ use crate::access::Source;
 use crate::arguments::OneTask;
 use crate::failure::{Failure, Unreadable};
 use crate::tables::Tables;
-use crate::tables::search::{is_full_task_id, possible_task_arns};
+use crate::tables::search::possible_task_arns;
 
 /// How many tasks are listed if several match.
 const LISTED: usize = 20;
@@ -42,7 +43,7 @@ async fn read(tables: &Tables, source: &mut Source<'_>, id: &str, cluster: Optio
     if id.starts_with("arn:") {
         return Ok(tables.get(Resource::Task, id).await?);
     }
-    if let Some(arn) = cluster.filter(|cluster| cluster.starts_with("arn:") && is_full_task_id(id))
+    if let Some(arn) = cluster.filter(|cluster| cluster.starts_with("arn:") && is_id(id))
         && let Some(arn) = possible_task_arns(arn, id).first()
         && let Some(row) = tables.get(Resource::Task, arn).await?
     {

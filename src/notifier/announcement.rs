@@ -12,8 +12,8 @@ use super::history::{WINDOW, window};
 use super::news::Stop;
 use super::noise::Standing;
 use crate::attributes::timestamp;
+use crate::aws::is_error_code;
 use crate::safe_text::clean;
-use crate::state::known_messages::is_error_code;
 
 /// The `source` of the event.
 pub const SOURCE: &str = "ecs-state-recorder";

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::announcement::{DETAIL_TYPE, SOURCE};
+use crate::aws::is_error_code;
 use crate::aws_json::{AwsJson, CallError, Service};
-use crate::state::known_messages::is_error_code;
 
 /// The maximum number of entries of a request.
 ///

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
-use ecs_model::diagnosis::{Diagnosis, Kind, crash_loop};
+use ecs_model::diagnosis::{Diagnosis, Kind, is_crash_loop};
 
 use super::history::{History, PastStop, WINDOW, window};
 use super::news::Stop;
@@ -57,7 +57,7 @@ impl Standing {
             notify: is_due,
             count: Some(count),
             previous_stopped_at: alike().filter(|other| order(other) < this).map(|other| other.stop.stopped_at).max(),
-            is_crash_loop: crash_loop(until_now.iter().map(|other| other.stop), stop.stopped_at).is_some(),
+            is_crash_loop: is_crash_loop(until_now.iter().map(|other| other.stop), stop.stopped_at),
             is_still,
         }
     }

@@ -13,11 +13,11 @@ use super::ecs::{self, CONCURRENCY, describe_operation};
 use super::known_row::{self, KnownRow};
 use super::mark;
 use super::run::Run;
-use crate::config::is_alphanumeric_or;
 use crate::resource::Resource;
-use crate::state::index::ACTIVE;
+use crate::state::index::{ACTIVE, AFTER_ACTIVE};
 use crate::state::index_query::{self, Range};
 use crate::state::read_error::ReadError;
+use ecs_model::arn::is_id;
 
 /// How many segments a table is scanned in. They come in random order, so that runs that stop early do not always omit
 /// the same rows.
@@ -113,9 +113,7 @@ fn obstacle(resource: Resource, cluster: &str, arn: &str) -> Option<&'static str
         Some((_, id)) => id,
         None => name,
     };
-    // 32 hexadecimal digits, or a UUID.
-    let is_id = matches!(id.len(), 32 | 36) && is_alphanumeric_or(id, b"-");
-    (!is_id).then_some("its ARN does not end with the ID of a task or container instance")
+    (!is_id(id)).then_some("its ARN does not end with the ID of a task or container instance")
 }
 
 /// The prefix of a cluster's ARN up to its account: `arn:aws:ecs:eu-west-1:123456789012`.
@@ -165,7 +163,8 @@ async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &RefCell<Waiting>
     let table = run.table(Resource::Task);
     let fail = |error: ReadError| run.fail(format_args!("reading the rows of {cluster}"), error);
     // `$` comes after `#`.
-    let range = Range { cluster: cluster.clone(), from: ACTIVE.to_owned(), to: "A$".to_owned(), descending: false };
+    let range =
+        Range { cluster: cluster.clone(), from: ACTIVE.to_owned(), to: AFTER_ACTIVE.to_owned(), descending: false };
     let mut start = None;
     loop {
         let page = match index_query::page(run.dynamodb, table, &range, PAGE, start).await {

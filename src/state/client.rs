@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 
 use super::store_error::StoreError;
-use super::timeouts::{BrokenConnections, CONNECT_TIMEOUT, retries, timeouts, unlimited_retries};
+use super::timeouts::{BrokenConnections, CONNECT_TIMEOUT, retries, timeouts};
+use crate::aws::unlimited_retries;
 
 /// Builds a client with the [timeouts and retries](super::timeouts). Build it once: it keeps its connections open.
 pub fn new(aws: &SdkConfig) -> Client {

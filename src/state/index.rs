@@ -12,8 +12,12 @@ use crate::resource::{MAX_KEY_BYTES, Resource};
 pub const INDEX: &str = "by_cluster";
 /// Sort-key prefix of tasks that have not stopped; the group follows.
 pub const ACTIVE: &str = "A#";
+/// What comes after their sort keys: `$` is the character after `#`.
+pub const AFTER_ACTIVE: &str = "A$";
 /// Sort-key prefix of stopped tasks; the time follows.
 const STOPPED: &str = "S#";
+/// What comes after their sort keys.
+pub const AFTER_STOPPED: &str = "S$";
 
 /// The longest sort key that DynamoDB accepts, in bytes.
 ///
@@ -36,17 +40,25 @@ impl IndexKeys {
 
     /// The keys of a task's row. `None` if it has no cluster, or if a key would be too long.
     pub fn new(row: &Item) -> Option<Self> {
-        let string = |name: &str| row.get(name)?.as_s().ok();
-        // A missing time falls back to the event's.
-        let time = |name: &str| [name, EVENT_TIME, RECONCILED_AT].iter().find_map(|name| string(name)?.parse().ok());
-        let cluster = string("clusterArn").filter(|arn| (1..=MAX_KEY_BYTES).contains(&arn.len()))?.clone();
-        let sort_key = if is_terminal(Resource::Task, row) {
-            sort_key_of_stopped(time("stoppedAt"))
-        } else {
-            sort_key_of_active(string("group").map_or("", String::as_str), time("createdAt"))
-        };
+        let cluster = string(row, "clusterArn").filter(|arn| (1..=MAX_KEY_BYTES).contains(&arn.len()))?.to_owned();
+        let sort_key = sort_key(row);
         (sort_key.len() <= MAX_SORT_KEY_BYTES).then_some(Self { cluster, sort_key })
     }
+}
+
+/// The sort key of a task's row.
+pub fn sort_key(row: &Item) -> String {
+    // A missing time falls back to the event's.
+    let time = |name| [name, EVENT_TIME, RECONCILED_AT].iter().find_map(|name| string(row, name)?.parse().ok());
+    if is_terminal(Resource::Task, row) {
+        sort_key_of_stopped(time("stoppedAt"))
+    } else {
+        sort_key_of_active(string(row, "group").unwrap_or_default(), time("createdAt"))
+    }
+}
+
+fn string<'r>(row: &'r Item, name: &str) -> Option<&'r str> {
+    Some(row.get(name)?.as_s().ok()?)
 }
 
 /// The sort key of a task that has not stopped, by its group and when it was created.

@@ -1,5 +1,7 @@
 //! Which of DynamoDB's messages may be logged: those that are known not to quote the request.
 
+use crate::aws::is_error_code;
+
 /// DynamoDB's messages that are passed on, by error code. None has room for data from an item: `<arn>` is an ARN,
 /// `<action>` an IAM action, `<policy>` one of [`POLICIES`].
 ///
@@ -75,13 +77,6 @@ pub(crate) fn is_known_message(code: &str, message: &str) -> bool {
         form.split(' ').all(|expected| words.next().is_some_and(|word| fits(expected, word))) && words.next().is_none()
     };
     KNOWN_MESSAGES.iter().any(|(known, form)| *known == code && has_form(form))
-}
-
-/// Whether a text has the form of an AWS error code or of an action's name: `ThrottlingException`, `PutItem`.
-pub(crate) fn is_error_code(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.starts_with(|first: char| first.is_ascii_uppercase())
-        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Whether a text is a single word of characters that occur in ARNs.

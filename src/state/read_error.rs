@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use thiserror::Error;
 
-use super::store_error::{Cause, StoreError, find_cause};
+use super::store_error::{Cause, StoreError};
+use crate::aws::find_cause;
 
 /// A request to DynamoDB failed.
 #[derive(Clone, Debug, Error)]

@@ -6,7 +6,6 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::iter::successors;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
@@ -15,8 +14,9 @@ use aws_smithy_runtime_api::client::result::DispatchFailure;
 use aws_smithy_types::retry::ErrorKind;
 use thiserror::Error;
 
-use super::known_messages::{is_error_code, is_known_message};
+use super::known_messages::is_known_message;
 use crate::attributes::VERSION;
+use crate::aws::{chain, find_cause, is_error_code};
 
 /// Why a row was not written, or rows could not be read.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -184,18 +184,4 @@ fn dispatch_failure(failure: &DispatchFailure, error: &(dyn StdError + 'static))
     } else {
         (false, Cause::NotSent)
     }
-}
-
-/// An error and its chain of causes. An I/O error's `source()` skips the error that it wraps, so that one is taken
-/// directly.
-fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    successors(Some(error), |&error| match error.downcast_ref().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
-        None => error.source(),
-    })
-}
-
-/// The innermost error of a type.
-pub(crate) fn find_cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
-    chain(error).filter_map(|error| error.downcast_ref()).last()
 }

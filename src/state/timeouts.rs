@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
 use aws_smithy_types::retry::{ErrorKind, RetrySpec};
 
-use super::store_error::find_cause;
+use crate::aws::find_cause;
 
 /// Limit for connecting. Within a region, that takes a few milliseconds; a second leaves room for one lost packet.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,12 +54,6 @@ pub fn retries() -> RetryConfig {
         .with_max_backoff(MAX_BACKOFF)
         // Version 2.1 lets a response's `x-amz-retry-after` exceed the maximum backoff by 5 s.
         .with_retry_spec(RetrySpec::v2_0().with_non_throttling_initial_backoff(MAX_BACKOFF))
-}
-
-/// Lets every request use all its attempts: the SDK's own token bucket would be empty after some 25 failed writes, and
-/// allow one attempt each from then on.
-pub fn unlimited_retries() -> RetryPartition {
-    RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited()).build()
 }
 
 /// Shortens the pause after a connection broke to [`RECONNECT_MILLISECONDS`]. If no new connection can be made, or

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
-use ecs_state_recorder::config::{Config, LogConfig};
+use ecs_state_recorder::config::Config;
 use ecs_state_recorder::lambda::{self, Payload};
 use ecs_state_recorder::recorder::Recorder;
 use ecs_state_recorder::resource::Resource;
@@ -17,7 +17,7 @@ use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda::start_log(LogConfig::read(|name| env::var_os(name))?);
+    lambda::start_log(lambda::LogConfig::read(|name| env::var_os(name))?);
     let config = Config::read(|name| env::var_os(name))?;
     let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
     if env::args().any(|argument| argument == "connect") {

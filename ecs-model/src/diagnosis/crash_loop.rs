@@ -25,20 +25,11 @@ pub struct Stop {
     pub stopped_at: DateTime<Utc>,
 }
 
-/// A crash loop.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CrashLoop {
-    /// How many stops it has.
-    pub stops: usize,
-    /// When the first one was.
-    pub since: DateTime<Utc>,
-}
-
-/// Finds the crash loop that a group is in at the end of a window: three or more failed stops, each after less than ten
+/// Whether a group is in a crash loop at the end of a window: three or more failed stops, each after less than ten
 /// minutes of life, each at most 60 minutes after the one before, and the last within an hour of the end. The stops may
 /// come in any order; only failed ones before the end count.
 #[must_use]
-pub fn crash_loop(stops: impl IntoIterator<Item = Stop>, window_end: DateTime<Utc>) -> Option<CrashLoop> {
+pub fn is_crash_loop(stops: impl IntoIterator<Item = Stop>, window_end: DateTime<Utc>) -> bool {
     let is_short = |stop: &Stop| stop.started_at.is_none_or(|started_at| stop.stopped_at - started_at < SHORT_LIFE);
     let mut times: Vec<DateTime<Utc>> = stops
         .into_iter()
@@ -46,7 +37,6 @@ pub fn crash_loop(stops: impl IntoIterator<Item = Stop>, window_end: DateTime<Ut
         .map(|stop| stop.stopped_at)
         .collect();
     times.sort_unstable();
-    let chain = times.chunk_by(|before, after| *after - *before <= LONGEST_PAUSE).last()?;
-    let is_recent = window_end - *chain.last()? <= RECENT;
-    (chain.len() >= STOPS && is_recent).then_some(CrashLoop { stops: chain.len(), since: chain[0] })
+    let chain = times.chunk_by(|before, after| *after - *before <= LONGEST_PAUSE).last().unwrap_or_default();
+    chain.len() >= STOPS && chain.last().is_some_and(|last| window_end - *last <= RECENT)
 }

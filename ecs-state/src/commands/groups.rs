@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anstyle::Style;
 use chrono::{DateTime, TimeDelta, Utc};
 use ecs_model::arn::cluster_arn;
-use ecs_model::diagnosis::{CRASH_LOOP_SPAN, Cause, Code, Diagnosis, Kind, Stop, crash_loop};
+use ecs_model::diagnosis::{CRASH_LOOP_SPAN, Cause, Code, Diagnosis, Kind, Stop, is_crash_loop};
 use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::state::stored::Stored;
 use serde_json::Value;
@@ -226,7 +226,7 @@ pub(crate) async fn read<'t>(
     let mut groups: Vec<Group> = groups.into_values().collect();
     for group in &mut groups {
         // What has no service is not started again and again.
-        group.is_crash_loop = filter.services == Some(true) && crash_loop(group.stops.iter().copied(), end).is_some();
+        group.is_crash_loop = filter.services == Some(true) && is_crash_loop(group.stops.iter().copied(), end);
     }
     groups.retain(|group| {
         group.active() > 0 || group.is_crash_loop || group.stops.iter().any(|stop| stop.stopped_at >= listed_since)

@@ -3,12 +3,9 @@
 use chrono::{DateTime, Utc};
 use ecs_model::Task;
 use ecs_model::arn::cluster_arn;
-use ecs_state_recorder::attributes::{
-    EVENT_TIME, INDEX_CLUSTER, INDEX_STATE, Item, RECONCILED_AT, take_string, timestamp,
-};
+use ecs_state_recorder::attributes::{INDEX_CLUSTER, INDEX_STATE, Item, take_string, timestamp};
 use ecs_state_recorder::resource::Resource;
-use ecs_state_recorder::state::expiry::is_terminal;
-use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
+use ecs_state_recorder::state::index::{ACTIVE, sort_key, sort_key_of_active, sort_key_of_stopped};
 use ecs_state_recorder::state::stored::Stored;
 
 use super::TaskSet;
@@ -43,18 +40,14 @@ impl Entry {
     }
 
     pub(super) fn from_item(mut item: Item) -> Option<Self> {
-        let stopped = is_terminal(Resource::Task, &item);
-        let mut time = |name| take_string(&mut item, name)?.parse().ok();
-        let moment = if stopped { "stoppedAt" } else { "createdAt" };
-        let at = time(moment).or_else(|| time(EVENT_TIME)).or_else(|| time(RECONCILED_AT));
-        let group = take_string(&mut item, "group").unwrap_or_default();
+        let sort_key = sort_key(&item);
         let arn = take_string(&mut item, Resource::Task.key())?;
         let cluster = take_string(&mut item, "clusterArn");
         Some(Self {
             cluster: cluster_arn(cluster.as_deref(), &arn).unwrap_or_default(),
             arn,
-            sort_key: sort_key(stopped, &group, at),
-            group,
+            sort_key,
+            group: take_string(&mut item, "group").unwrap_or_default(),
             started_by: take_string(&mut item, "startedBy"),
             task_definition: take_string(&mut item, "taskDefinitionArn"),
         })
@@ -62,12 +55,16 @@ impl Entry {
 
     pub(super) fn from_row(row: &Stored<Task>) -> Self {
         let task = &row.state;
-        let at = if task.is_stopped() { task.stopped_at } else { task.created_at };
         let group = task.group.clone().unwrap_or_default();
+        let as_of = row.recorded.as_of();
         Self {
             arn: task.task_arn.clone(),
             cluster: cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default(),
-            sort_key: sort_key(task.is_stopped(), &group, at.or_else(|| row.recorded.as_of())),
+            sort_key: if task.is_stopped() {
+                sort_key_of_stopped(task.stopped_at.or(as_of))
+            } else {
+                sort_key_of_active(&group, task.created_at.or(as_of))
+            },
             group,
             started_by: task.started_by.clone(),
             task_definition: task.task_definition_arn.clone(),
@@ -94,8 +91,4 @@ impl Entry {
         let created = self.sort_key.rsplit_once('#').map_or("", |(_, time)| time);
         !self.is_active() || *created <= *timestamp(at)
     }
-}
-
-fn sort_key(stopped: bool, group: &str, at: Option<DateTime<Utc>>) -> String {
-    if stopped { sort_key_of_stopped(at) } else { sort_key_of_active(group, at) }
 }

@@ -1,7 +1,7 @@
 //! Finds a task by its id, or by a part of it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use ecs_model::arn::{cluster_arn, last_part};
+use ecs_model::arn::{cluster_arn, is_id, last_part};
 use ecs_state_recorder::attributes::{INDEX_CLUSTER, Item, take_string};
 use ecs_state_recorder::resource::Resource;
 use ecs_state_recorder::state::batch_get::{self, Projection};
@@ -25,7 +25,7 @@ impl Tables {
         progress: OnPage<'_>,
     ) -> Result<Vec<String>, ReadError> {
         let key = Resource::Task.key();
-        if access == Access::Index && is_full_task_id(id) {
+        if access == Access::Index && is_id(id) {
             let clusters = self.clusters_of(cluster).await?;
             let mut arns: Vec<String> = clusters.iter().flat_map(|cluster| possible_task_arns(cluster, id)).collect();
             arns.sort_unstable();
@@ -67,11 +67,6 @@ impl Tables {
 pub(crate) fn possible_task_arns(cluster: &str, id: &str) -> Vec<String> {
     let Some((prefix, name)) = cluster.split_once(":cluster/") else { return Vec::new() };
     vec![format!("{prefix}:task/{name}/{id}"), format!("{prefix}:task/{id}")]
-}
-
-/// Whether this is a full id: 32 hexadecimal digits, or the UUID of a task with an old ARN.
-pub(crate) fn is_full_task_id(id: &str) -> bool {
-    matches!(id.len(), 32 | 36) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn admitted(mut item: Item, id: &str, cluster: Option<&str>, attribute: &str) -> Option<String> {

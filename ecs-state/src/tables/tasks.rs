@@ -2,7 +2,7 @@
 
 use ecs_model::Task;
 use ecs_state_recorder::resource::Resource;
-use ecs_state_recorder::state::index::{ACTIVE, sort_key_of_active, sort_key_of_stopped};
+use ecs_state_recorder::state::index::{ACTIVE, AFTER_ACTIVE, AFTER_STOPPED, sort_key_of_active, sort_key_of_stopped};
 use ecs_state_recorder::state::index_query;
 use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
@@ -44,11 +44,10 @@ impl Tables {
             Access::Index => {
                 let active = match filter.only_group().map(|group| sort_key_of_active(&group, None)) {
                     Some(from) => (from.clone(), format!("{from}~")),
-                    // `$` comes after `#`.
-                    None => (ACTIVE.to_owned(), "A$".to_owned()),
+                    None => (ACTIVE.to_owned(), AFTER_ACTIVE.to_owned()),
                 };
                 let stopped = |Window { since, until }| {
-                    let to = until.map_or_else(|| "S$".to_owned(), |until| sort_key_of_stopped(Some(until)));
+                    let to = until.map_or_else(|| AFTER_STOPPED.to_owned(), |until| sort_key_of_stopped(Some(until)));
                     (sort_key_of_stopped(Some(since)), to)
                 };
                 let bounds = match which {
