@@ -34,7 +34,8 @@ impl Visitor<'_> for TimeVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
-        text.parse().map(Time).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        let time = DateTime::parse_from_rfc3339(text);
+        time.map(|time| Time(time.to_utc())).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 
     fn visit_u64<E: Error>(self, seconds: u64) -> Result<Time, E> {

@@ -14,7 +14,7 @@ use super::keys::Keys;
 use super::{Tables, spawn};
 
 /// How many batches are read ahead. A row takes some 10 KB in memory.
-const BATCHES: usize = 8;
+const BATCHES: usize = 16;
 
 /// Rows, or why one can't be read.
 type Rows<T> = Vec<Result<Stored<T>, ModelError>>;
