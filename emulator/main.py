@@ -78,7 +78,7 @@ Below, each stop is shown as it is announced; "!" marks those that notify. Ctrl-
                     fleet.put(*fleet.stop(tasks.popleft(), random.choice(REASONS)))
             for detail in (event["detail"] for event in inbox.new()):
                 mark = "!" if detail["notify"] else " "
-                print(f"{mark} {detail['group']:<16} {detail['code']:<18} {detail['summary']}", flush=True)
+                print(f"{mark} {detail['group'] or '–':<16} {detail['code']:<18} {detail['summary']}", flush=True)
             time.sleep(CHANGE_SECONDS)
     finally:
         ENVIRONMENT.unlink(missing_ok=True)

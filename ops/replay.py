@@ -147,7 +147,7 @@ def run(outputs, start, end):
                   flush=True)
             at = until
     except KeyboardInterrupt:
-        stack.interrupted("no replay is running")
+        stack.interrupted("the running slice, if any, is being cancelled")
     finally:
         if at < end:
             print(f"to replay the rest: make replay FROM={text(at)} TO={text(end)}", file=sys.stderr)

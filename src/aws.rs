@@ -1,4 +1,4 @@
-//! What all AWS clients share: their configuration (region, endpoints, credentials and TLS), and how their errors are read.
+//! What all AWS clients share: their configuration (region, endpoints, credentials, TLS), and how to read their errors.
 
 use std::env;
 use std::error::Error as StdError;

@@ -34,8 +34,9 @@ impl Visitor<'_> for TimeVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
-        let time = DateTime::parse_from_rfc3339(text);
-        time.map(|time| Time(time.to_utc())).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        // The first is faster, the second accepts more.
+        let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).or_else(|_| text.parse());
+        time.map(Time).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 
     fn visit_u64<E: Error>(self, seconds: u64) -> Result<Time, E> {

@@ -54,7 +54,7 @@ says where.";
 
 const METRICS: &str = "\
 For the textfile collector of node_exporter, which must never read half a file:
-  ecs-state metrics > ecs.prom.new && mv ecs.prom.new /var/lib/node_exporter/ecs.prom";
+  cd /var/lib/node_exporter && ecs-state metrics > ecs.prom.new && mv ecs.prom.new ecs.prom";
 
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
@@ -73,11 +73,16 @@ pub(crate) enum Command {
     /// List stopped tasks, newest first, and why they stopped
     Stopped(StoppedArguments),
     /// List services: what runs, what fails and why, crash loops first
-    #[command(mut_arg("status", |status| status.hide(true)))]
+    #[command(
+        mut_arg("group", |group| group.help("Only tasks of this group: service:web")),
+        mut_arg("status", |status| status.hide(true))
+    )]
     Services(GroupArguments),
     /// List what runs without a service: each group's last run and its outcome
     #[command(
         mut_arg("since", |since| since.default_value("24h")),
+        mut_arg("failing", |failing| failing.help("Only those with failed runs in that time; StopTask is no failure")),
+        mut_arg("group", |group| group.help("Only tasks of this group: family:etl, or a custom group")),
         mut_arg("service", |service| service.hide(true)),
         mut_arg("status", |status| status.hide(true))
     )]
@@ -129,6 +134,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// What was given, but for the table of container instances, to repeat it in another command.
+    pub(crate) fn given(&self) -> impl Iterator<Item = [&str; 2]> {
+        let given = [("--task-table", &self.task_table), ("--profile", &self.profile), ("--region", &self.region)];
+        given.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?]))
+    }
+
     /// For commands that read no table: they accept these, which are global, but their help does not list them.
     fn hidden() -> Vec<Arg> {
         let command = Self::augment_args(clap::Command::default());

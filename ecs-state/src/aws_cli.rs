@@ -24,7 +24,7 @@ pub(crate) fn shell(task: &Task, container: Option<&str>, profile: Option<&str>)
 }
 
 /// A word as a shell reads it back. Names from ECS may contain anything.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=@%+,".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.into();

@@ -109,7 +109,9 @@ fn write_line(output: &mut dyn Write, cells: &[Cell], widths: &[usize]) -> io::R
         line.push_str(&" ".repeat(padding));
         let text = truncate(text, width);
         padding = width.saturating_sub(columns(&text)) + GAP.len();
-        let _ = fmt::Write::write_fmt(&mut line, format_args!("{style}{text}{style:#}"));
+        if !text.is_empty() {
+            let _ = fmt::Write::write_fmt(&mut line, format_args!("{style}{text}{style:#}"));
+        }
     }
     writeln!(output, "{}", line.trim_end())
 }

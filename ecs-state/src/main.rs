@@ -60,7 +60,7 @@ async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
         Command::Stopped(arguments) => stopped::run(&tables, arguments).await,
         Command::Services(arguments) => groups::show(&tables, &arguments, &services::VIEW).await,
         Command::Jobs(arguments) => groups::show(&tables, &arguments, &jobs::VIEW).await,
-        Command::Task(arguments) => task::run(&tables, profile, &arguments).await,
+        Command::Task(arguments) => task::run(&tables, connection, &arguments).await,
         Command::Logs(arguments) => match arguments.task_profile.as_deref() {
             Some(name) => {
                 logs::run(&tables, &connection::load(Some(name), region).await?, Some(name), &arguments).await

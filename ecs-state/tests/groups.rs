@@ -97,6 +97,10 @@ CLUSTER  GROUP    RUNNING  RUNS  LAST RUN  OUTCOME  RAN     LAST SUCCESS  TASK
 demo     nightly  1        1     30m3xs    running  30m1xs  5h30m         e2000000000000000000000000000000
 ";
         assert_output(&fixture, &done, expected);
+        let etl = task("demo", "3c6ef3720a1b4c5d8e9fa0b1c2d3e4f5", "etl", ago(50, 0, 30));
+        fixture.put_detail(&with(etl, json!({"group": "family:etl", "desiredStatus": "STOPPED"})));
+        let done = fixture.run(&["jobs", "--group", "family:etl"]).await;
+        assert!(done.stdout.contains("  stopping  2d2h"), "{}", done.stdout);
     }
 }
 

@@ -32,6 +32,7 @@ struct Life {
     cluster: &'static str,
     group: &'static str,
     definition: String,
+    address: &'static str,
     /// The statuses that it went through, and when it reached them. The first is its creation.
     statuses: Vec<(Time, &'static str)>,
     reason: usize,
@@ -60,12 +61,13 @@ impl Life {
         let cluster = pick(&["demo", "other"]);
         let group = pick(&["service:web", "service:api", "service:a#b", "family:etl", "nightly", ""]);
         let definition = format!("{ECS}:task-definition/{}", pick(&["web:1", "web:2", "web:3"]));
+        let address = pick(&["10.0.0.1", "10.0.0.2", "10.0.0.11"]);
         let (last, status) = statuses[statuses.len() - 1];
         let missing_since = (status != "STOPPED" && random.random_bool(0.2))
             .then(|| last + (now - last) * random.random_range(0..100) / 100);
         let reason = random.random_range(0..reasons().len());
         let arn = format!("{ECS}:task/{cluster}/{number:032x}");
-        Self { arn, cluster, group, definition, statuses, reason, missing_since }
+        Self { arn, cluster, group, definition, address, statuses, reason, missing_since }
     }
 
     /// When it reached a status, by a time.
@@ -90,6 +92,7 @@ impl Life {
             "taskArn": self.arn, "clusterArn": cluster(self.cluster), "group": self.group, "version": 1,
             "taskDefinitionArn": self.definition, "lastStatus": last.1, "createdAt": time(self.statuses[0].0),
             "desiredStatus": if ["STOPPING", "STOPPED"].contains(&last.1) { "STOPPED" } else { "RUNNING" },
+            "attachments": [{"type": "eni", "details": [{"name": "privateIPv4Address", "value": self.address}]}],
             "startedAt": text("RUNNING"), "stoppingAt": text("STOPPING"), "stoppedAt": text("STOPPED"),
         });
         if last.1 == "STOPPED" {
@@ -213,7 +216,7 @@ async fn services_jobs_and_tasks_at_any_time_are_what_the_histories_say() {
             let since = time(since);
             let run = async |command: &[&str]| {
                 let done = fixture.run(&[command, &at_arguments, &["--json"]].concat()).await;
-                assert!(done.code == Some(0) || done.code == Some(1) && done.stdout.is_empty(), "{done:?}");
+                assert_eq!(done.code, Some(i32::from(done.stdout.is_empty())), "{done:?}");
                 done.objects()
             };
             assert_eq!(run(&["services", "--since", &since]).await, services, "{since} {at_text:?}");
@@ -226,7 +229,11 @@ async fn services_jobs_and_tasks_at_any_time_are_what_the_histories_say() {
             let found: Vec<_> =
                 found.iter().map(|task| json!([task["taskArn"], task[status], task["lastStatus"]])).collect();
             assert_eq!(found, tasks, "{at_text:?}");
-            checks += 4;
+            let found = run(&["tasks", "--ip", "10.0.0.1"]).await;
+            let with_address = |arn: &Value| lives.iter().any(|life| life.arn == *arn && life.address == "10.0.0.1");
+            let tasks: Vec<&Value> = tasks.iter().map(|task| &task[0]).filter(|arn| with_address(arn)).collect();
+            assert_eq!(found.iter().map(|task| &task["taskArn"]).collect::<Vec<_>>(), tasks, "{at_text:?}");
+            checks += 5;
         }
     }
     println!("{checks} answers, {loops} crash loops in them");

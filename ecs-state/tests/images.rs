@@ -69,6 +69,6 @@ DIGEST  ACCOUNT       REGION     TASKS  AGE  GROUPS            IMAGE
         assert_eq!(done.stdout, expected);
         let done = fixture.run(&["images", "--image", "none"]).await;
         assert_eq!((done.stdout.as_str(), done.code), ("", Some(1)));
-        assert!(done.stderr.ends_with("no task that has not stopped has such an image\n"), "{done:?}");
+        assert!(done.stderr.ends_with("no task that has not stopped matches\n"), "{done:?}");
     }
 }

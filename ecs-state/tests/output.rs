@@ -76,6 +76,11 @@ demo     210987654321  eu-west-2  web      1        20.0s  web:42
         assert_eq!(found, expected);
         let done = fixture.run(&["instances", "--account", "210987654321", "--json"]).await;
         assert_eq!(done.objects().len(), 1, "{done:?}");
+        let summary = fixture.run(&["stopped", "--code", "scaledin", "--summary"]).await.stdout;
+        for name in ["123456789012/eu-west-1/demo/service:web", "210987654321/eu-west-2/demo/service:web"] {
+            // A third of the width, which is 100.
+            assert!(summary.contains(&name[..32]), "{summary}");
+        }
     }
 }
 

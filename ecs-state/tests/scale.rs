@@ -104,7 +104,7 @@ struct Asked {
 }
 
 /// A stand-in for DynamoDB with stopped tasks of two clusters in turn, which needs a reader that reads ahead: it answers
-/// a batch only after the next seven have been asked for, and the first only after the second pages, too.
+/// a batch only after the next fifteen have been asked for, and the first only after the second pages, too.
 async fn demanding(rows: usize, asked: Arc<watch::Sender<Asked>>) -> String {
     let now = ago(0, 0, 0);
     let item = move |number: usize| {
@@ -122,7 +122,7 @@ async fn demanding(rows: usize, asked: Arc<watch::Sender<Asked>>) -> String {
         let request: Value = serde_json::from_str(&request).unwrap();
         let start = &request["ExclusiveStartKey"];
         let answer = if let Some(keys) = request["RequestItems"][TASKS]["Keys"].as_array() {
-            let batches = (number_of(&keys[0]) / 100 + 8).min(rows / 100);
+            let batches = (number_of(&keys[0]) / 100 + 16).min(rows / 100);
             asked.send_modify(|asked| asked.batches += 1);
             let enough = |asked: &Asked| asked.pages == 4 && asked.batches >= batches;
             let waited =

@@ -285,8 +285,9 @@ async fn watch_shows_services_and_what_changes_in_them() {
         let mut terminal = Terminal::start(fixture.command(&arguments), 80);
         terminal.wait_for(Some("1 service\x1b"));
         terminal.wait_for(Some("OutOfMemory 1"));
-        let web = fleet().remove(0);
-        fixture.put_detail(&stopped(web, ago(0, 0, 1), json!({"stopCode": "UserInitiated"})));
+        // A task that started and stopped between two looks.
+        let brief = task("demo", "a0000000000000000000000000000000", "web", ago(0, 0, 2));
+        fixture.put_detail(&stopped(brief, ago(0, 0, 1), json!({"stopCode": "UserInitiated"})));
         terminal.wait_for(Some("1 new or changed"));
         fixture.put_detail(&task("demo", "b0000000000000000000000000000000", "api", ago(0, 0, 0)));
         terminal.wait_for(Some("\x1b[1m\x1b[32mapi"));

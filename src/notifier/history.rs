@@ -106,14 +106,16 @@ impl<'s> History<'s> {
         let from = histories.iter().map(|history| history.keys.start()).min().cloned().unwrap_or_default();
         let to = histories.iter().map(|history| history.keys.end()).max().cloned().unwrap_or_default();
         let range = Range { cluster: cluster.to_owned(), from, to, descending: true };
-        let mut start = None;
+        let (mut start, mut last) = (None, None);
         for _ in 0..PAGES {
             let page = index_query::page(client, table, &range, usize::MAX, start).await?;
             for mut item in page.items {
                 let mut text = |name| take_string(&mut item, name);
                 let group = text("group");
+                let Some(key) = text(INDEX_STATE) else { continue };
+                last = Some(key.clone());
                 if let Some(history) = histories.iter_mut().find(|history| history.group == group.as_deref())
-                    && text(INDEX_STATE).is_some_and(|key| history.keys.contains(&key))
+                    && history.keys.contains(&key)
                     && let Some(arn) = text(Resource::Task.key())
                     && !stops.iter().any(|own| own.task.task_arn == arn)
                 {
@@ -121,7 +123,8 @@ impl<'s> History<'s> {
                 }
             }
             start = page.next;
-            if start.is_none() || histories.iter().all(|history| history.arns.len() > ROWS) {
+            let is_enough = |history: &Self| history.arns.len() > ROWS || is_passed(history, last.as_ref());
+            if start.is_none() || histories.iter().all(is_enough) {
                 break;
             }
         }
@@ -130,9 +133,16 @@ impl<'s> History<'s> {
         let rows = batch_get::rows(client, table, Resource::Task, &arns, Some(&projection)).await?;
         let rows: Vec<PastStop> = rows.into_iter().filter_map(PastStop::from_row).collect();
         for history in &mut histories {
-            history.is_complete = start.is_none() && history.arns.len() <= ROWS;
+            // The pages may end before the range of another group.
+            let is_read = start.is_none() || is_passed(history, last.as_ref());
+            history.is_complete = is_read && history.arns.len() <= ROWS;
             history.stops.extend(rows.iter().filter(|stop| stop.group.as_deref() == history.group).cloned());
         }
         Ok(histories)
     }
+}
+
+/// Whether the last key read, of keys in descending order, is before the history's range.
+fn is_passed(history: &History, last: Option<&String>) -> bool {
+    last.is_some_and(|last| last < history.keys.start())
 }

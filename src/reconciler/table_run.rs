@@ -162,7 +162,6 @@ async fn read_segment(run: &Run<'_>, resource: Resource, segment: i32, waiting: 
 async fn read_cluster(run: &Run<'_>, cluster: String, waiting: &RefCell<Waiting>) {
     let table = run.table(Resource::Task);
     let fail = |error: ReadError| run.fail(format_args!("reading the rows of {cluster}"), error);
-    // `$` comes after `#`.
     let range =
         Range { cluster: cluster.clone(), from: ACTIVE.to_owned(), to: AFTER_ACTIVE.to_owned(), descending: false };
     let mut start = None;

@@ -43,7 +43,8 @@ impl Row {
     /// Builds the row of a state.
     ///
     /// Nothing is lost: null becomes NULL, an array becomes a list (never a set, which can't be empty), and a number
-    /// keeps its original digits. A field of the detail that shares its name with one of our attributes is dropped. If `config` says so, the values of overridden environment variables are redacted.
+    /// keeps its original digits. A field of the detail that shares its name with one of our attributes is dropped. If
+    /// `config` says so, the values of overridden environment variables are redacted.
     ///
     /// It fails only for a field that is nested too deeply or is not valid Unicode. Other limits (a number of 39
     /// digits, an item of 401 KB) are left to DynamoDB, which rejects such an item.

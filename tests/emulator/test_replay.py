@@ -233,7 +233,7 @@ def test_ctrl_c_cancels_the_running_slice_and_says_how_to_go_on(environment, arc
     program.send_signal(signal.SIGINT)
     _, errors = program.communicate(timeout=60)
     assert program.returncode == 130 and errors.splitlines() == [
-        "interrupted: no replay is running",
+        "interrupted: the running slice, if any, is being cancelled",
         f"to replay the rest: make replay FROM={ago(hours=3)} TO={ago(hours=1)}",
     ]
     assert archive.cancelled == [archive.started[1]["ReplayName"]]

@@ -64,6 +64,7 @@ pub(crate) struct Group {
 pub(crate) struct Run {
     pub(crate) created_at: Option<DateTime<Utc>>,
     pub(crate) task_arn: String,
+    pub(crate) is_stopping: bool,
     /// `None` while it runs, as is `stopped_at`.
     pub(crate) code: Option<(Code, Kind)>,
     pub(crate) started_at: Option<DateTime<Utc>>,
@@ -130,14 +131,16 @@ impl Group {
         let status = status_at(row, window.until);
         let is_active = !matches!(status, Some(TaskStatus::Stopped | TaskStatus::Deleted));
         if is_active {
+            let is_stopping = match status {
+                Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => true,
+                _ => window.until.is_none() && task.is_stopping(),
+            };
             *match status {
-                Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => {
-                    &mut self.stopping
-                }
-                _ if window.until.is_none() && task.is_stopping() => &mut self.stopping,
+                _ if is_stopping => &mut self.stopping,
                 Some(TaskStatus::Running) => &mut self.running,
                 _ => &mut self.starting,
             } += 1;
+            run.is_stopping = is_stopping;
         } else {
             let stopped_at = task.stopped_at.or(row.recorded.as_of());
             let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };
@@ -175,10 +178,6 @@ pub(crate) async fn show(tables: &Tables, arguments: &GroupArguments, view: &Vie
     let GroupArguments { since, at, failing, filters, output: PlainOutput { json, scan } } = arguments;
     let window = Window::new(*since, *at)?;
     let filter = Filter { services: Some(view.services), ..filter(tables, filters, false, *at).await? };
-    if let Some(group) = filter.only_group().filter(|group| is_service(group) != view.services) {
-        let command = if view.services { "jobs" } else { "services" };
-        return Err(Failure::Usage(format!("the group {group:?} is listed by `ecs-state {command}`")));
-    }
     let (mut groups, unreadable) = read(&mut Source::new(tables, *scan), &filter, window, window.since).await?;
     groups.retain(|group| !failing || group.failed > 0 || group.is_crash_loop);
     let mut stdout = anstream::stdout().lock();
@@ -207,6 +206,12 @@ pub(crate) async fn read<'t>(
         return Err(Failure::Usage(format!(
             "a group's tasks are counted in every status: leave out --status {status}"
         )));
+    }
+    if let (Some(services), Some(group)) = (filter.services, filter.only_group())
+        && is_service(&group) != services
+    {
+        let command = if services { "jobs" } else { "services" };
+        return Err(Failure::Usage(format!("the group {group:?} is listed by `ecs-state {command}`")));
     }
     let end = window.until.unwrap_or_else(Utc::now);
     let since = listed_since.min(end - CRASH_LOOP_SPAN);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use ecs_model::TaskStatus;
-use ecs_model::arn::last_part;
+use ecs_model::arn::{cluster_arn, last_part};
+use ecs_model::{Task, TaskStatus};
 use ecs_state_recorder::attributes::timestamp;
+use ecs_state_recorder::state::stored::Stored;
 use serde_json::{Value, json};
 
-use crate::access::{Source, filter, for_each_row};
+use crate::access::{Source, filter};
 use crate::arguments::{ImagesArguments, PlainOutput};
 use crate::cells::{ACCOUNT, REGION, place};
 use crate::column_widths::{Column, Fit};
@@ -53,12 +54,13 @@ pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(
     let ImagesArguments { at, filters, output: PlainOutput { json, scan } } = arguments;
     let filter = filter(tables, &filters, false, at).await?;
     let which = at.map_or(TaskSet::Active, TaskSet::ActiveSince);
-    let listing = Source::new(tables, scan).tasks(which, &filter, None).await?;
+    let mut source = Source::new(tables, scan);
+    let listing = source.tasks(which, &filter, None).await?;
     let mut images: BTreeMap<Key, Found> = BTreeMap::new();
-    let (_, unreadable) = for_each_row(listing, None, |row| {
+    let add = |row: Stored<Task>| {
         let task = &row.state;
         if status_at(&row, at) == Some(TaskStatus::Stopped) {
-            return Ok(false);
+            return false;
         }
         let is_wanted = |container: &&_| filter.image.as_ref().is_none_or(|text| has_image(container, text));
         let keys = task.containers.iter().filter(is_wanted).map(|container| Key {
@@ -71,12 +73,13 @@ pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(
         for key in keys.collect::<BTreeSet<Key>>() {
             let found = images.entry(key).or_default();
             found.tasks += 1;
-            found.groups.insert((task.cluster_arn.clone().unwrap_or_default(), task.group.clone().unwrap_or_default()));
+            let cluster = cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default();
+            found.groups.insert((cluster, task.group.clone().unwrap_or_default()));
             found.since = found.since.into_iter().chain(started).min();
         }
-        Ok(true)
-    })
-    .await?;
+        true
+    };
+    let (_, unreadable) = source.for_all_rows(listing, add).await?;
     let mut stdout = anstream::stdout().lock();
     if json {
         images.iter().try_for_each(|(key, found)| json::line(&mut stdout, &object(key, found)))?;
@@ -87,8 +90,8 @@ pub(crate) async fn run(tables: &Tables, arguments: ImagesArguments) -> Result<(
         table.flush()?;
     }
     unreadable.outcome(images.len(), || match at {
-        Some(at) => format!("no task of {} has such an image", instant(at)),
-        None => "no task that has not stopped has such an image".to_owned(),
+        Some(at) => format!("no task that ran at {} matches", instant(at)),
+        None => "no task that has not stopped matches".to_owned(),
     })
 }
 

@@ -9,7 +9,7 @@ use super::groups::{Group, Run, View, count};
 use crate::cells::{ACCOUNT, REGION, code_style, place};
 use crate::column_widths::{Column, Fit};
 use crate::columns::Cell;
-use crate::terminal::{GREEN, PLAIN, RED};
+use crate::terminal::{GREEN, PLAIN, RED, YELLOW};
 use crate::time::{age, duration};
 
 /// The columns from `LAST RUN` to `RAN` are about the last run.
@@ -53,6 +53,7 @@ fn cells(job: &Group, now: DateTime<Utc>) -> Vec<Cell> {
     let run = &job.last_run;
     let outcome = match run.code {
         Some((code, kind)) => Cell::styled(code.as_str(), code_style(code, kind)),
+        None if run.is_stopping => Cell::styled("stopping", YELLOW),
         None => Cell::styled(if run.started_at.is_some() { "running" } else { "starting" }, GREEN),
     };
     let ran = run.started_at.map_or_else(|| "–".to_owned(), |from| duration(run.stopped_at.unwrap_or(now) - from));

@@ -24,7 +24,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column { title: "STARTING", fit: Fit::Optional },
     Column { title: "STOPPING", fit: Fit::Optional },
     Column { title: "STOPPED", fit: Fit::Whole },
-    Column { title: "MOST FREQUENT", fit: Fit::AtLeast(13) },
+    Column { title: "MOST FREQUENT", fit: Fit::AtLeast(28) },
     Column { title: "LAST STOP", fit: Fit::Optional },
     Column { title: "START", fit: Fit::Optional },
     Column { title: "DEFINITION", fit: Fit::Optional },

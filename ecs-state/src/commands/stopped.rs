@@ -36,18 +36,28 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
     let StoppedArguments { since, until, reasons, summary, filters, limit, output } = arguments;
     let window = Window::new(since, until)?;
     let filter = filter(tables, &filters, true, None).await?;
-    let listing = Source::new(tables, output.scan).tasks(TaskSet::Stopped(window), &filter, limit).await?;
+    let mut source = Source::new(tables, output.scan);
+    let listing = source.tasks(TaskSet::Stopped(window), &filter, limit).await?;
     let mut stdout = anstream::stdout().lock();
+    let nothing = format!("no task that has stopped {window} matches");
+    let diagnose = |task: &Task| Diagnosis::new(task).filter(|diagnosis| reasons.admit(diagnosis));
+    if summary {
+        let mut counts = Summary::default();
+        let add =
+            |row: Stored<Task>| diagnose(&row.state).map(|diagnosis| counts.add(&row.state, &diagnosis)).is_some();
+        let (found, unreadable) = source.for_all_rows(listing, add).await?;
+        match found {
+            0 => {}
+            _ if output.json => counts.write_json(&mut stdout)?,
+            _ => counts.write(&mut stdout, window, width())?,
+        }
+        return unreadable.outcome(found, || nothing);
+    }
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
-    let mut counts = Summary::default();
     let now = Utc::now();
     let (found, unreadable) = for_each_row(listing, limit, |mut row| {
-        let Some(diagnosis) = Diagnosis::new(&row.state).filter(|diagnosis| reasons.admit(diagnosis)) else {
-            return Ok(false);
-        };
-        if summary {
-            counts.add(&row.state, &diagnosis);
-        } else if output.json {
+        let Some(diagnosis) = diagnose(&row.state) else { return Ok(false) };
+        if output.json {
             if !output.show_environment {
                 json::hide(&mut row.state);
             }
@@ -60,14 +70,7 @@ pub(crate) async fn run(tables: &Tables, arguments: StoppedArguments) -> Result<
     })
     .await?;
     table.flush()?;
-    if found > 0 && summary {
-        if output.json {
-            counts.write_json(&mut stdout)?;
-        } else {
-            counts.write(&mut stdout, window, width())?;
-        }
-    }
-    unreadable.outcome(found, || format!("no task that has stopped {window} matches"))
+    unreadable.outcome(found, || nothing)
 }
 
 /// What a stop is shown as, but for how long ago it was.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use ecs_model::Task;
-use ecs_model::arn::last_part;
+use ecs_model::arn::{account, cluster_arn, last_part, region};
 use ecs_model::diagnosis::{Cause, Code, Diagnosis, Kind};
 use serde_json::json;
 
@@ -39,7 +39,7 @@ impl Summary {
         let reason = (diagnosis.code, diagnosis.cause);
         let kind = self.kinds.entry(reason).or_insert(diagnosis.kind());
         *kind = diagnosis.kind().max(*kind);
-        let cluster = task.cluster_arn.clone().unwrap_or_default();
+        let cluster = cluster_arn(task.cluster_arn.as_deref(), &task.task_arn).unwrap_or_default();
         *self.counts.entry((cluster, task.group.clone().unwrap_or_default(), reason)).or_default() += 1;
     }
 
@@ -72,13 +72,22 @@ impl Summary {
             let bar = bar(*count, most, room);
             writeln!(output, "  {:longest$}  {:>digits$}  {style}{bar}{style:#}", name(*reason), grouped(*count))?;
         }
-        let has_one_cluster = self.by(|(cluster, _, _)| cluster.clone()).len() <= 1;
+        let clusters = self.by(|(cluster, _, _)| cluster.clone());
+        let has_one_cluster = clusters.len() <= 1;
+        // Of another account or region, too, if one has the same name.
+        let cluster_name = |arn: &str| {
+            let name = last_part(arn);
+            match clusters.iter().filter(|(other, _)| last_part(other) == name).count() {
+                0 | 1 => name.to_owned(),
+                _ => [account(arn), region(arn), Some(name)].map(Option::unwrap_or_default).join("/"),
+            }
+        };
         heading(output, if has_one_cluster { "By group" } else { "By cluster and group" })?;
         let by_group = self.by(|(cluster, group, _)| (cluster.clone(), group.clone()));
         let widest = width.unwrap_or(WIDTH) / 3;
         let title = |(cluster, group): &(String, String)| {
             let group = if group.is_empty() { "(none)" } else { group };
-            let name = if has_one_cluster { group.to_owned() } else { format!("{}/{group}", last_part(cluster)) };
+            let name = if has_one_cluster { group.to_owned() } else { format!("{}/{group}", cluster_name(cluster)) };
             truncate(&clean(&name), widest)
         };
         let longest = by_group.iter().map(|(group, _)| columns(&title(group))).max().unwrap_or_default();

@@ -8,7 +8,8 @@ use ecs_model::{Attachment, AttachmentStatus, Container, ContainerStatus, Health
 use ecs_state_recorder::state::stored::Stored;
 
 use super::timeline;
-use crate::arguments::TaskArguments;
+use crate::arguments::{Connection, TaskArguments};
+use crate::aws_cli::{self, quoted};
 use crate::cells::{addresses, definition, transition};
 use crate::column_widths::{Column, Fit};
 use crate::columns::{Cell, Table, fields, heading};
@@ -17,9 +18,9 @@ use crate::one_task::{self, main_container};
 use crate::tables::Tables;
 use crate::terminal::{BOLD, DIM, RED, YELLOW, clean, width};
 use crate::time::{age, instant};
-use crate::{aws_cli, json, reason};
+use crate::{json, reason};
 
-pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &TaskArguments) -> Result<(), Failure> {
+pub(crate) async fn run(tables: &Tables, connection: &Connection, arguments: &TaskArguments) -> Result<(), Failure> {
     let TaskArguments { task, output } = arguments;
     let mut row = one_task::find(tables, task, output.scan).await?;
     row.left_out.iter().for_each(note_field);
@@ -32,7 +33,7 @@ pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &Task
         json::task(&mut stdout, &row, None, diagnosis.as_ref())?;
     } else {
         write(&mut stdout, &row, diagnosis.as_ref(), width(), Utc::now())?;
-        let commands = commands(&row.state, profile);
+        let commands = commands(&row.state, connection);
         if !commands.is_empty() {
             heading(&mut stdout, "Next")?;
         }
@@ -45,12 +46,16 @@ pub(crate) async fn run(tables: &Tables, profile: Option<&str>, arguments: &Task
 }
 
 /// What to run next, by what it is for: the log, if a container has started, and a shell.
-fn commands(task: &Task, profile: Option<&str>) -> Vec<(&'static str, String)> {
+fn commands(task: &Task, connection: &Connection) -> Vec<(&'static str, String)> {
     let has_run = |container: &Container| container.runtime_id.is_some() || container.exit_code.is_some();
     let has_log = task.started_at.is_some() || task.containers.iter().any(has_run);
-    let log = has_log.then(|| format!("ecs-state logs {}", task.id()));
+    let log = has_log.then(|| {
+        let given = connection.given().flatten().map(|word| format!(" {}", quoted(word)));
+        format!("ecs-state logs {}{}", task.id(), given.collect::<String>())
+    });
     let container = main_container(task).or(task.containers.first());
-    let shell = aws_cli::shell(task, container.and_then(|container| container.name.as_deref()), profile);
+    let shell =
+        aws_cli::shell(task, container.and_then(|container| container.name.as_deref()), connection.profile.as_deref());
     log.map(|command| ("log", command)).into_iter().chain(shell.map(|command| ("shell", command))).collect()
 }
 

@@ -113,8 +113,8 @@ async fn snapshot<'f>(
         let (services, unreadable) = groups::read(source, filter, window, window.since).await?;
         snapshot.unreadable = unreadable.rows;
         for service in services {
-            let Group { running, starting, stopping, is_crash_loop, .. } = service;
-            let status = format!("{running} {starting} {stopping} {is_crash_loop}");
+            let Group { running, starting, stopping, is_crash_loop, last_stopped_at, .. } = service;
+            let status = format!("{running} {starting} {stopping} {is_crash_loop} {last_stopped_at:?}");
             let key = format!("{}/{}", service.cluster, services::name(&service));
             snapshot.add(before, &key, status, || services::cells(&service, now));
         }
