@@ -52,10 +52,6 @@ No other command reads more than the tables. This one asks ECS for the task defi
 CloudWatch Logs for the lines (GetLogEvents), in the region of the task and of the log. If the log goes elsewhere, it \
 says where.";
 
-const METRICS: &str = "\
-For the textfile collector of node_exporter, which must never read half a file:
-  cd /var/lib/node_exporter && ecs-state metrics > ecs.prom.new && mv ecs.prom.new ecs.prom";
-
 /// Show what runs on Amazon ECS, what stopped, and why, from the tables of ecs-state-recorder.
 #[derive(Debug, Parser)]
 #[command(name = "ecs-state", version, after_help = EXAMPLES, max_term_width = 120, propagate_version = true)]
@@ -102,7 +98,9 @@ pub(crate) enum Command {
     /// Watch the tasks that have not stopped, or services, with changes highlighted
     Watch(WatchArguments),
     /// Print metrics of tasks and container instances once, as OpenMetrics text
-    #[command(after_help = METRICS)]
+    #[command(after_help = "\
+For the textfile collector of node_exporter, which must never read half a file:
+  cd /var/lib/node_exporter && ecs-state metrics > ecs.prom.new && mv ecs.prom.new ecs.prom")]
     Metrics(MetricsArguments),
     /// Print a shell's completion script
     #[command(args = Connection::hidden(), after_help = "\

@@ -170,31 +170,36 @@ async fn metrics_count_the_tasks_of_every_group_of_the_last_day_and_the_containe
         let stdout = short.into_iter().fold(done.stdout.clone(), |text, (labels, name)| text.replace(labels, name));
         let expected = r#"# HELP ecs_tasks Tasks that have not stopped.
 # TYPE ecs_tasks gauge
-ecs_tasks{DEMO,group="family:etl",status="running"} 0.0
-ecs_tasks{DEMO,group="family:etl",status="starting"} 1.0
-ecs_tasks{DEMO,group="family:etl",status="stopping"} 0.0
-ecs_tasks{DEMO,group="nightly",status="running"} 0.0
-ecs_tasks{DEMO,group="nightly",status="starting"} 0.0
-ecs_tasks{DEMO,group="nightly",status="stopping"} 0.0
-ecs_tasks{DEMO,group="service:web",status="running"} 2.0
-ecs_tasks{DEMO,group="service:web",status="starting"} 1.0
-ecs_tasks{DEMO,group="service:web",status="stopping"} 1.0
-ecs_tasks{OTHER,group="service:api",status="running"} 0.0
-ecs_tasks{OTHER,group="service:api",status="starting"} 0.0
-ecs_tasks{OTHER,group="service:api",status="stopping"} 0.0
-ecs_tasks{OTHER,group="service:web",status="running"} 1.0
-ecs_tasks{OTHER,group="service:web",status="starting"} 0.0
-ecs_tasks{OTHER,group="service:web",status="stopping"} 0.0
-ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="running"} 1.0
-ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="starting"} 0.0
-ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="stopping"} 0.0
+ecs_tasks{DEMO,group="family:etl",status="running"} 0
+ecs_tasks{DEMO,group="family:etl",status="starting"} 1
+ecs_tasks{DEMO,group="family:etl",status="stopping"} 0
+ecs_tasks{DEMO,group="nightly",status="running"} 0
+ecs_tasks{DEMO,group="nightly",status="starting"} 0
+ecs_tasks{DEMO,group="nightly",status="stopping"} 0
+ecs_tasks{DEMO,group="service:web",status="running"} 2
+ecs_tasks{DEMO,group="service:web",status="starting"} 1
+ecs_tasks{DEMO,group="service:web",status="stopping"} 1
+ecs_tasks{OTHER,group="service:api",status="running"} 0
+ecs_tasks{OTHER,group="service:api",status="starting"} 0
+ecs_tasks{OTHER,group="service:api",status="stopping"} 0
+ecs_tasks{OTHER,group="service:web",status="running"} 1
+ecs_tasks{OTHER,group="service:web",status="starting"} 0
+ecs_tasks{OTHER,group="service:web",status="stopping"} 0
+ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="running"} 1
+ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="starting"} 0
+ecs_tasks{ELSEWHERE,group="a\"b\\\\u{1b}",status="stopping"} 0
 # HELP ecs_stopped_tasks Tasks that have stopped within the window.
 # TYPE ecs_stopped_tasks gauge
-ecs_stopped_tasks{DEMO,group="nightly",code="ApplicationError",cause=""} 0.0
-ecs_stopped_tasks{DEMO,group="nightly",code="Finished",cause=""} 0.0
-ecs_stopped_tasks{DEMO,group="service:web",code="OutOfMemory",cause=""} 1.0
-ecs_stopped_tasks{DEMO,group="service:web",code="ScaledIn",cause=""} 0.0
-ecs_stopped_tasks{OTHER,group="service:api",code="ApplicationError",cause=""} 2.0
+ecs_stopped_tasks{DEMO,group="nightly",code="ApplicationError",cause=""} 0
+ecs_stopped_tasks{DEMO,group="nightly",code="Finished",cause=""} 0
+ecs_stopped_tasks{DEMO,group="service:web",code="OutOfMemory",cause=""} 1
+ecs_stopped_tasks{DEMO,group="service:web",code="ScaledIn",cause=""} 0
+ecs_stopped_tasks{OTHER,group="service:api",code="ApplicationError",cause=""} 2
+# HELP ecs_container_instances Container instances.
+# TYPE ecs_container_instances gauge
+ecs_container_instances{DEMO,status="active",agent="connected"} 2
+ecs_container_instances{OTHER,status="active",agent="disconnected"} 1
+ecs_container_instances{OTHER,status="draining",agent="connected"} 1
 # HELP ecs_task_start_seconds Median time from a task's creation to its start.
 # TYPE ecs_task_start_seconds gauge
 # UNIT ecs_task_start_seconds seconds
@@ -202,18 +207,13 @@ ecs_task_start_seconds{DEMO,group="service:web"} 20.0
 ecs_task_start_seconds{OTHER,group="service:api"} 20.0
 ecs_task_start_seconds{OTHER,group="service:web"} 20.0
 ecs_task_start_seconds{ELSEWHERE,group="a\"b\\\\u{1b}"} 20.0
-# HELP ecs_container_instances Container instances.
-# TYPE ecs_container_instances gauge
-ecs_container_instances{DEMO,status="active",agent="connected"} 2.0
-ecs_container_instances{OTHER,status="active",agent="disconnected"} 1.0
-ecs_container_instances{OTHER,status="draining",agent="connected"} 1.0
 # EOF
 "#;
         assert_eq!((stdout.as_str(), done.code), (expected, Some(0)));
         let done = fixture.run(&["metrics", "--cluster", "other", "--since", "4m"]).await;
         let stops: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with("ecs_stopped_tasks{")).collect();
         let labels = r#"account="123456789012",region="eu-west-1",cluster="other",group="service:api""#;
-        let none = format!(r#"ecs_stopped_tasks{{{labels},code="ApplicationError",cause=""}} 0.0"#);
+        let none = format!(r#"ecs_stopped_tasks{{{labels},code="ApplicationError",cause=""}} 0"#);
         assert_eq!(stops, [none]);
     }
 }

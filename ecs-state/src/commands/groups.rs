@@ -131,16 +131,14 @@ impl Group {
         let status = status_at(row, window.until);
         let is_active = !matches!(status, Some(TaskStatus::Stopped | TaskStatus::Deleted));
         if is_active {
-            let is_stopping = match status {
-                Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning) => true,
-                _ => window.until.is_none() && task.is_stopping(),
-            };
+            use TaskStatus::{Deactivating, Deprovisioning, Stopping};
+            run.is_stopping = matches!(status, Some(Deactivating | Stopping | Deprovisioning))
+                || window.until.is_none() && task.is_stopping();
             *match status {
-                _ if is_stopping => &mut self.stopping,
+                _ if run.is_stopping => &mut self.stopping,
                 Some(TaskStatus::Running) => &mut self.running,
                 _ => &mut self.starting,
             } += 1;
-            run.is_stopping = is_stopping;
         } else {
             let stopped_at = task.stopped_at.or(row.recorded.as_of());
             let (Some(stopped_at), Some(diagnosis)) = (stopped_at, Diagnosis::new(task)) else { return };

@@ -1,7 +1,7 @@
 //! `ecs-state metrics`
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::io::{self, Write as _};
 
 use chrono::TimeDelta;
@@ -10,7 +10,7 @@ use ecs_model::arn::{account, cluster_arn, last_part, region};
 use ecs_model::diagnosis::Cause;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -30,17 +30,17 @@ const KEPT: Since = Since::Ago(TimeDelta::hours(24));
 
 /// A metric with its samples: their labels and values.
 #[derive(Debug)]
-struct Gauge {
+struct Gauge<V> {
     name: &'static str,
     help: &'static str,
     unit: Option<Unit>,
-    samples: Vec<Sample>,
+    samples: Vec<Sample<V>>,
 }
 
 type Label = (&'static str, String);
-type Sample = (Vec<Label>, f64);
+type Sample<V> = (Vec<Label>, V);
 
-impl Collector for Gauge {
+impl<V: EncodeGaugeValue + Copy + Debug + Send + Sync + 'static> Collector for Gauge<V> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut encoder = encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), MetricType::Gauge)?;
         let mut samples = self.samples.iter();
@@ -56,18 +56,17 @@ pub(crate) async fn run(tables: &Tables, arguments: MetricsArguments) -> Result<
     let (groups, of_tasks) = groups::read(&mut Source::new(tables, scan), &filter, window, listed_since).await?;
     let filter = InstanceFilter { cluster, account, ..InstanceFilter::default() };
     let (instances, of_instances) = instances(tables, &filter).await?;
-
     let mut registry = Registry::default();
-    let mut add = |name, help, unit, samples| {
-        registry.register_collector(Box::new(Gauge { name, help, unit, samples }));
+    let mut count = |name, help, samples: Vec<Sample<usize>>| {
+        registry.register_collector(Box::new(Gauge { name, help, unit: None, samples }));
     };
-    let tasks = groups.iter().flat_map(tasks_of).collect();
-    add("ecs_tasks", "Tasks that have not stopped.", None, tasks);
+    count("ecs_tasks", "Tasks that have not stopped.", groups.iter().flat_map(tasks_of).collect());
     let stops = groups.iter().flat_map(stops_of).collect();
-    add("ecs_stopped_tasks", "Tasks that have stopped within the window.", None, stops);
-    let starts = groups.iter().filter_map(start_of).collect();
-    add("ecs_task_start", "Median time from a task's creation to its start.", Some(Unit::Seconds), starts);
-    add("ecs_container_instances", "Container instances.", None, instances);
+    count("ecs_stopped_tasks", "Tasks that have stopped within the window.", stops);
+    count("ecs_container_instances", "Container instances.", instances);
+    let (name, help) = ("ecs_task_start", "Median time from a task's creation to its start.");
+    let samples: Vec<Sample<f64>> = groups.iter().filter_map(start_of).collect();
+    registry.register_collector(Box::new(Gauge { name, help, unit: Some(Unit::Seconds), samples }));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(io::Error::other)?;
     io::stdout().write_all(text.as_bytes())?;
@@ -75,7 +74,7 @@ pub(crate) async fn run(tables: &Tables, arguments: MetricsArguments) -> Result<
     if of_tasks.rows + of_instances.rows == 0 { Ok(()) } else { Err(Failure::Unreadable) }
 }
 
-async fn instances(tables: &Tables, filter: &InstanceFilter) -> Result<(Vec<Sample>, Unreadable), Failure> {
+async fn instances(tables: &Tables, filter: &InstanceFilter) -> Result<(Vec<Sample<usize>>, Unreadable), Failure> {
     let progress = Progress::new(false);
     let listing = tables.instances(filter, &|rows, units| progress.update(rows, units)).await;
     progress.clear();
@@ -91,7 +90,7 @@ async fn instances(tables: &Tables, filter: &InstanceFilter) -> Result<(Vec<Samp
         Ok(true)
     })
     .await?;
-    Ok((counts.into_iter().map(|(labels, count)| (labels, value(count))).collect(), unreadable))
+    Ok((counts.into_iter().collect(), unreadable))
 }
 
 /// A cluster's name alone may not be unique.
@@ -105,23 +104,18 @@ fn labels(group: &Group, more: &[(&'static str, &str)]) -> Vec<Label> {
     cluster_labels(&group.cluster).into_iter().chain([("group", clean(&group.name).to_string())]).chain(more).collect()
 }
 
-fn tasks_of(group: &Group) -> [Sample; 3] {
+fn tasks_of(group: &Group) -> [Sample<usize>; 3] {
     [("running", group.running), ("starting", group.starting), ("stopping", group.stopping)]
-        .map(|(status, count)| (labels(group, &[("status", status)]), value(count)))
+        .map(|(status, count)| (labels(group, &[("status", status)]), count))
 }
 
-fn stops_of(group: &Group) -> impl Iterator<Item = Sample> {
+fn stops_of(group: &Group) -> impl Iterator<Item = Sample<usize>> {
     group.reasons().map(|Reason { code, cause, count, .. }| {
         let cause = cause.map_or("", Cause::as_str);
-        (labels(group, &[("code", code.as_str()), ("cause", cause)]), value(count))
+        (labels(group, &[("code", code.as_str()), ("cause", cause)]), count)
     })
 }
 
-fn start_of(group: &Group) -> Option<Sample> {
+fn start_of(group: &Group) -> Option<Sample<f64>> {
     Some((labels(group, &[]), group.median_start()?.as_seconds_f64()))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "these are counts of tasks")]
-fn value(count: usize) -> f64 {
-    count as f64
 }

@@ -30,10 +30,6 @@ pub(crate) struct Summary {
     kinds: BTreeMap<Reason, Kind>,
 }
 
-fn name((code, cause): Reason) -> String {
-    cells::reason(code, cause)
-}
-
 impl Summary {
     pub(crate) fn add(&mut self, task: &Task, diagnosis: &Diagnosis) {
         let reason = (diagnosis.code, diagnosis.cause);
@@ -60,6 +56,7 @@ impl Summary {
 
     /// Writes a bar for each reason, then the reasons of each group.
     pub(crate) fn write(&self, output: &mut dyn Write, window: Window, width: Option<usize>) -> io::Result<()> {
+        let name = |(code, cause): Reason| cells::reason(code, cause);
         let tasks = if self.total() == 1 { "task has" } else { "tasks have" };
         writeln!(output, "{BOLD}{} {tasks} stopped {window}{BOLD:#}\n", grouped(self.total()))?;
         let by_reason = self.by(|(_, _, reason)| *reason);
