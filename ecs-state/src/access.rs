@@ -1,8 +1,9 @@
-//! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost.
+//! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost. Finds container
+//! instances.
 
 use chrono::{DateTime, Utc};
-use ecs_model::Task;
 use ecs_model::arn::is_id;
+use ecs_model::{ContainerInstance, Task};
 use ecs_state_recorder::state::index::INDEX;
 use ecs_state_recorder::state::read_error::ReadError;
 use ecs_state_recorder::state::stored::Stored;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::arguments::Filters;
 use crate::failure::{Failure, Unreadable};
 use crate::tables::filter::Filter;
+use crate::tables::instances::InstanceFilter;
 use crate::tables::listing::Listing;
 use crate::tables::{Access, Tables, TaskSet};
 use crate::terminal::{Progress, grouped, note};
@@ -121,6 +123,17 @@ impl<'t> Source<'t> {
             ));
         }
     }
+}
+
+/// The container instances that a filter admits, with progress while their keys are read.
+pub(crate) async fn instances<'t>(
+    tables: &'t Tables,
+    filter: &'t InstanceFilter,
+) -> Result<Listing<'t, ContainerInstance>, Failure> {
+    let progress = Progress::new(false);
+    let listing = tables.instances(filter, &|rows, units| progress.update(rows, units)).await;
+    progress.clear();
+    Ok(listing?)
 }
 
 /// Shows the rows of a listing until `limit` of them count; `show` returns whether a row does. Returns how many count,

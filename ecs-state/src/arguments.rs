@@ -32,7 +32,7 @@ Examples:
   ecs-state explain event.json                        why the task of an event stopped
   ecs-state images --image nginx                      which groups run an image, by digest
   ecs-state instances --disconnected 5m               instances whose agent stays disconnected
-  ecs-state metrics > ecs.prom                        for Prometheus
+  ecs-state metrics --cluster demo                    counts of tasks and stops, for Prometheus
   ecs-state tasks --json | jq -r .taskArn             for programs: one object per line
 
 Exit codes:

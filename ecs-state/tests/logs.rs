@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
+use harness::dynamodb::TASKS;
 use serde_json::{Value, json};
 
 use super::fixture::{Done, ECS, Fixture, ago, failed, fleet, run, stopped, task, with};
@@ -257,6 +258,8 @@ async fn a_task_shows_the_commands_for_its_log_and_for_a_shell() {
     assert_eq!(next(&detail).await, format!("{log}{shell} {rest}\n"));
     assert_eq!(next(&with(detail.clone(), json!({"desiredStatus": "STOPPED"}))).await, log);
     assert_eq!(next(&with(detail.clone(), json!({"enableExecuteCommand": false}))).await, log);
+    let given = fixture.run(&["task", ID, "--task-table", TASKS, "--region", "eu-west-1"]).await.stdout;
+    assert!(given.contains(&format!("ecs-state logs {ID} --task-table {TASKS} --region eu-west-1\n")), "{given}");
     // Nothing has started.
     assert_eq!(next(&stopped(detail, ago(0, 1, 0), json!({"startedAt": null}))).await, "");
 }

@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
-use harness::dynamodb::{DynamoDb, TASKS};
+use ecs_state_recorder::notifier::history::History;
+use ecs_state_recorder::notifier::news::Stop;
+use ecs_state_recorder::notifier::record::Change;
+use harness::dynamodb::{DynamoDb, TASKS, client};
 use harness::events;
 use harness::proxy::{Fault, Proxy};
 use harness::stream::deliver;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::{World, arn, life, recently, stop, stopped, text, with};
@@ -134,6 +138,27 @@ async fn only_the_first_known_stop_notifies_if_the_rows_or_the_pages_were_not_en
     ] {
         after(what, earlier, &this, expected).await;
     }
+}
+
+#[tokio::test]
+async fn a_history_is_complete_once_the_pages_are_past_its_own_range() {
+    let dynamodb = DynamoDb::start().await;
+    let noon: DateTime<Utc> = "2026-03-02T12:00:00Z".parse().unwrap();
+    let of = |stop, group: &str| with(stop, "/detail/group", json!(group));
+    // Four megabytes of the index, at 3 o'clock: in the window before that of `api`, but not of `web`.
+    let filler = with(of(stop(0, noon - TimeDelta::hours(9)), "x"), "/detail/startedBy", json!("x".repeat(10_000)));
+    let fillers = (0..400).map(|number| events::row(&with(filler.clone(), "/detail/taskArn", json!(arn(number)))));
+    dynamodb.fill(TASKS, fillers.collect());
+    let minutes = TimeDelta::minutes(10);
+    let batch = [of(stop(500, noon + minutes), "web"), of(stop(501, noon - minutes), "api")];
+    let stops = batch.map(|event| {
+        let record = to_raw_value(&stopped(500, &event)).unwrap();
+        Stop::parse(Change::parse(&record).unwrap(), Utc::now()).unwrap().unwrap()
+    });
+    let cluster = stops[0].task.cluster_arn.as_deref().unwrap();
+    let histories = History::read(&client(&dynamodb.url), TASKS, cluster, &stops.each_ref()).await.unwrap();
+    let is_complete = |stop: &Stop| histories.iter().find(|history| history.is_of(&stop.task)).unwrap().is_complete;
+    assert_eq!(stops.each_ref().map(is_complete), [true, false]);
 }
 
 #[tokio::test]

@@ -131,9 +131,9 @@ impl Group {
         let status = status_at(row, window.until);
         let is_active = !matches!(status, Some(TaskStatus::Stopped | TaskStatus::Deleted));
         if is_active {
-            use TaskStatus::{Deactivating, Deprovisioning, Stopping};
-            run.is_stopping = matches!(status, Some(Deactivating | Stopping | Deprovisioning))
-                || window.until.is_none() && task.is_stopping();
+            run.is_stopping =
+                matches!(status, Some(TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning))
+                    || window.until.is_none() && task.is_stopping();
             *match status {
                 _ if run.is_stopping => &mut self.stopping,
                 Some(TaskStatus::Running) => &mut self.running,

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ecs_model::{ContainerInstance, ContainerInstanceStatus, InstanceResource};
 use ecs_state_recorder::state::stored::Stored;
 
-use crate::access::for_each_row;
+use crate::access::{self, for_each_row};
 use crate::arguments::InstancesArguments;
 use crate::cells::{ACCOUNT, REGION, place};
 use crate::column_widths::{Column, Fit};
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::json;
 use crate::tables::Tables;
 use crate::tables::instances::InstanceFilter;
-use crate::terminal::{GREEN, Progress, RED, YELLOW, width};
+use crate::terminal::{GREEN, RED, YELLOW, width};
 use crate::time::age;
 
 const COLUMNS: &[Column] = &[
@@ -42,10 +42,7 @@ pub(crate) async fn run(tables: &Tables, arguments: InstancesArguments) -> Resul
         now.checked_sub_signed(duration).unwrap_or(DateTime::UNIX_EPOCH)
     });
     let filter = InstanceFilter { cluster, account, disconnected_before, inactive, missing };
-    let progress = Progress::new(false);
-    let listing = tables.instances(&filter, &|rows, units| progress.update(rows, units)).await;
-    progress.clear();
-    let listing = listing?;
+    let listing = access::instances(tables, &filter).await?;
     let mut stdout = anstream::stdout().lock();
     let mut table = Table::new(COLUMNS, width(), &mut stdout);
     let (found, unreadable) = for_each_row(listing, None, |row| {

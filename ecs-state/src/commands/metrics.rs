@@ -16,13 +16,13 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::groups::{self, Group, Reason};
-use crate::access::{Source, for_each_row};
+use crate::access::{self, Source, for_each_row};
 use crate::arguments::MetricsArguments;
 use crate::failure::{Failure, Unreadable};
 use crate::tables::Tables;
 use crate::tables::filter::Filter;
 use crate::tables::instances::InstanceFilter;
-use crate::terminal::{Progress, clean};
+use crate::terminal::clean;
 use crate::time::{Since, Window};
 
 /// How long a group keeps its series after its last task has stopped.
@@ -75,11 +75,9 @@ pub(crate) async fn run(tables: &Tables, arguments: MetricsArguments) -> Result<
 }
 
 async fn instances(tables: &Tables, filter: &InstanceFilter) -> Result<(Vec<Sample<usize>>, Unreadable), Failure> {
-    let progress = Progress::new(false);
-    let listing = tables.instances(filter, &|rows, units| progress.update(rows, units)).await;
-    progress.clear();
+    let listing = access::instances(tables, filter).await?;
     let mut counts = BTreeMap::<Vec<Label>, usize>::new();
-    let (_, unreadable) = for_each_row(listing?, None, |row| {
+    let (_, unreadable) = for_each_row(listing, None, |row| {
         let instance = row.state;
         let cluster = cluster_arn(instance.cluster_arn.as_deref(), &instance.container_instance_arn);
         let status = instance.status.as_ref().map_or("", ContainerInstanceStatus::as_str);

@@ -5,6 +5,9 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use dynoxide::{Database, ImportOptions};
 use ecs_state_recorder::resource::Resource;
 use serde::de::DeserializeOwned;
@@ -219,4 +222,17 @@ fn string(attribute: &str) -> Value {
 
 fn request<T: DeserializeOwned>(json: Value) -> T {
     serde_json::from_value(json).expect("a request")
+}
+
+/// A client in this process. It does not retry.
+pub fn client(url: &str) -> Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(url)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .region(Region::from_static("eu-west-1"))
+        .credentials_provider(Credentials::for_tests())
+        .retry_config(RetryConfig::disabled())
+        .build();
+    Client::from_conf(config)
 }

@@ -2,9 +2,6 @@
 
 use std::env;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use ecs_state_recorder::config::Config;
 use ecs_state_recorder::lambda::Payload;
 use ecs_state_recorder::recorder;
@@ -12,6 +9,7 @@ use lambda_runtime::Diagnostic;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::dynamodb::client;
 use crate::runtime_api::Lambda;
 
 pub enum Recorder {
@@ -33,17 +31,9 @@ impl Recorder {
             let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             return Self::Binary(binary, variables, Box::default());
         }
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(url)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .region(Region::from_static("eu-west-1"))
-            .credentials_provider(Credentials::for_tests())
-            .retry_config(RetryConfig::disabled())
-            .build();
         let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         let variables = Config::read(variable).expect("valid variables");
-        Self::Handler(Box::new(recorder::Recorder::new(variables, Client::from_conf(config))))
+        Self::Handler(Box::new(recorder::Recorder::new(variables, client(url))))
     }
 
     /// What Lambda would receive: the answer, or `{"errorType": …, "errorMessage": …}`.
