@@ -1,5 +1,4 @@
-//! Finds tasks through the index if the table has it, or else by a scan, and notes what a scan cost. Finds container
-//! instances.
+//! Finds tasks through the index if the table has it, or else by a scan whose cost it notes, and container instances.
 
 use chrono::{DateTime, Utc};
 use ecs_model::arn::is_id;

@@ -52,7 +52,8 @@ pub(crate) struct Group {
     /// The task that was created last.
     pub(crate) last_run: Run,
     pub(crate) is_crash_loop: bool,
-    reasons: BTreeMap<(Code, Option<Cause>), Reason>,
+    /// Those of earlier stops have a count of 0.
+    pub(crate) reasons: BTreeMap<(Code, Option<Cause>), Reason>,
     /// Of the tasks that have started.
     start_times: Vec<TimeDelta>,
     definitions: BTreeMap<String, Definition>,
@@ -92,14 +93,10 @@ impl Group {
         self.running + self.starting + self.stopping
     }
 
-    /// The reasons of the stops in the window, and those of earlier ones with a count of 0.
-    pub(crate) fn reasons(&self) -> impl Iterator<Item = Reason> {
-        self.reasons.values().copied()
-    }
-
     /// The most frequent reason of the worst kind of stop.
     pub(crate) fn most_frequent(&self) -> Option<Reason> {
-        self.reasons().filter(|reason| reason.count > 0).min_by_key(|reason| Reverse((reason.kind, reason.count)))
+        let reasons = self.reasons.values().copied().filter(|reason| reason.count > 0);
+        reasons.min_by_key(|reason| Reverse((reason.kind, reason.count)))
     }
 
     /// The median time from the creation of a task to its start.

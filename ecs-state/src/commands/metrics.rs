@@ -65,6 +65,7 @@ pub(crate) async fn run(tables: &Tables, arguments: MetricsArguments) -> Result<
     count("ecs_stopped_tasks", "Tasks that have stopped within the window.", stops);
     count("ecs_container_instances", "Container instances.", instances);
     let (name, help) = ("ecs_task_start", "Median time from a task's creation to its start.");
+    let start_of = |group: &Group| Some((labels(group, &[]), group.median_start()?.as_seconds_f64()));
     let samples: Vec<Sample<f64>> = groups.iter().filter_map(start_of).collect();
     registry.register_collector(Box::new(Gauge { name, help, unit: Some(Unit::Seconds), samples }));
     let mut text = String::new();
@@ -108,12 +109,8 @@ fn tasks_of(group: &Group) -> [Sample<usize>; 3] {
 }
 
 fn stops_of(group: &Group) -> impl Iterator<Item = Sample<usize>> {
-    group.reasons().map(|Reason { code, cause, count, .. }| {
+    group.reasons.values().map(|Reason { code, cause, count, .. }| {
         let cause = cause.map_or("", Cause::as_str);
-        (labels(group, &[("code", code.as_str()), ("cause", cause)]), count)
+        (labels(group, &[("code", code.as_str()), ("cause", cause)]), *count)
     })
-}
-
-fn start_of(group: &Group) -> Option<Sample<f64>> {
-    Some((labels(group, &[]), group.median_start()?.as_seconds_f64()))
 }

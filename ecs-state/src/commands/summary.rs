@@ -72,12 +72,10 @@ impl Summary {
         let clusters = self.by(|(cluster, _, _)| cluster.clone());
         let has_one_cluster = clusters.len() <= 1;
         // Of another account or region, too, if one has the same name.
-        let cluster_name = |arn: &str| {
-            let name = last_part(arn);
-            match clusters.iter().filter(|(other, _)| last_part(other) == name).count() {
-                0 | 1 => name.to_owned(),
-                _ => [account(arn), region(arn), Some(name)].map(Option::unwrap_or_default).join("/"),
-            }
+        let is_unique = |name: &str| clusters.iter().filter(|(arn, _)| last_part(arn) == name).count() == 1;
+        let cluster_name = |arn: &str| match last_part(arn) {
+            name if is_unique(name) => name.to_owned(),
+            name => [account(arn), region(arn), Some(name)].map(Option::unwrap_or_default).join("/"),
         };
         heading(output, if has_one_cluster { "By group" } else { "By cluster and group" })?;
         let by_group = self.by(|(cluster, group, _)| (cluster.clone(), group.clone()));

@@ -49,10 +49,8 @@ pub(crate) async fn run(tables: &Tables, connection: &Connection, arguments: &Ta
 fn commands(task: &Task, connection: &Connection) -> Vec<(&'static str, String)> {
     let has_run = |container: &Container| container.runtime_id.is_some() || container.exit_code.is_some();
     let has_log = task.started_at.is_some() || task.containers.iter().any(has_run);
-    let log = has_log.then(|| {
-        let given = connection.given().flatten().map(|word| format!(" {}", quoted(word)));
-        format!("ecs-state logs {}{}", task.id(), given.collect::<String>())
-    });
+    let words = ["ecs-state", "logs", task.id()].into_iter().chain(connection.given().flatten());
+    let log = has_log.then(|| words.map(quoted).collect::<Vec<_>>().join(" "));
     let container = main_container(task).or(task.containers.first());
     let shell =
         aws_cli::shell(task, container.and_then(|container| container.name.as_deref()), connection.profile.as_deref());
